@@ -1,0 +1,1 @@
+"""Committed PostgreSQL rows start Celery tasks."""

@@ -1,0 +1,1 @@
+"""Products and the offers whose prices follow from them."""

@@ -1,0 +1,914 @@
+-- Commit Bridge: all SQL that runs in the application's transactions.
+--
+-- Apply it with `psql -f triggers.sql`, `bridge install` or Django's `migrate`: it is the same file. It is idempotent:
+-- applying it twice changes nothing, applying a newer one upgrades in place with events pending, and
+-- `drop schema bridge cascade` removes all of it. PostgreSQL 14 or newer; no extension, no superuser.
+--
+--     select bridge.watch('reprice', 'shop.product', 'shop.tasks.reprice', operations => '{update}', columns => '{price}');
+--
+-- What is where:   1 tables   2 checks on a watch   3 generated capture   4 watch and unwatch   5 plan and apply
+--                  6 the log's ring   7 status   8 upgrade of what is installed
+--
+-- Names that start with an underscore are private. There is no BEGIN and no COMMIT here, since a migration tool brings
+-- its own transaction; with psql, `--single-transaction` makes it all or nothing.
+
+do $check$
+begin
+    if current_setting('server_version_num')::integer < 140000 then
+        raise exception 'Commit Bridge needs PostgreSQL 14 or newer, this server is %', current_setting('server_version');
+    end if;
+    -- Two installers at once (two web containers that migrate) would collide in the catalogs: one after the other.
+    perform pg_advisory_xact_lock(4778957226326884351);
+end
+$check$;
+
+create schema if not exists bridge;
+comment on schema bridge is 'Commit Bridge: committed rows start Celery tasks';
+
+
+-- 1 --- Tables -------------------------------------------------------------------------------------------------------
+
+-- One row: the version of this file, and a number that grows with every change of a watch, so that a relay sees with one
+-- cheap read that its copy of the watches is old. Its row lock also makes concurrent changes of watches take turns.
+create table if not exists bridge.installation (
+    singleton boolean primary key default true check (singleton),
+    version text not null,
+    generation bigint not null default 1
+);
+
+-- How far each stream has been delivered: a snapshot, not an id, since ids are not commit order. Everything visible in
+-- `seen` is delivered. While a window too large for one batch is walked, `upto` is where it ends and `after_id` how far
+-- the walk has come. The keys are advisory locks: 'BRDG' in the upper half keeps them apart from an application's own.
+create table if not exists bridge.position (
+    stream text collate "C" primary key check (stream ~ '^[a-z_][a-z0-9_]{0,39}$'),
+    number integer not null unique generated always as identity,
+    seen pg_snapshot not null default pg_current_snapshot(),
+    upto pg_snapshot,
+    after_id bigint,
+    moved_at timestamptz not null default clock_timestamp(),
+    -- held exclusively while the stream's relay sleeps: "please notify"
+    sleep_key bigint not null generated always as (4778957226326884352 + number * 2) stored,
+    -- held exclusively by the session of the stream's one active relay
+    owner_key bigint not null generated always as (4778957226326884353 + number * 2) stored,
+    check ((upto is null) = (after_id is null))
+) with (fillfactor = 50);
+
+-- One rule: when these operations touch these columns of this table, call this task. A removed watch keeps its row, so
+-- that the events it had recorded can still be delivered.
+create table if not exists bridge.watch (
+    name text collate "C" primary key,
+    relation regclass not null,
+    task text not null,
+    operations text[] not null,
+    columns text[],
+    condition text,
+    key text[],
+    data text[],
+    options jsonb not null,
+    stream text collate "C" not null references bridge.position (stream),
+    fingerprint text not null, -- of the generated functions and triggers: tells when they no longer fit the table
+    changed_at timestamptz not null default clock_timestamp(),
+    removed_at timestamptz
+);
+
+-- CACHE must stay 1: events of one key are published by id, and a session that holds a block of ids would put a later
+-- change of a row before an earlier one.
+create sequence if not exists bridge.event_id cache 1;
+
+-- The event log: append-only, never updated, never deleted row by row. A ring of eight partitions of four hours each;
+-- retention truncates the oldest one when it is delivered.
+create table if not exists bridge.event (
+    id bigint not null default nextval('bridge.event_id'),
+    xid xid8 not null default pg_current_xact_id(),
+    stream text collate "C" not null,
+    watch text collate "C" not null,
+    op text collate "C" not null,
+    key jsonb, -- the key's values in order; null for a truncate
+    data jsonb, -- {"old": {...}, "new": {...}, "changed": [...], "old_key": [...]}, each only where it says something
+    context text, -- the setting bridge.context as it was; not cast, since a cast could fail in the writer
+    at timestamptz not null default clock_timestamp(),
+    slot smallint not null default (extract(epoch from transaction_timestamp())::bigint / 14400 % 8)
+) partition by list (slot);
+
+alter sequence bridge.event_id owned by bridge.event.id;
+
+do $ring$
+begin
+    for slot in 0..7 loop
+        execute format('create table if not exists bridge.event_%s partition of bridge.event for values in (%s)', slot, slot);
+    end loop;
+end
+$ring$;
+
+-- The one index: windows are ranges of xid within a stream. A second one (on id) would cost every writer.
+create index if not exists event_stream_xid on bridge.event (stream, xid);
+
+-- An event that can't be published as it is, with the reason; it waits for a person.
+create table if not exists bridge.dead_letter (
+    id bigint primary key,
+    stream text collate "C" not null,
+    watch text collate "C" not null,
+    op text collate "C" not null,
+    key jsonb,
+    data jsonb,
+    context text,
+    at timestamptz not null,
+    reason text not null,
+    failed_at timestamptz not null default clock_timestamp()
+);
+
+
+create or replace function bridge.version() returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select version from bridge.installation $$;
+comment on function bridge.version() is 'Version of the triggers.sql that is installed.';
+
+
+-- 2 --- Checks on a watch: every wrong input is one clear error, before anything changes ---------------------------------
+
+create or replace function bridge._columns(relation regclass) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(array_agg(attname::text order by attnum), '{}')
+    from pg_attribute
+    where attrelid = relation and attnum > 0 and not attisdropped
+$$;
+comment on function bridge._columns(regclass) is 'Names of the columns of a table, in order.';
+
+
+create or replace function bridge._key(relation regclass, key text[]) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(
+        key,
+        (
+            select array_agg(a.attname::text order by k.place)
+            from pg_index i
+            cross join unnest(i.indkey::smallint[]) with ordinality as k (attnum, place)
+            join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+            where i.indrelid = relation and i.indisprimary
+        )
+    )
+$$;
+comment on function bridge._key(regclass, text[]) is 'Key columns of a watch: those it names, else the primary key; null without either.';
+
+
+create or replace function bridge._check_columns(watch_name text, parameter text, names text[], relation regclass) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    unknown text;
+begin
+    if names is null then return; end if;
+    if cardinality(names) = 0 or array_position(names, null) is not null then
+        raise exception 'watch "%": "%" is empty: name columns, or leave it out', watch_name, parameter
+            using errcode = 'invalid_parameter_value';
+    end if;
+    select n into unknown from unnest(names) n where n <> all (bridge._columns(relation)) limit 1;
+    if unknown is not null then
+        raise exception 'watch "%": table % has no column "%" (in "%")', watch_name, relation, unknown, parameter
+            using errcode = 'undefined_column', hint = format('Its columns: %s.', array_to_string(bridge._columns(relation), ', '));
+    end if;
+end
+$$;
+
+
+create or replace function bridge._check_condition(watch_name text, condition text) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    bare text;
+    depth integer := 0;
+    letter text;
+begin
+    if condition is null then return; end if;
+    -- A condition is pasted into DDL, so it must be one expression: literals and quoted names are taken out, then what
+    -- could end the expression is refused. E'' strings have other rules for quotes and are refused as a whole.
+    if condition ~* '(^|[^a-z0-9_"])(e|u&)''' or condition ~* '(^|[^a-z0-9_])u&"' then
+        raise exception 'watch "%": the condition uses an escape string (E'''' or U&''''); write it as a plain string', watch_name
+            using errcode = 'invalid_parameter_value';
+    end if;
+    bare := regexp_replace(condition, '''[^'']*''|"[^"]*"', ' ', 'g');
+    foreach letter in array regexp_split_to_array(bare, '') loop
+        depth := depth + case letter when '(' then 1 when ')' then -1 else 0 end;
+        exit when depth < 0;
+    end loop;
+    if depth <> 0 or bare ~ '[;$\\''"]|--|/\*' or btrim(bare) = '' and btrim(condition) = '' then
+        raise exception 'watch "%": the condition is not one SQL expression: %', watch_name, condition
+            using errcode = 'syntax_error', hint = 'Write a boolean expression over old and new, such as: new.price > 10.';
+    end if;
+end
+$$;
+
+
+create or replace function bridge._check_options(watch_name text, options jsonb) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    known constant text[] := '{call,queue,priority,countdown,expires,headers,source}';
+    unknown text;
+    complaint text;
+begin
+    if jsonb_typeof(options) is distinct from 'object' then
+        raise exception 'watch "%": options must be a JSON object', watch_name using errcode = 'invalid_parameter_value';
+    end if;
+    select k into unknown from jsonb_object_keys(options) k where k <> all (known) limit 1;
+    complaint := case
+        when unknown is not null then
+            format('unknown option "%s"; there are: %s', unknown, array_to_string(known, ', '))
+        when coalesce(options -> 'call', '"key"') not in ('"key"', '"event"') then
+            'option "call" must be "key" (the key''s values are the arguments) or "event" (one dict is)'
+        when jsonb_typeof(options -> 'queue') <> 'string' or options ->> 'queue' = '' then
+            'option "queue" must be the name of a queue'
+        when jsonb_typeof(options -> 'priority') <> 'number' or (options ->> 'priority')::numeric not between 0 and 255
+            or (options ->> 'priority')::numeric % 1 <> 0 then
+            'option "priority" must be a whole number from 0 to 255'
+        when jsonb_typeof(options -> 'countdown') <> 'number' or (options ->> 'countdown')::numeric < 0 then
+            'option "countdown" must be a number of seconds, 0 or more'
+        when jsonb_typeof(options -> 'expires') <> 'number' or (options ->> 'expires')::numeric <= 0 then
+            'option "expires" must be a number of seconds over 0'
+        when jsonb_typeof(options -> 'headers') <> 'object' then
+            'option "headers" must be a JSON object'
+        when jsonb_typeof(options -> 'source') <> 'string' then
+            'option "source" must be a string'
+    end;
+    if complaint is not null then
+        raise exception 'watch "%": %', watch_name, complaint using errcode = 'invalid_parameter_value';
+    end if;
+end
+$$;
+
+
+create or replace function bridge._check_watch(w bridge.watch) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    class pg_class;
+    complaint text;
+begin
+    select * into class from pg_class where oid = w.relation;
+    -- 47 bytes: with the longest prefix of a generated name ("bridge_truncate_") that is PostgreSQL's limit of 63.
+    complaint := case
+        when w.name is null or w.name !~ '^[A-Za-z_][A-Za-z0-9_.-]{0,46}$' then
+            'a name has 1 to 47 letters, digits, "_", "." or "-", and starts with a letter or "_"'
+        when class.oid is null then 'its table does not exist'
+        when class.relkind not in ('r', 'p') then format('%s is not a table', w.relation)
+        when class.relpersistence = 't' then format('%s is a temporary table: no listener could ever see its rows', w.relation)
+        when class.relnamespace in ('bridge'::regnamespace, 'pg_catalog'::regnamespace) then format('%s belongs to the system', w.relation)
+        when w.task is null or w.task !~ '^\S+$' then 'the task must be the full name of a Celery task, such as shop.tasks.reprice'
+        when cardinality(w.operations) = 0 or not w.operations <@ '{insert,update,delete,truncate}' then
+            format('operations are insert, update, delete and truncate, not {%s}', array_to_string(w.operations, ',', 'null'))
+        when w.stream is null or w.stream !~ '^[a-z_][a-z0-9_]{0,39}$' then
+            'a stream''s name has 1 to 40 lower-case letters, digits or "_"'
+        when w.columns is not null and not 'update' = any (w.operations) then
+            '"columns" narrows updates, but the watch has no "update" among its operations'
+    end;
+    if complaint is not null then
+        raise exception 'watch "%": %', w.name, complaint using errcode = 'invalid_parameter_value';
+    end if;
+    perform bridge._check_columns(w.name, 'columns', w.columns, w.relation);
+    perform bridge._check_columns(w.name, 'key', w.key, w.relation);
+    perform bridge._check_columns(w.name, 'data', w.data, w.relation);
+    perform bridge._check_condition(w.name, w.condition);
+    perform bridge._check_options(w.name, w.options);
+    if bridge._key(w.relation, w.key) is null then
+        raise exception 'watch "%": table % has no primary key: name the columns that identify a row, key => ''{column}''',
+            w.name, w.relation using errcode = 'invalid_parameter_value';
+    end if;
+end
+$$;
+
+
+-- 3 --- Generated capture: one trigger function per watch, static SQL inside --------------------------------------------
+
+-- What a column looks like in JSON. numeric goes as text, since most JSON readers would make it a float and lose digits;
+-- bytea as hex whatever bytea_output says.
+create or replace function bridge._value(relation regclass, name text, row_name text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case coalesce(nullif(t.typbasetype, 0), t.oid)
+        when 'numeric'::regtype then format('(%s).%I::text', row_name, name)
+        when 'bytea'::regtype then format('''\x'' || encode((%s).%I, ''hex'')', row_name, name)
+        else format('(%s).%I', row_name, name)
+    end
+    from pg_attribute a
+    join pg_type t on t.oid = a.atttypid
+    where a.attrelid = relation and a.attname = name
+$$;
+
+
+-- "This column changed." IS DISTINCT FROM for the types where it is quick and says it all; else the comparison of the
+-- stored bytes (record_image_ne, the operator *<>), which knows every type (json has no equality, and asking for it would fail in the writer) and
+-- sees what equality hides (1.0 and 1.00, 'a' and 'A' of citext).
+create or replace function bridge._changed(relation regclass, name text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case
+        when a.atttypid = any ('{bool,int2,int4,int8,oid,uuid,date,time,timestamp,timestamptz,bytea}'::regtype[])
+            or a.atttypid = any ('{text,varchar,name}'::regtype[]) and coalesce(c.collisdeterministic, true)
+        then format('(old).%1$I is distinct from (new).%1$I', name)
+        else format('pg_catalog.record_image_ne(row((old).%1$I), row((new).%1$I))', name)
+    end
+    from pg_attribute a
+    left join pg_collation c on c.oid = a.attcollation
+    where a.attrelid = relation and a.attname = name
+$$;
+
+
+-- Types whose JSON form depends on no setting of the session. For others the capture function pins the settings.
+create or replace function bridge._needs_pinned_settings(relation regclass, names text[]) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(bool_or(
+        a.atttypid <> all ('{bool,int2,int4,int8,oid,uuid,date,timestamp,text,varchar,bpchar,numeric,bytea,json,jsonb}'::regtype[])
+    ), false)
+    from pg_attribute a
+    where a.attrelid = relation and a.attname = any (names)
+$$;
+
+
+-- The generated functions over a row. They have SQL-standard bodies (BEGIN ATOMIC), which PostgreSQL stores parsed: a
+-- renamed column goes on working, and dropping or retyping one is refused with the function's name in the message,
+-- instead of failing later inside a writer. The planner inlines them.
+create or replace function bridge._row_function(name text, arguments text, result text, body text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('create function bridge.%I(%s) returns %s language sql stable begin atomic select %s; end', name, arguments, result, body)
+$$;
+
+
+create or replace function bridge._object(relation regclass, names text[], row_name text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('pg_catalog.jsonb_build_object(%s)', string_agg(format('%L, %s', n, bridge._value(relation, n, row_name)), ', '))
+    from unnest(names) n
+$$;
+
+
+create or replace function bridge._functions(w bridge.watch) returns text[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    key text[] := bridge._key(w.relation, w.key);
+    compared text[] := coalesce(nullif(coalesce(w.columns, '{}') || coalesce(w.data, '{}'), '{}'), bridge._columns(w.relation));
+    made text[];
+begin
+    made := array[bridge._row_function(
+        'key_' || w.name, 'r ' || w.relation, 'pg_catalog.jsonb',
+        format('pg_catalog.jsonb_build_array(%s)', (select string_agg(bridge._value(w.relation, k, 'r'), ', ') from unnest(key) k))
+    )];
+    if w.data is not null then
+        made := made || bridge._row_function(
+            'data_' || w.name, 'r ' || w.relation, 'pg_catalog.jsonb', bridge._object(w.relation, w.data, 'r')
+        );
+    end if;
+    if 'update' = any (w.operations) and bridge._carries_data(w) then
+        made := made || bridge._row_function(
+            'changed_' || w.name, format('old %1$s, new %1$s', w.relation), 'pg_catalog.text[]',
+            format('pg_catalog.array_remove(array[%s], null)', (
+                select string_agg(format('case when %s then %L end', bridge._changed(w.relation, n), n), ', ')
+                from (select distinct n from unnest(compared) n) n
+            ))
+        );
+    end if;
+    if w.condition is not null then
+        made := made || bridge._row_function(
+            'when_' || w.name, format('old %1$s, new %1$s', w.relation), 'pg_catalog.bool', format(E'(\n%s\n)', w.condition)
+        );
+    end if;
+    return made;
+end
+$$;
+
+
+create or replace function bridge._carries_data(w bridge.watch) returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select w.data is not null or w.options ->> 'call' is not distinct from 'event' $$;
+
+
+-- The body for one operation: the event is written with a plain INSERT (no cast that can fail, no lock on a shared row,
+-- no upsert), then somebody who sleeps is woken. Armed sleep: the relay holds sleep_key exclusively while it sleeps. Who
+-- gets it shared keeps it until the commit is visible, and the relay looks once more after its own lock is granted; who
+-- does not get it notifies. So NOTIFY, which takes a lock for the whole server, is paid only when somebody sleeps.
+create or replace function bridge._capture_branch(w bridge.watch, op text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    row_name constant text := case op when 'delete' then 'old' else 'new' end;
+    key constant text := case op when 'truncate' then 'null' else format('bridge.%I(%s)', 'key_' || w.name, row_name) end;
+    moved constant text := (
+        select string_agg(bridge._changed(w.relation, k), ' or ') from unnest(bridge._key(w.relation, w.key)) k
+    );
+    parts text[] := '{}';
+    data text := 'null';
+begin
+    if op <> 'truncate' and w.data is not null then
+        parts := parts || case when op <> 'insert' then format('''old'', bridge.%I(old)', 'data_' || w.name) end
+            || case when op <> 'delete' then format('''new'', bridge.%I(new)', 'data_' || w.name) end;
+    end if;
+    if op = 'update' and bridge._carries_data(w) then
+        parts := parts || format('''changed'', bridge.%I(old, new)', 'changed_' || w.name);
+    end if;
+    parts := array_remove(parts, null);
+    if cardinality(parts) > 0 then
+        data := format('pg_catalog.jsonb_build_object(%s)', array_to_string(parts, ', '));
+    end if;
+    if op = 'update' then
+        -- A row that changed its key: one event that carries both.
+        data := format(
+            'case when %s then %s pg_catalog.jsonb_build_object(''old_key'', bridge.%I(old)) else %s end',
+            moved, nullif(data, 'null') || ' ||', 'key_' || w.name, data
+        );
+    end if;
+    return format(
+        $branch$
+        insert into bridge.event (stream, watch, op, key, data, context)
+        values (%L, %L, %L, %s, %s, nullif(current_setting('bridge.context', true), ''));$branch$,
+        w.stream, w.name, op, key, data
+    );
+end
+$$;
+
+
+create or replace function bridge._capture_function(w bridge.watch) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    position bridge.position;
+    branches text;
+    guard text := '';
+begin
+    select * into position from bridge.position p where p.stream = w.stream;
+    select string_agg(
+        format(E'    %s tg_op = %L then%s', case n when 1 then 'if' else 'elsif' end, upper(op), bridge._capture_branch(w, op)), E'\n' order by n
+    )
+    into branches
+    from unnest(w.operations) with ordinality as o (op, n);
+    -- Where a trigger has no old or no new row, its WHEN can't name it; in here it reads as NULL.
+    if bridge._guards_inside(w) then
+        guard := format(
+            E'    if tg_op <> ''TRUNCATE'' and bridge.%I(old, new) is not true then return null; end if;\n', 'when_' || w.name
+        );
+    end if;
+    return format(
+        $capture$
+create or replace function bridge.%1$I() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp%5$s
+as $body$
+begin
+%6$s%2$s
+    end if;
+    if not pg_try_advisory_xact_lock_shared(%3$s) then
+        perform pg_notify(%4$L, '');
+    end if;
+    return null;
+end
+$body$
+$capture$,
+        'capture_' || w.name, branches, position.sleep_key, 'bridge:' || w.stream,
+        case when bridge._needs_pinned_settings(w.relation, bridge._key(w.relation, w.key) || coalesce(w.data, '{}')) then
+            E'\nset timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = iso_8601 set bytea_output = hex set extra_float_digits = 1'
+        else '' end,
+        guard
+    );
+end
+$$;
+
+
+create or replace function bridge._guards_inside(w bridge.watch) returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select w.condition is not null and not w.operations <@ '{update,truncate}' $$;
+
+
+create or replace function bridge._trigger(w bridge.watch, op text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    used text[];
+    tests text[] := '{}';
+begin
+    if op <> 'truncate' then
+        if op = 'update' and w.columns is not null then
+            tests := array['(' || (select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(w.columns) c) || ')'];
+        end if;
+        if w.condition is not null and not bridge._guards_inside(w) then
+            tests := tests || format(E'(\n%s\n)', w.condition);
+        end if;
+        -- Always true and folded away by the planner; it makes the trigger depend on the columns that its function
+        -- reads, so that DROP COLUMN is refused, and DROP COLUMN ... CASCADE takes the trigger along instead of
+        -- leaving one that fails in every writer.
+        used := bridge._key(w.relation, w.key) || coalesce(w.data, '{}');
+        tests := tests || (
+            select format('(true or %s)', string_agg(format('%s.%I is null', case op when 'delete' then 'old' else 'new' end, u), ' or '))
+            from (select distinct u from unnest(used) u) u
+        );
+    end if;
+    return format(
+        'create or replace trigger %I after %s on %s for each %s %s execute function bridge.%I()',
+        format('bridge_%s_%s', op, w.name), op, w.relation, case op when 'truncate' then 'statement' else 'row' end,
+        coalesce(format('when (%s)', nullif(array_to_string(tests, ' and '), '')), ''), 'capture_' || w.name
+    );
+end
+$$;
+
+
+-- All statements that make a watch, in order. Their hash is the watch's fingerprint: it differs when the table's columns
+-- or a newer triggers.sql ask for other ones.
+create or replace function bridge._statements(w bridge.watch) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select bridge._functions(w) || bridge._capture_function(w)
+        || array(select bridge._trigger(w, op) from unnest(w.operations) with ordinality as o (op, n) order by n)
+$$;
+
+
+create or replace function bridge._fingerprint(w bridge.watch) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select md5(array_to_string(bridge._statements(w), E'\n')) $$;
+
+
+-- Triggers of a watch as they stand: name of the operation and whether it is switched on.
+create or replace function bridge._triggers(watch_name text) returns table (relation regclass, trigger_name name, op text, enabled boolean)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select t.tgrelid, t.tgname, o.op, t.tgenabled in ('O', 'A')
+    from unnest('{insert,update,delete,truncate}'::text[]) as o (op)
+    join pg_trigger t on t.tgname = format('bridge_%s_%s', o.op, watch_name)::name
+    join pg_proc p on p.oid = t.tgfoid and p.pronamespace = 'bridge'::regnamespace
+    where not t.tgisinternal and t.tgparentid = 0
+$$;
+
+
+create or replace function bridge._is_intact(w bridge.watch) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select bridge._fingerprint(w) = w.fingerprint and (
+        select coalesce(array_agg(t.op order by t.op), '{}') = array(select o from unnest(w.operations) o order by o)
+        from bridge._triggers(w.name) t
+        where t.relation = w.relation and t.enabled
+    )
+$$;
+
+
+-- 4 --- watch and unwatch -------------------------------------------------------------------------------------------------
+
+-- Drops functions and those triggers of a watch that are not among `kept`: DROP TRIGGER takes a stronger lock than
+-- CREATE OR REPLACE TRIGGER, so a replaced watch keeps its triggers and gets them replaced.
+create or replace function bridge._uninstall(watch_name text, kept_relation regclass, kept text[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    statement text;
+begin
+    for statement in
+        select format('drop trigger %I on %s', t.trigger_name, t.relation)
+        from bridge._triggers(watch_name) t
+        where t.relation is distinct from kept_relation or t.op <> all (kept)
+    loop
+        execute statement;
+    end loop;
+    for statement in
+        select format('drop function %s', p.oid::regprocedure)
+        from pg_proc p
+        where p.pronamespace = 'bridge'::regnamespace
+            and p.proname = any (array['key_' || watch_name, 'data_' || watch_name, 'changed_' || watch_name, 'when_' || watch_name])
+    loop
+        execute statement;
+    end loop;
+    if cardinality(kept) = 0 then
+        execute format('drop function if exists bridge.%I()', 'capture_' || watch_name);
+    end if;
+end
+$$;
+
+
+create or replace function bridge._install(w bridge.watch) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    statement text;
+begin
+    perform bridge._check_watch(w);
+    update bridge.installation set generation = generation + 1;
+    insert into bridge.position (stream) values (w.stream) on conflict do nothing;
+    -- The lock that CREATE TRIGGER takes anyway, taken first: no writer may run between the old functions and the new.
+    execute format('lock table %s in share row exclusive mode', w.relation);
+    perform bridge._uninstall(w.name, w.relation, w.operations);
+    begin
+        foreach statement in array bridge._statements(w) loop
+            execute statement;
+        end loop;
+    exception when syntax_error or undefined_column or undefined_table or undefined_function or invalid_object_definition
+        or datatype_mismatch or feature_not_supported or grouping_error or windowing_error or ambiguous_function
+        or invalid_text_representation or invalid_function_definition or undefined_object or indeterminate_datatype then
+        if w.condition is null then raise; end if;
+        raise exception 'watch "%": the condition does not work: %', w.name, sqlerrm
+            using errcode = sqlstate, hint = format('The condition is: %s', w.condition);
+    end;
+    w.fingerprint := bridge._fingerprint(w);
+    w.changed_at := clock_timestamp();
+    w.removed_at := null;
+    delete from bridge.watch x where x.name = w.name;
+    insert into bridge.watch values (w.*);
+end
+$$;
+
+
+create or replace function bridge._watch(
+    name text, relation regclass, task text, operations text[], columns text[], condition text, key text[], data text[],
+    options jsonb, stream text
+) returns bridge.watch
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select (
+        name, relation, task, coalesce(array(select distinct o from unnest(operations) o order by o), '{}'),
+        columns, nullif(btrim(condition), ''), key, data, coalesce(options, '{}'), coalesce(stream, 'default'),
+        '', clock_timestamp(), null
+    )::bridge.watch
+$$;
+
+
+create or replace function bridge.watch(
+    name text,
+    relation regclass,
+    task text,
+    operations text[] default '{insert,update,delete}',
+    columns text[] default null,
+    condition text default null,
+    key text[] default null,
+    data text[] default null,
+    options jsonb default '{}',
+    stream text default 'default'
+) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform bridge._install(bridge._watch(name, relation, task, operations, columns, condition, key, data, options, stream));
+end
+$$;
+comment on function bridge.watch(text, regclass, text, text[], text[], text, text[], text[], jsonb, text) is
+'When these operations touch these columns of this table, call this task. Creates the rule and its triggers, or replaces them.';
+
+
+create or replace function bridge.unwatch(name text) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update bridge.installation set generation = generation + 1;
+    update bridge.watch w set removed_at = clock_timestamp() where w.name = unwatch.name and w.removed_at is null;
+    if not found then return false; end if;
+    perform bridge._uninstall(name, null, '{}');
+    return true;
+end
+$$;
+comment on function bridge.unwatch(text) is
+'Removes a watch and its triggers; events that it has recorded are still delivered. False: there was no such watch.';
+
+
+-- 5 --- plan and apply: many watches at once, as data ----------------------------------------------------------------------
+
+create or replace function bridge._wanted(item jsonb) returns bridge.watch
+language plpgsql stable
+as $$
+declare
+    known constant text[] := '{name,relation,task,operations,columns,condition,key,data,options,stream}';
+    unknown text;
+    w bridge.watch;
+begin
+    -- No fixed search_path: a table's name means here what it means to the caller.
+    select k into unknown from jsonb_object_keys(item) k where k <> all (known) limit 1;
+    if unknown is not null then
+        raise exception 'watch "%": unknown parameter "%"; there are: %', item ->> 'name', unknown, array_to_string(known, ', ')
+            using errcode = 'invalid_parameter_value';
+    end if;
+    if to_regclass(item ->> 'relation') is null then
+        raise exception 'watch "%": there is no table %', item ->> 'name', coalesce(item ->> 'relation', '(none is named)')
+            using errcode = 'undefined_table', hint = 'Quote a name with capitals or spaces as SQL does: "Odd Name", or "My Schema"."Odd Name".';
+    end if;
+    w := bridge._watch(
+        item ->> 'name', to_regclass(item ->> 'relation'), item ->> 'task',
+        coalesce(bridge._texts(item -> 'operations'), '{insert,update,delete}'), bridge._texts(item -> 'columns'),
+        item ->> 'condition', bridge._texts(item -> 'key'), bridge._texts(item -> 'data'), item -> 'options', item ->> 'stream'
+    );
+    perform bridge._check_watch(w);
+    return w;
+end
+$$;
+
+
+create or replace function bridge._texts(list jsonb) returns text[]
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select case jsonb_typeof(list) when 'array' then array(select jsonb_array_elements_text(list)) end $$;
+
+
+create or replace function bridge._definition(w bridge.watch) returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select jsonb_strip_nulls(to_jsonb(w) - '{fingerprint,changed_at,removed_at}'::text[])
+$$;
+
+
+create or replace function bridge.plan(wanted jsonb, prune boolean default false)
+returns table (action text, name text, before jsonb, after jsonb)
+language plpgsql stable
+as $$
+#variable_conflict use_column
+declare
+    twice text;
+begin
+    select w ->> 'name' into twice from jsonb_array_elements(wanted) w group by 1 having count(*) > 1 limit 1;
+    if twice is not null then
+        raise exception 'watch "%" is declared twice; give each watch its own name', twice using errcode = 'invalid_parameter_value';
+    end if;
+    return query
+        with target as (
+            select w.name, w as row_, bridge._definition(w) as definition
+            from jsonb_array_elements(wanted) item
+            cross join lateral bridge._wanted(item) w
+        ),
+        present as (
+            select w.name, w as row_, bridge._definition(w) as definition from bridge.watch w where w.removed_at is null
+        )
+        select
+            case
+                when p.name is null then 'create'
+                when t.name is null then 'remove'
+                when p.definition <> t.definition then 'replace'
+                when not bridge._is_intact(p.row_) then 'repair'
+                else 'keep'
+            end,
+            coalesce(t.name, p.name), p.definition, t.definition
+        from target t
+        full join present p on p.name = t.name
+        where t.name is not null or prune
+        order by 2;
+end
+$$;
+comment on function bridge.plan(jsonb, boolean) is
+'What apply() would do: one row a watch, action create, replace, repair (triggers missing, switched off or outdated), keep, or, with prune, remove.';
+
+
+create or replace function bridge.apply(wanted jsonb, prune boolean default false)
+returns table (action text, name text, before jsonb, after jsonb)
+language plpgsql
+as $$
+#variable_conflict use_column
+declare
+    step record;
+begin
+    for step in select * from bridge.plan(wanted, prune) loop
+        if step.action = 'remove' then
+            perform bridge.unwatch(step.name);
+        elsif step.action <> 'keep' then
+            perform bridge._install(bridge._wanted(item)) from jsonb_array_elements(wanted) item where item ->> 'name' = step.name;
+        end if;
+        action := step.action; name := step.name; before := step.before; after := step.after;
+        return next;
+    end loop;
+end
+$$;
+comment on function bridge.apply(jsonb, boolean) is
+'Brings the watches in line with a JSON array of objects whose keys are the parameters of watch(); returns what plan() said.';
+
+
+-- 6 --- The log's ring ------------------------------------------------------------------------------------------------------
+
+-- Truncates each slot whose events are all older than `retention` and all delivered; returns those slots. A stream has
+-- delivered a slot when the slot's newest transaction lies before all that the stream's position still waits for. The
+-- lock comes first: nobody can write into the slot between the look and the truncate.
+create or replace function bridge.recycle(retention interval) returns smallint[]
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp set lock_timeout = '200ms'
+as $$
+declare
+    done smallint[] := '{}';
+    newest timestamptz;
+    waiting boolean;
+begin
+    for slot in 0..7 loop
+        execute format('select max(at) from bridge.event_%s', slot) into newest;
+        continue when newest is null or newest > clock_timestamp() - retention;
+        begin
+            execute format('lock table bridge.event_%s in access exclusive mode', slot);
+            execute format(
+                'select exists (select from bridge.event_%1$s e left join bridge.position p using (stream)
+                where p.stream is null or e.xid >= pg_snapshot_xmin(p.seen)) or max(at) > $1 from bridge.event_%1$s', slot
+            ) into waiting using clock_timestamp() - retention;
+            if not waiting then
+                execute format('truncate bridge.event_%s', slot);
+                done := done || slot::smallint;
+            end if;
+        exception when lock_not_available then
+            null; -- somebody reads or writes it: the next round comes
+        end;
+    end loop;
+    return done;
+end
+$$;
+
+
+-- 7 --- Status ---------------------------------------------------------------------------------------------------------------
+
+-- Events that are committed and not delivered yet. The three conditions are the window between the position and now;
+-- the last one is the part of a large window that has been walked already.
+create or replace view bridge.waiting as
+select e.*
+from bridge.position p
+join bridge.event e
+    on e.stream = p.stream
+    and (e.xid >= pg_snapshot_xmax(p.seen) or e.xid = any (array(select pg_snapshot_xip(p.seen))))
+    and (p.upto is null or e.id > p.after_id or not pg_visible_in_snapshot(e.xid, p.upto));
+comment on view bridge.waiting is 'Events that are committed and not delivered yet.';
+
+
+-- Whether some session holds, or waits for, the advisory lock with this key.
+create or replace function bridge._holder(key bigint) returns integer
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select pid
+    from pg_locks
+    where locktype = 'advisory' and granted and mode = 'ExclusiveLock' and objsubid = 1
+        and database = (select oid from pg_database where datname = current_database())
+        and classid = (key >> 32)::oid and objid = (key & 4294967295)::oid
+    limit 1
+$$;
+
+
+create or replace function bridge.status() returns table (
+    stream text, watches bigint, waiting bigint, lag interval, dead_letters bigint, owner_pid integer, asleep boolean, moved_at timestamptz
+)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        p.stream,
+        (select count(*) from bridge.watch w where w.stream = p.stream and w.removed_at is null),
+        coalesce(e.waiting, 0),
+        coalesce(clock_timestamp() - e.oldest, '0'),
+        (select count(*) from bridge.dead_letter d where d.stream = p.stream),
+        bridge._holder(p.owner_key),
+        bridge._holder(p.sleep_key) is not null,
+        p.moved_at
+    from bridge.position p
+    left join (select w.stream, count(*) as waiting, min(w.at) as oldest from bridge.waiting w group by 1) e on e.stream = p.stream
+    order by 1
+$$;
+comment on function bridge.status() is
+'One row a stream: its watches, committed events that wait, age of the oldest one, dead letters, and the backend of the relay that serves it.';
+
+
+-- 8 --- Upgrade of what is installed ------------------------------------------------------------------------------------------
+
+-- Watches made by an older triggers.sql get the capture of this one; a watch whose table does not fit it any more is
+-- left alone, and plan() shows it.
+do $upgrade$
+declare
+    w bridge.watch;
+begin
+    insert into bridge.position (stream) values ('default') on conflict do nothing;
+    insert into bridge.installation (version) values ('0.1.0')
+        on conflict (singleton) do update set version = excluded.version where installation.version <> excluded.version;
+    for w in
+        select x.* from bridge.watch x join pg_class c on c.oid = x.relation where x.removed_at is null
+    loop
+        begin
+            if bridge._fingerprint(w) <> w.fingerprint then
+                perform bridge._install(w);
+            end if;
+        exception when others then
+            raise warning 'watch "%" could not be brought up to date and stays as it was: %', w.name, sqlerrm;
+        end;
+    end loop;
+end
+$upgrade$;
