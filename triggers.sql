@@ -379,7 +379,7 @@ begin
         made := made || bridge._row_function(
             'changed_' || w.name, format('old %1$s, new %1$s', w.relation), 'pg_catalog.text[]',
             format('pg_catalog.array_remove(array[%s], null)', (
-                select string_agg(format('case when %s then %L end', bridge._changed(w.relation, n), n), ', ')
+                select string_agg(format('case when %s then %L end', bridge._changed(w.relation, n), n), ', ' order by n)
                 from (select distinct n from unnest(compared) n) n
             ))
         );
@@ -518,7 +518,7 @@ begin
         -- leaving one that fails in every writer.
         used := bridge._key(w.relation, w.key) || coalesce(w.data, '{}');
         tests := tests || (
-            select format('(true or %s)', string_agg(format('%s.%I is null', case op when 'delete' then 'old' else 'new' end, u), ' or '))
+            select format('(true or %s)', string_agg(format('%s.%I is null', case op when 'delete' then 'old' else 'new' end, u), ' or ' order by u))
             from (select distinct u from unnest(used) u) u
         );
     end if;
@@ -738,7 +738,7 @@ as $$
 $$;
 
 
-create or replace function bridge.plan(wanted jsonb, prune boolean default false)
+create or replace function bridge.plan(wanted jsonb, prune boolean default false, source text default null)
 returns table (action text, name text, before jsonb, after jsonb)
 language plpgsql stable
 as $$
@@ -770,15 +770,16 @@ begin
             coalesce(t.name, p.name), p.definition, t.definition
         from target t
         full join present p on p.name = t.name
-        where t.name is not null or prune
+        -- Who prunes removes only what it declared itself: Django's watches and those of a bridge.toml live side by side.
+        where t.name is not null or prune and p.definition -> 'options' ->> 'source' is not distinct from plan.source
         order by 2;
 end
 $$;
-comment on function bridge.plan(jsonb, boolean) is
+comment on function bridge.plan(jsonb, boolean, text) is
 'What apply() would do: one row a watch, action create, replace, repair (triggers missing, switched off or outdated), keep, or, with prune, remove.';
 
 
-create or replace function bridge.apply(wanted jsonb, prune boolean default false)
+create or replace function bridge.apply(wanted jsonb, prune boolean default false, source text default null)
 returns table (action text, name text, before jsonb, after jsonb)
 language plpgsql
 as $$
@@ -786,7 +787,7 @@ as $$
 declare
     step record;
 begin
-    for step in select * from bridge.plan(wanted, prune) loop
+    for step in select * from bridge.plan(wanted, prune, source) loop
         if step.action = 'remove' then
             perform bridge.unwatch(step.name);
         elsif step.action <> 'keep' then
@@ -797,8 +798,22 @@ begin
     end loop;
 end
 $$;
-comment on function bridge.apply(jsonb, boolean) is
+comment on function bridge.apply(jsonb, boolean, text) is
 'Brings the watches in line with a JSON array of objects whose keys are the parameters of watch(); returns what plan() said.';
+
+
+create or replace function bridge.drift() returns table (name text, relation text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select w.name, w.relation::text
+    from bridge.watch w
+    where w.removed_at is null
+        and not case when exists (select from pg_class c where c.oid = w.relation) then bridge._is_intact(w) else false end
+    order by 1
+$$;
+comment on function bridge.drift() is
+'Watches whose triggers are missing, switched off or outdated, or whose table is gone; apply() mends them.';
 
 
 -- 6 --- The log's ring ------------------------------------------------------------------------------------------------------

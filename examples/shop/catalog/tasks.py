@@ -15,7 +15,7 @@ def reprice_offers(task: Task[Any, Any], model: str, product_id: int, started_at
     run = apps.get_model("catalog", "TaskRun")
     run._default_manager.create(
         task=task.name,
-        task_id=task.request.id,
+        task_id=task.request.id or "",
         product_id=product_id,
         price_seen=product.price,
         started_at=started_at,

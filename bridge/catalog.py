@@ -1,0 +1,107 @@
+"""Catalog: what is installed in a database - the schema, the watches, the streams - through its public SQL functions."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+
+from bridge import schema
+from bridge.database import Connection, connect, query
+from bridge.errors import ConfigError
+from bridge.watch import Watch
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One row of a plan."""
+
+    action: Literal["create", "replace", "repair", "keep", "remove"]
+    name: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+class StreamStatus(msgspec.Struct, frozen=True):
+    """One row of `bridge.status()`."""
+
+    stream: str
+    watches: int
+    waiting: int
+    """Committed events that are not delivered yet."""
+    lag: timedelta
+    """Age of the oldest of them."""
+    dead_letters: int
+    owner_pid: int | None
+    """Backend of the relay that serves the stream; None: nobody does."""
+    asleep: bool
+    moved_at: datetime
+
+
+class Catalog:
+    """One connection to the database's public functions."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, database_url: str) -> AsyncIterator["Catalog"]:
+        """Connects; see `database.connect` for the errors."""
+        async with connect(database_url, "catalog") as connection:
+            yield cls(connection)
+
+    async def version(self) -> str | None:
+        """Version of the installed triggers.sql; None when there is none."""
+        [(exists,)] = await query(self._connection, "select to_regprocedure('bridge.version()') is not null")
+        if not exists:
+            return None
+        [(version,)] = await query(self._connection, "select bridge.version()")
+        return str(version)
+
+    async def require(self) -> None:
+        """ConfigError unless Commit Bridge is installed here and this role may use it."""
+        if await self.version() is None:
+            [(name,)] = await query(self._connection, "select current_database()")
+            raise ConfigError(f'Commit Bridge is not installed in database "{name}": run `bridge install` first')
+
+    async def install(self) -> tuple[str | None, str]:
+        """Applies the packaged triggers.sql in one transaction; returns the versions before and after."""
+        before = await self.version()
+        # Several statements in one simple query are one transaction.
+        await query(self._connection, schema.read())
+        return before, schema.version()
+
+    async def plan(self, watches: Sequence[Watch], prune: bool) -> list[Change]:
+        """What `apply` would do."""
+        return await self._changes("plan", watches, prune)
+
+    async def apply(self, watches: Sequence[Watch], prune: bool, lock_timeout: float) -> list[Change]:
+        """Brings the watches in line in one transaction; each table's lock is waited for `lock_timeout` s at most."""
+        milliseconds = {"timeout": f"{lock_timeout * 1000:.0f}ms"}
+        await query(self._connection, "select set_config('lock_timeout', %(timeout)s, false)", milliseconds)
+        return await self._changes("apply", watches, prune)
+
+    async def status(self) -> list[StreamStatus]:
+        """All streams, by name."""
+        return [StreamStatus(*row) for row in await query(self._connection, "select * from bridge.status()")]
+
+    async def drift(self) -> list[str]:
+        """Names of watches whose triggers are missing, switched off or don't fit their table any more."""
+        rows = await query(self._connection, "select name from bridge.drift() order by name")
+        return [row[0] for row in rows]
+
+    async def streams(self) -> list[str]:
+        """All streams that there are."""
+        return [row[0] for row in await query(self._connection, "select stream from bridge.position order by stream")]
+
+    async def recycle(self, retention: float) -> list[int]:
+        """Truncates slots of the log that are delivered and older than `retention` seconds; returns them."""
+        values = {"retention": timedelta(seconds=retention)}
+        [(slots,)] = await query(self._connection, "select bridge.recycle(%(retention)s)", values)
+        return list(slots)
+
+    async def _changes(self, function: Literal["plan", "apply"], watches: Sequence[Watch], prune: bool) -> list[Change]:
+        values = {"wanted": msgspec.json.encode([w.definition() for w in watches]).decode(), "prune": prune}
+        text = f"select action, name, before, after from bridge.{function}(%(wanted)s::jsonb, %(prune)s)"
+        return [Change(*row) for row in await query(self._connection, text, values)]

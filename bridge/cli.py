@@ -1,0 +1,283 @@
+"""The command `bridge`. Exit codes: 0 fine, 1 found a problem, 2 wrong use or can't connect."""
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import timedelta
+from functools import partial, update_wrapper
+from pathlib import Path
+from typing import Any, Literal
+
+import anyio
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bridge import logs
+from bridge.call import as_argument
+from bridge.catalog import Catalog, Change, StreamStatus
+from bridge.config import Settings
+from bridge.errors import BridgeError, ConfigError
+from bridge.service import Service
+from bridge.tail import tail as follow
+from bridge.watch import Watch, read_toml
+
+_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "auto_envvar_prefix": "BRIDGE"}
+
+database_url = click.option(
+    "--database-url",
+    envvar=["BRIDGE_DATABASE_URL", "DATABASE_URL"],
+    show_envvar=True,
+    metavar="URL",
+    help="PostgreSQL, as postgresql://user:password@host/name.",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+
+
+def asynchronous(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Runs a command's coroutine; an error of ours becomes one sentence and exit code 2."""
+
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            anyio.run(partial(command, *args, **kwargs))
+        except BridgeError as error:
+            raise click.ClickException(str(error)) from error
+
+    return update_wrapper(run, command)
+
+
+@click.group(context_settings=_HELP)
+@click.version_option(package_name="commit-bridge")
+def cli() -> None:
+    """Committed PostgreSQL rows start Celery tasks.
+
+    \b
+    1. bridge install             put the schema `bridge` into your database (or: psql -f triggers.sql)
+    2. bridge apply bridge.toml   say which tables start which tasks (or: select bridge.watch(...))
+    3. bridge run                 turn committed changes into tasks
+
+    Every option can be given as an environment variable: BRIDGE_DATABASE_URL, BRIDGE_BROKER_URL, ...
+    """
+
+
+@cli.command()
+@database_url
+@asynchronous
+async def install(database_url: str | None) -> None:
+    """Install or upgrade the schema `bridge`. Safe to repeat; events that wait stay."""
+    async with Catalog.open(_required(database_url)) as catalog:
+        before, after = await catalog.install()
+    if before is None:
+        click.echo(f"Installed {after}. Next: bridge apply bridge.toml, or select bridge.watch(...) in psql.")
+    elif before == after:
+        click.echo(f"{after} was installed already; applied again, nothing lost.")
+    else:
+        click.echo(f"Upgraded {before} to {after}.")
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@database_url
+@click.option("--dry-run", is_flag=True, help="Only show the plan; exit 1 when there is something to do.")
+@click.option("--prune", is_flag=True, help="Remove watches that the file no longer names.")
+@click.option(
+    "--lock-timeout", type=click.FloatRange(min=0.001), default=3.0, show_default=True, metavar="SECONDS",
+    help="Longest wait for a table's lock; writers queue behind it.",
+)  # fmt: skip
+@as_json
+@asynchronous
+async def apply(
+    file: Path, database_url: str | None, dry_run: bool, prune: bool, lock_timeout: float, as_json: bool
+) -> None:
+    """Bring the watches in line with FILE: shows the plan as a diff, then does it in one transaction.
+
+    \b
+    [[watch]]
+    name = "reprice"
+    table = "shop.product"
+    task = "shop.tasks.reprice"      # called as reprice(product_id), after the commit
+    on = ["update"]                  # default: insert, update, delete
+    columns = ["price"]              # only when one of these changed
+    when = "new.price > 0"           # SQL over old and new
+    queue = "updates"                # also: priority, countdown, expires, headers, key, data, stream, call
+    """
+    watches = read_toml(file)
+    async with Catalog.open(_required(database_url)) as catalog:
+        await catalog.require()
+        changes = await (catalog.plan(watches, prune) if dry_run else catalog.apply(watches, prune, lock_timeout))
+    if as_json:
+        _print_json(changes)
+    else:
+        _print_plan(changes, watches, dry_run)
+    if dry_run and any(change.action != "keep" for change in changes):
+        sys.exit(1)
+
+
+@cli.command()
+@database_url
+@click.option("--broker-url", metavar="URL", show_envvar=True, help="Celery's broker, such as amqp://user:password@host//.")
+@click.option(
+    "--app", "celery_app", envvar="BRIDGE_CELERY_APP", show_envvar=True, metavar="MODULE:APP",
+    help="Your Celery app, such as shop.celery:app: its routes, queues, serializer and signals apply. Optional.",
+)  # fmt: skip
+@click.option(
+    "--stream", "streams", multiple=True, envvar="BRIDGE_STREAM", show_envvar=True,
+    help="Serve only this stream; may be repeated. Default: all.",
+)  # fmt: skip
+@click.option("--http", metavar="HOST:PORT", show_envvar=True, help="Serve /healthz, /readyz and /metrics there.")
+@click.option(
+    "--batch-size", type=click.IntRange(1, 10_000), default=500, show_default=True, show_envvar=True,
+    help="Most events published and confirmed at once.",
+)  # fmt: skip
+@click.option(
+    "--poll-floor", type=click.FloatRange(min=0.1), default=30.0, show_default=True, show_envvar=True,
+    metavar="SECONDS", help="Longest sleep without a look.",
+)  # fmt: skip
+@click.option(
+    "--grace", type=click.FloatRange(min=0), default=25.0, show_default=True, show_envvar=True, metavar="SECONDS",
+    help="Time for a batch in flight after SIGTERM.",
+)  # fmt: skip
+@click.option(
+    "--retention", type=click.FloatRange(min=0), default=86400.0, show_default=True, show_envvar=True,
+    metavar="SECONDS", help="How long delivered events stay in the log.",
+)  # fmt: skip
+@click.option("--log-format", type=click.Choice(["console", "json"]), default="console", show_default=True, show_envvar=True)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True, show_envvar=True
+)
+def run(database_url: str | None, log_format: Literal["console", "json"], log_level: str, **options: Any) -> None:
+    """Listen, and turn committed changes into Celery tasks until SIGTERM or Ctrl-C.
+
+    Start it twice for high availability: one serves a stream, the others stand by and take over.
+    """
+    logs.set_up(log_format, log_level)
+    _serve(database_url, **options)
+    if any(thread is not threading.current_thread() and not thread.daemon for thread in threading.enumerate()):
+        # A publish that was given up still hangs in its thread; it must not hold the exit.
+        os._exit(0)
+
+
+@asynchronous
+async def _serve(database_url: str | None, **options: Any) -> None:
+    await Service(Settings(database_url=_required(database_url), **options)).run()
+
+
+@cli.command()
+@database_url
+@as_json
+@asynchronous
+async def status(database_url: str | None, as_json: bool) -> None:
+    """Show the streams: what waits, for how long, who serves them. Exit 1 when something needs a person."""
+    async with Catalog.open(_required(database_url)) as catalog:
+        await catalog.require()
+        version = await catalog.version()
+        streams = await catalog.status()
+        drift = await catalog.drift()
+    problems = list(_problems(streams, drift))
+    if as_json:
+        _print_json({"version": version, "streams": streams, "drift": drift, "problems": problems})
+    else:
+        _print_status(streams)
+        for problem in problems:
+            click.echo(f"! {problem}")
+    if problems:
+        sys.exit(1)
+
+
+@cli.command()
+@database_url
+@click.option("--stream", default="default", show_default=True, help="The stream to look at.")
+@as_json
+@asynchronous
+async def tail(database_url: str | None, stream: str, as_json: bool) -> None:
+    """Show events as they are committed, until Ctrl-C. Takes nothing away from the relay."""
+    async with Catalog.open(_required(database_url)) as catalog:
+        await catalog.require()
+        streams = await catalog.streams()
+    if stream not in streams:
+        raise ConfigError(f'there is no stream "{stream}"; there are: {", ".join(streams)}')
+    async for event in follow(_required(database_url), stream):
+        if as_json:
+            click.echo(msgspec.json.encode(as_argument(event)))
+        else:
+            key = msgspec.json.encode(event.key).decode()
+            data = "" if event.data is None else msgspec.json.encode(event.data).decode()
+            click.echo(f"{event.at:%H:%M:%S.%f} #{event.id} {event.watch} {event.op} {key} {data}".rstrip())
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _required(database_url: str | None) -> str:
+    if not database_url:
+        raise ConfigError("no database: give --database-url (BRIDGE_DATABASE_URL)")
+    return database_url
+
+
+def _print_json(value: object) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(value, enc_hook=str)).decode())
+
+
+def _print_plan(changes: Sequence[Change], watches: Sequence[Watch], dry_run: bool) -> None:
+    console = Console(highlight=False)
+    for change in changes:
+        if change.action == "keep":
+            continue
+        console.print(Text(f"{change.action} {change.name}", style="bold"))
+        before, after = _flat(change.before), _flat(change.after)
+        for name in sorted(before.keys() | after.keys()):
+            if before.get(name) != after.get(name):
+                for sign, values, style in (("-", before, "red"), ("+", after, "green")):
+                    if name in values:
+                        console.print(Text(f"  {sign} {name} = {values[name]}", style=style))
+    count = sum(change.action != "keep" for change in changes)
+    todo = "to do" if dry_run else "done"
+    console.print(f"{count} {todo}, {len(watches)} watches declared." if count else "Nothing to do: all as declared.")
+
+
+def _flat(definition: dict[str, Any] | None) -> dict[str, str]:
+    values = dict(definition or {})
+    values.pop("name", None)
+    values |= {f"options.{name}": value for name, value in values.pop("options", {}).items()}
+    return {name: msgspec.json.encode(value).decode() for name, value in values.items()}
+
+
+def _print_status(streams: Sequence[StreamStatus]) -> None:
+    table = Table("stream", "watches", "waiting", "lag", "dead letters", "served by", "moved")
+    for s in streams:
+        served = "nobody" if s.owner_pid is None else f"backend {s.owner_pid}{', asleep' if s.asleep else ''}"
+        moved = f"{s.moved_at:%Y-%m-%d %H:%M:%S}"
+        table.add_row(s.stream, str(s.watches), f"{s.waiting:,}", _duration(s.lag), str(s.dead_letters), served, moved)
+    Console().print(table)
+
+
+def _problems(streams: Sequence[StreamStatus], drift: Sequence[str]) -> Sequence[str]:
+    problems = [f'watch "{name}" does not fit its table any more: run `bridge apply`' for name in drift]
+    for s in streams:
+        if s.owner_pid is None and s.watches:
+            problems.append(f'nobody serves stream "{s.stream}": start `bridge run`')
+        if s.dead_letters:
+            problems.append(f'stream "{s.stream}" has {s.dead_letters} dead letters: select * from bridge.dead_letter')
+    return problems
+
+
+def _duration(value: timedelta) -> str:
+    return f"{value.total_seconds():.1f} s" if value < timedelta(minutes=2) else str(value).split(".", maxsplit=1)[0]

@@ -1,0 +1,131 @@
+"""Database: how the bridge connects to PostgreSQL, and the one place where psycopg's errors become ours."""
+
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from importlib.resources import files
+from typing import Any
+
+import anyio
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from bridge.errors import BridgeError, ConfigError, DatabaseError
+
+Connection = psycopg.AsyncConnection[Any]
+
+# A peer that vanished without a word is noticed in about 30 s instead of hours. What the user's DSN says comes first.
+_DEFAULTS: dict[str, Any] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}
+
+# An administrator's timeouts for applications must not cut a listener that waits by design. The log's windows are always
+# read through its index: statistics of a log that just started, or was just truncated, would ask for a full scan.
+_SESSION = """
+    select set_config(name, value, false)
+    from (values ('statement_timeout', '0'), ('lock_timeout', '0'), ('idle_in_transaction_session_timeout', '0'),
+        ('idle_session_timeout', '0'), ('enable_seqscan', 'off'), ('jit', 'off'), ('plan_cache_mode', 'force_generic_plan'),
+        ('max_parallel_workers_per_gather', '0'), ('timezone', 'UTC')) as setting (name, value)
+"""
+
+_PERMANENT = re.compile(r"FATAL:.*(does not exist|authentication failed|no pg_hba.conf entry|is not permitted)", re.DOTALL)
+
+
+def statement(name: str) -> str:
+    """The SQL statement `bridge/sql/<name>.sql`."""
+    return files("bridge").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+
+
+@asynccontextmanager
+async def connect(database_url: str, purpose: str) -> AsyncIterator[Connection]:
+    """A connection in autocommit mode, closed at the end; `purpose` shows in pg_stat_activity.
+
+    ConfigError when the address can't be right (syntax, unknown database, refused password), DatabaseError when the
+    server is away.
+    """
+    try:
+        given = conninfo_to_dict(database_url)
+    except psycopg.ProgrammingError as error:
+        # The message of libpq may quote the address, and the address may hold a password.
+        raise ConfigError(
+            "the database address is neither a URL (postgresql://user@host/name) nor a list of key=value"
+        ) from error
+    with translated():
+        connection = await psycopg.AsyncConnection.connect(
+            **{**_DEFAULTS, "application_name": f"bridge {purpose}", **given}, autocommit=True
+        )
+    try:
+        with translated():
+            await connection.execute(_SESSION)
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def advisory_lock(connection: Connection, key: int) -> None:
+    """Waits, as long as it takes, for a session-level advisory lock; a cancelled wait leaves the connection usable.
+
+    anyio cancels a task again and again until it ends, which breaks psycopg's own way to end a query. So the query runs
+    shielded, and a second task turns the cancellation into a cancel request to the server.
+    """
+    failure: psycopg.Error | None = None
+    ended = called_off = False
+    async with anyio.create_task_group() as group:
+        shield = anyio.CancelScope(shield=True)
+
+        async def call_off() -> None:
+            nonlocal called_off
+            try:
+                await anyio.sleep_forever()
+            finally:
+                if not ended:
+                    called_off = True
+                    shield.deadline = anyio.current_time() + 5  # then the connection is given up
+                    with anyio.CancelScope(shield=True):
+                        await connection.cancel_safe(timeout=5)
+
+        group.start_soon(call_off)
+        with shield:
+            try:
+                await connection.execute("select pg_advisory_lock(%s)", (key,))
+            except psycopg.Error as error:
+                failure = error
+        ended = True
+        group.cancel_scope.cancel()
+    if failure is not None and not called_off:
+        raise failure
+
+
+async def query(connection: Connection, text: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+    """The rows of a quick statement; a cancellation waits for its end (see `advisory_lock` for the reason)."""
+    with anyio.CancelScope(shield=True), translated():
+        cursor = await connection.execute(text, values)
+        return await cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Errors of psycopg leave this block as ours."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translate(error) from error
+
+
+def translate(error: psycopg.Error) -> BridgeError:
+    """The error of psycopg as a sentence: DatabaseError when trying again can help, else ConfigError."""
+    diagnosis = error.diag
+    text = diagnosis.message_primary or str(error).strip() or type(error).__name__
+    if diagnosis.message_hint:
+        text = f"{text} ({diagnosis.message_hint})"
+    if isinstance(error, psycopg.errors.InvalidSchemaName | psycopg.errors.UndefinedTable | psycopg.errors.UndefinedFunction):
+        return ConfigError(f"{text}: is Commit Bridge installed in this database? `bridge install` does it")
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return ConfigError(f"{text}: connect with a role that has this right, see docs/howto/roles.md")
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return ConfigError(text) if _PERMANENT.search(text) else DatabaseError(text)
+    return ConfigError(text)

@@ -1,0 +1,25 @@
+"""The errors of the bridge, each a sentence that names the thing and the fix.
+
+    BridgeError
+     |__ ConfigError      wrong use: a flag, a file, a watch; trying again doesn't help
+     |__ DatabaseError    PostgreSQL is away, refuses, or has no schema `bridge`
+     |__ BrokerError      the broker is away: the window is read again, nothing is burnt
+
+Errors of psycopg, celery and kombu are translated once, in the module that talks to them.
+"""
+
+
+class BridgeError(Exception):
+    """Base of all errors that the bridge raises on purpose."""
+
+
+class ConfigError(BridgeError):
+    """Wrong use; the message says what to change."""
+
+
+class DatabaseError(BridgeError):
+    """PostgreSQL can't be reached, refuses, or has no (or an old) schema `bridge`."""
+
+
+class BrokerError(BridgeError):
+    """The broker can't be reached or did not confirm; publishing again is right, with the same task ids."""

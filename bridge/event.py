@@ -1,0 +1,22 @@
+"""Event: one immutable row of the log."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One committed change, as the capture trigger wrote it."""
+
+    id: int
+    watch: str
+    op: str
+    """insert, update, delete or truncate"""
+    key: list[Any] | None
+    """The key's values in order; None for a truncate."""
+    data: dict[str, Any] | None
+    """old, new, changed, old_key: each only where the watch asks for it and it says something."""
+    context: str | None
+    at: datetime
+    """When the trigger ran (not when the transaction committed)."""

@@ -1,0 +1,152 @@
+"""Event log: windows of committed events and the position of one stream, on one connection."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from bridge.call import Target
+from bridge.database import Connection, advisory_lock, connect, query, statement, translated
+from bridge.event import Event
+
+_KEYS = statement("keys")
+_POSITION = statement("position")
+_LOOK = statement("look")
+_REST = statement("rest")
+_MOVE = statement("move")
+_BURY = statement("bury")
+_TARGETS = statement("targets")
+
+_decode_key = msgspec.json.Decoder(list[Any]).decode
+_decode_data = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Position(msgspec.Struct, frozen=True):
+    """How far a stream has been delivered: all that is visible in `seen`, and, while a large window is walked, what is
+    visible in `upto` with an id up to `after_id`."""
+
+    seen: str
+    upto: str | None = None
+    after_id: int | None = None
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Some events in order of id, and the position once they are delivered."""
+
+    events: Sequence[Event]
+    position: Position
+    generation: int
+    """Of the watches, as this batch was read."""
+
+
+class EventLog:
+    """The log of one stream as its relay sees it. Not safe for concurrent use: one connection, one relay."""
+
+    def __init__(self, connection: Connection, stream: str, batch_size: int) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._batch_size = batch_size
+        self._position = Position(seen="")
+        self._ctid = ""
+        self._generation = 0
+        self._walking = False
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, database_url: str, stream: str, batch_size: int) -> AsyncIterator["EventLog"]:
+        """Connects; `batch_size` is the most events that `read` returns at once."""
+        async with connect(database_url, f"relay {stream}") as connection:
+            yield cls(connection, stream, batch_size)
+
+    async def own(self) -> None:
+        """Waits until this session is the only relay of the stream, then takes up its position.
+
+        Ownership is a session advisory lock: it ends with the connection, and the next in line has it at once.
+        """
+        [keys] = await query(self._connection, _KEYS, {"stream": self._stream})
+        with translated():
+            await advisory_lock(self._connection, keys[1])
+        [(seen, upto, after_id, self._ctid)] = await query(self._connection, _POSITION, {"stream": self._stream})
+        self._position = Position(seen, upto, after_id)
+
+    async def follow(self) -> None:
+        """Starts at the present instead of the stream's position, as a spectator who owns nothing and moves nothing."""
+        [(snapshot,)] = await query(self._connection, "select pg_current_snapshot()::text")
+        self._position = Position(snapshot)
+
+    def skip(self, position: Position) -> None:
+        """A spectator's `move`: only here, not in the database."""
+        self._position = position
+
+    async def read(self) -> Batch:
+        """The next events behind the position; an empty batch when all is delivered."""
+        if self._position.upto is None:
+            return await self._look()
+        batch = await self._walk()
+        if batch.events:
+            return batch
+        # The walk ended exactly with the last batch: what is left lies behind `upto`.
+        await self.move(batch.position)
+        return await self._look()
+
+    async def move(self, position: Position) -> None:
+        """Moves the position in the database, then here; the events before it are never read again."""
+        values = {**msgspec.structs.asdict(position), "stream": self._stream}
+        moved = await query(self._connection, _MOVE, {**values, "ctid": self._ctid})
+        if not moved:
+            # The row is not where it was (a VACUUM FULL, say). This session owns the stream, so it may look it up.
+            [(*_, ctid)] = await query(self._connection, _POSITION, {"stream": self._stream})
+            moved = await query(self._connection, _MOVE, {**values, "ctid": ctid})
+        [(self._ctid,)] = moved
+        self._position = position
+        if position.upto is None and self._walking:
+            await query(self._connection, "close bridge_rest")
+            self._walking = False
+
+    async def bury(self, event: Event, reason: str) -> None:
+        """Keeps the event as a dead letter."""
+        values = msgspec.structs.asdict(event)
+        for name in ("key", "data"):
+            values[name] = None if values[name] is None else msgspec.json.encode(values[name]).decode()
+        await query(self._connection, _BURY, {**values, "stream": self._stream, "reason": reason})
+
+    async def targets(self) -> tuple[int, Mapping[str, Target]]:
+        """The generation of the watches and all of them, by name."""
+        rows = await query(self._connection, _TARGETS)
+        generation = rows[0][3] if rows else 0
+        return generation, {
+            name: Target(name, task, msgspec.json.decode(options, type=dict[str, Any])) for name, task, options, _ in rows
+        }
+
+    async def _look(self) -> Batch:
+        seen = self._position.seen
+        rows = await query(self._connection, _LOOK, {"stream": self._stream, "seen": seen, "batch": self._batch_size})
+        snapshot: str = rows[0][7]
+        self._generation = rows[0][8]
+        events = [_event(row) for row in rows if row[0] is not None]
+        full = len(events) == self._batch_size
+        return Batch(events, Position(seen, snapshot, events[-1].id) if full else Position(snapshot), self._generation)
+
+    async def _walk(self) -> Batch:
+        seen, upto = self._position.seen, self._position.upto
+        assert upto is not None
+        if not self._walking:
+            await query(self._connection, _REST, {**msgspec.structs.asdict(self._position), "stream": self._stream})
+            self._walking = True
+        events = [_event(row) for row in await query(self._connection, f"fetch {self._batch_size:d} from bridge_rest")]
+        full = len(events) == self._batch_size
+        return Batch(events, Position(seen, upto, events[-1].id) if full else Position(upto), self._generation)
+
+
+def _event(row: tuple[Any, ...]) -> Event:
+    key, data = row[3], row[4]
+    return Event(
+        row[0],
+        row[1],
+        row[2],
+        None if key is None else _decode_key(key),
+        None if data is None else _decode_data(data),
+        row[5],
+        row[6],
+    )

@@ -1,0 +1,56 @@
+"""Housekeeping: finds new streams and truncates old slots of the log."""
+
+import logging
+from collections.abc import Callable, Iterable
+
+import anyio
+
+from bridge import schema
+from bridge.backoff import Backoff
+from bridge.catalog import Catalog
+from bridge.config import Settings
+from bridge.errors import DatabaseError
+
+logger = logging.getLogger(__name__)
+
+# A new stream is born with a new watch, which is rare; a slot of the log lasts hours.
+_PERIOD = 60.0
+
+
+async def keep_house(settings: Settings, serve: Callable[[Iterable[str]], None]) -> None:
+    """Calls `serve` with the streams to be served, again and again, and recycles the log; runs until cancelled."""
+    backoff = Backoff()
+    while True:
+        try:
+            async with Catalog.open(settings.database_url) as catalog:
+                await catalog.require()
+                await _compare_versions(catalog)
+                while True:
+                    serve(await _streams(catalog, settings))
+                    slots = await catalog.recycle(settings.retention)
+                    if slots:
+                        logger.info("log recycled", extra={"slots": slots})
+                    backoff.reset()
+                    await anyio.sleep(_PERIOD)
+        except DatabaseError as error:
+            logger.debug("housekeeping without database", extra={"reason": str(error)})
+        await anyio.sleep(backoff.next())
+
+
+async def _compare_versions(catalog: Catalog) -> None:
+    installed = await catalog.version()
+    if installed != schema.version():
+        logger.warning(
+            "installed triggers.sql has another version; `bridge install` brings it up to date",
+            extra={"installed": installed, "packaged": schema.version()},
+        )
+
+
+async def _streams(catalog: Catalog, settings: Settings) -> list[str]:
+    existing = await catalog.streams()
+    if not settings.streams:
+        return existing
+    missing = sorted(set(settings.streams) - set(existing))
+    if missing:
+        logger.warning("no watch uses this stream (yet)", extra={"streams": missing})
+    return [stream for stream in settings.streams if stream in existing]

@@ -1,0 +1,44 @@
+"""Logs: lines for people (console) or for machines (json), on standard error."""
+
+import logging
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+# What every record has; anything else came with `extra` and is a field.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def set_up(style: Literal["console", "json"], level: str) -> None:
+    """Sends what the bridge says from `level` on, and warnings of its libraries, to standard error."""
+    output = logging.StreamHandler()
+    output.setFormatter(_Json() if style == "json" else _Console())
+    logging.basicConfig(level=logging.WARNING, handlers=[output], force=True)
+    logging.getLogger("bridge").setLevel(level.upper())
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+class _Console(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(sep=" ", timespec="milliseconds")
+        fields = "".join(f" {name}={value!r}" for name, value in _fields(record).items())
+        trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
+        return f"{at} {record.levelname:<7} {record.getMessage()}{fields}{trace}"
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "at": datetime.fromtimestamp(record.created, UTC),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line, enc_hook=str).decode()

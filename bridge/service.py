@@ -1,0 +1,74 @@
+"""Service: the bridge process - a relay for each stream, housekeeping, HTTP, signals - as one task group."""
+
+import logging
+import signal
+from collections.abc import Iterable
+from contextlib import ExitStack
+
+import anyio
+from anyio.abc import TaskGroup
+
+from bridge import http
+from bridge.config import Settings, host_and_port
+from bridge.errors import BridgeError
+from bridge.health import Health
+from bridge.housekeeping import keep_house
+from bridge.metrics import Metrics
+from bridge.publisher import Publisher
+from bridge.relay import Relay
+
+logger = logging.getLogger(__name__)
+
+
+class Service:
+    """Everything that one `bridge run` does."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._health = Health()
+        self._metrics = Metrics()
+        self._relays: dict[str, Relay] = {}
+        # Made here and not with the first relay, so that a wrong address or app is told at once.
+        self._spare = Publisher(settings.broker_url, settings.celery_app)
+
+    async def run(self) -> None:
+        """Runs until SIGTERM or SIGINT; ConfigError when it can never work as it was told."""
+        failure: BridgeError | None = None
+        logger.info("starting", extra={"broker": self._spare.address, "streams": list(self._settings.streams) or "all"})
+        with ExitStack() as stack:
+            if self._settings.http is not None:
+                host, port = host_and_port(self._settings.http)
+                port = stack.enter_context(http.serve(host, port, self._health, self._metrics))
+                logger.info("http", extra={"host": host, "port": port})
+            try:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(self._stop_on_signal, group)
+                    group.start_soon(keep_house, self._settings, lambda streams: self._serve(group, streams))
+            except* BridgeError as errors:
+                failure = _first(errors)
+        if failure is not None:
+            raise failure
+        logger.info("stopped")
+
+    def _serve(self, group: TaskGroup, streams: Iterable[str]) -> None:
+        for stream in streams:
+            if stream not in self._relays:
+                publisher = Publisher(self._settings.broker_url, self._settings.celery_app) if self._relays else self._spare
+                relay = Relay(stream, self._settings, publisher, self._health, self._metrics)
+                self._relays[stream] = relay
+                group.start_soon(relay.run, name=f"relay {stream}")
+
+    async def _stop_on_signal(self, group: TaskGroup) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for number in signals:
+                logger.info("stopping", extra={"signal": number.name})
+                for relay in self._relays.values():
+                    relay.stop_within(self._settings.grace)
+                group.cancel_scope.cancel()
+                # The receiver ends here: a second signal has its default effect and stops the process at once.
+                return
+
+
+def _first(errors: BaseExceptionGroup[BridgeError]) -> BridgeError:
+    inner = errors.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

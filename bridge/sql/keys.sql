@@ -1,0 +1,4 @@
+-- The advisory locks of a stream.
+select sleep_key, owner_key
+from bridge.position
+where stream = %(stream)s

@@ -1,0 +1,29 @@
+-- The next window: events of the stream that became visible since `seen`, in order of id, at most `batch` of them, and
+-- the snapshot of this very statement, which is the position once they are delivered. There is always a row, so the
+-- snapshot and the generation of the watches come also when there is no event; the snapshot only in the first row.
+select
+    e.id,
+    e.watch,
+    e.op,
+    e.key::text,
+    e.data::text,
+    e.context,
+    e.at,
+    case when row_number() over (order by e.id) = 1 then pg_current_snapshot()::text end as snapshot,
+    (select generation from bridge.installation) as generation
+from (select) as one
+left join lateral (
+    select w.*
+    from (
+        select *
+        from bridge.event
+        where stream = %(stream)s and xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot)
+        union all
+        select *
+        from bridge.event
+        where stream = %(stream)s and xid = any (array(select pg_snapshot_xip(%(seen)s::pg_snapshot)))
+    ) as w
+    order by w.id
+    limit %(batch)s
+) as e on true
+order by e.id

@@ -1,0 +1,78 @@
+"""What is watched and what happened, read-only."""
+
+import contextlib
+import json
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+
+from django_app.database import alias
+from django_app.models import Event, Watch
+from django_app.paginator import BoundedPaginator
+
+# The admin's classes are generic for the type checker only, hence the ignores.
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).using(alias())
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class WatchFilter(admin.SimpleListFilter):
+    """By watch; the names come from the few watches, not from the many events."""
+
+    title = "watch"
+    parameter_name = "watch"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in Watch.objects.using(alias()).values_list("name", flat=True)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(watch=self.value()) if self.value() else queryset
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnlyAdmin):
+    list_display = ("id", "watch", "op", "key", "at", "transaction")
+    list_filter = (WatchFilter, "op")
+    search_fields = ("key",)
+    search_help_text = "A value of the key, such as 42."
+    ordering = ("-stream", "-xid", "-id")
+    sortable_by = ()
+    list_per_page = 50
+    paginator = BoundedPaginator
+    show_full_result_count = False
+
+    @admin.display(description="transaction")
+    def transaction(self, event: Event) -> str:
+        return event.xid
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        # The key is a JSON array: its values are texts, or numbers where the term can be read as one.
+        match = Q(key__contains=[term])
+        with contextlib.suppress(ValueError):
+            match |= Q(key__contains=[json.loads(term)])
+        return queryset.filter(match), False
+
+
+@admin.register(Watch)
+class WatchAdmin(ReadOnlyAdmin):
+    list_display = ("name", "relation", "operations", "columns", "task", "stream", "changed_at", "removed_at")
+    list_filter = ("stream", ("removed_at", admin.EmptyFieldListFilter))
+    search_fields = ("name", "task")

@@ -1,0 +1,27 @@
+"""The installed app: discovers the watches, checks them, and brings the database in line after `migrate`."""
+
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.checks import register
+from django.db.models.signals import post_migrate
+
+from django_app import checks, registry, sync
+
+
+class BridgeConfig(AppConfig):
+    name = "django_app"
+    label = "bridge"
+    verbose_name = "Commit Bridge"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        registry.autodiscover()
+        register(checks.check_database)
+        register(checks.check_declarations)
+        # Sent once for each app; with this sender we hear it once a run, after all migrations.
+        post_migrate.connect(_bring_in_line, sender=self)
+
+
+def _bring_in_line(using: str, verbosity: int, **rest: Any) -> None:
+    sync.after_migrate(using, verbosity, rest.get("stdout"))

@@ -1,0 +1,30 @@
+"""`manage.py bridge_sync`: brings the watches in line with the declarations, or checks that they are."""
+
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from django_app import sync
+from django_app.database import alias, connect
+
+
+class Command(BaseCommand):
+    help = "Brings the database's watches in line with the declared ones and shows what changed."
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--check", action="store_true", help="Change nothing; exit with 1 when something differs."
+        )
+        parser.add_argument("--database", default=None, help="Default: the setting BRIDGE_DATABASE.")
+
+    def handle(self, *, check: bool, database: str | None, **options: Any) -> None:
+        connection = connect(database or alias())
+        plan = sync.look(connection) if check else sync.bring_in_line(connection)
+        for line in plan.lines():
+            self.stdout.write(line)
+        if not plan:
+            self.stdout.write("All watches are in line.")
+        elif check:
+            sys.exit(1)

@@ -1,0 +1,79 @@
+"""Applies the packaged triggers.sql, the same file that `psql -f` and `bridge install` apply."""
+
+from typing import Any, ClassVar
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import migrations, models
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.operations.base import Operation
+
+from bridge import schema
+from django_app.database import alias, connect
+
+
+def install(apps: Any, editor: BaseDatabaseSchemaEditor) -> None:
+    if editor.connection.alias == alias():
+        with connect(alias()).cursor() as cursor:
+            cursor.execute(schema.read())
+
+
+def remove(apps: Any, editor: BaseDatabaseSchemaEditor) -> None:
+    if editor.connection.alias == alias():
+        with connect(alias()).cursor() as cursor:
+            cursor.execute("drop schema if exists bridge cascade")
+
+
+class Migration(migrations.Migration):
+    dependencies: ClassVar[list[tuple[str, str]]] = []
+    operations: ClassVar[list[Operation]] = [
+        migrations.RunPython(install, remove, elidable=False),
+        # State only, for the admin and its permissions: triggers.sql owns the tables.
+        migrations.CreateModel(
+            name="Watch",
+            fields=[
+                ("name", models.TextField(primary_key=True, serialize=False)),
+                ("relation", models.TextField(verbose_name="table")),
+                ("task", models.TextField()),
+                ("operations", ArrayField(models.TextField(), verbose_name="on")),
+                ("columns", ArrayField(models.TextField(), null=True)),
+                ("condition", models.TextField(verbose_name="when", null=True)),
+                ("key", ArrayField(models.TextField(), null=True)),
+                ("data", ArrayField(models.TextField(), null=True)),
+                ("options", models.JSONField()),
+                ("stream", models.TextField()),
+                ("changed_at", models.DateTimeField()),
+                ("removed_at", models.DateTimeField(null=True)),
+            ],
+            options={
+                "db_table": '"bridge"."watch"',
+                "ordering": ("name",),
+                "managed": False,
+                "verbose_name_plural": "watches",
+            },
+        ),
+        migrations.CreateModel(
+            name="Event",
+            fields=[
+                ("id", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("xid", models.TextField(verbose_name="transaction")),
+                ("stream", models.TextField()),
+                ("watch", models.TextField()),
+                (
+                    "op",
+                    models.TextField(
+                        verbose_name="operation",
+                        choices=[(name, name) for name in ("insert", "update", "delete", "truncate")],
+                    ),
+                ),
+                ("key", models.JSONField(null=True)),
+                ("data", models.JSONField(null=True)),
+                ("context", models.TextField(null=True)),
+                ("at", models.DateTimeField()),
+            ],
+            options={
+                "db_table": '"bridge"."event"',
+                "ordering": ("-stream", "-xid", "-id"),
+                "managed": False,
+            },
+        ),
+    ]

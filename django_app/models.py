@@ -1,0 +1,55 @@
+"""The bridge's tables as Django sees them: read-only, made by triggers.sql and never by Django."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+OPERATIONS = [(name, name) for name in ("insert", "update", "delete", "truncate")]
+
+
+class Watch(models.Model):
+    """One rule. A removed one keeps its row, for the events that it has recorded."""
+
+    name = models.TextField(primary_key=True)
+    relation = models.TextField("table")
+    task = models.TextField()
+    operations = ArrayField(models.TextField(), verbose_name="on")
+    columns = ArrayField(models.TextField(), null=True)
+    condition = models.TextField("when", null=True)
+    key = ArrayField(models.TextField(), null=True)
+    data = ArrayField(models.TextField(), null=True)
+    options = models.JSONField()
+    stream = models.TextField()
+    changed_at = models.DateTimeField()
+    removed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        managed = False
+        db_table = '"bridge"."watch"'
+        ordering = ("name",)
+        verbose_name_plural = "watches"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Event(models.Model):
+    """One committed change, as a trigger wrote it down."""
+
+    id = models.BigIntegerField(primary_key=True)
+    xid = models.TextField("transaction")
+    stream = models.TextField()
+    watch = models.TextField()
+    op = models.TextField("operation", choices=OPERATIONS)
+    key = models.JSONField(null=True)
+    data = models.JSONField(null=True)
+    context = models.TextField(null=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = '"bridge"."event"'
+        # The order of the log's one index, backwards: the newest page costs the same in a log of any size.
+        ordering = ("-stream", "-xid", "-id")
+
+    def __str__(self) -> str:
+        return f"{self.watch} {self.op} {self.key}"

@@ -1,0 +1,5 @@
+"""`scripts/demo`."""
+
+from demo.cli import main
+
+main(prog_name="scripts/demo")

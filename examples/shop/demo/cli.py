@@ -1,0 +1,100 @@
+"""The demo's command line and the course of it."""
+
+import json
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+import click
+from embedded import StartError
+from rich.console import Console
+from rich.live import Live
+
+from demo import screen
+from demo.browser import Browser, PageError
+from demo.edit import Edit, Way, judge
+from demo.stack import Stack
+
+TASK_SECONDS = 15.0
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--edits", type=click.IntRange(min=1), default=40, show_default=True, help="Edits each way.")
+@click.option("--check", is_flag=True, help="Don't stay; exit 1 unless only the old way read stale rows.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Verdict as the last line of stdout, all else to stderr."
+)
+@click.option(
+    "--svg", type=click.Path(dir_okay=False, path_type=Path), help="Save table and verdict as a picture."
+)
+def main(edits: int, check: bool, as_json: bool, svg: Path | None) -> None:
+    """A committed change in Django's admin starts a Celery task, seen on real parts.
+
+    Starts a private PostgreSQL, a Valkey as the broker, a Celery worker, the bridge and the shop (no
+    install, no Docker, nothing left behind), logs in to the admin and edits products over HTTP in turn:
+    LegacyProduct, whose save() dispatches the task, and Product, which the bridge watches. The table shows when
+    each change was committed, when its task started and which price the task saw: a task that started before
+    the commit saw the old one.
+
+    Then it stays: log in to the admin at the printed address, edit a product, and watch its task. Ctrl-C ends
+    everything.
+
+    \b
+    scripts/demo                          the show
+    scripts/demo --check --json           for a machine: exit status and one line of JSON
+    scripts/demo --edits 8 --svg a.svg    a small picture
+    """
+    signal.signal(signal.SIGTERM, _leave)
+    console = Console(stderr=as_json)
+    try:
+        with Stack(edits, partial(_report, console)) as stack:
+            with Browser(stack.address) as browser:
+                browser.log_in(stack.user, stack.password)
+                made = _edit_all(browser, stack, edits, console)
+            judged = judge(made, stack.observer.count(Way.BRIDGE))
+            console.print(screen.verdict(judged))
+            if svg:
+                screen.save_picture(svg, screen.table(made, len(made)), screen.verdict(judged))
+            if not check:
+                _stay(stack, console)
+    except (StartError, PageError) as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(judged.as_dict()))
+    sys.exit(0 if judged.proven or not check else 1)
+
+
+def _edit_all(browser: Browser, stack: Stack, edits: int, console: Console) -> list[Edit]:
+    made: list[Edit] = []
+    pairs = zip(stack.observer.products(Way.OLD), stack.observer.products(Way.BRIDGE), strict=True)
+    with Live(screen.table(made, edits * 2), console=console, refresh_per_second=10) as live:
+        for pair in pairs:
+            for way, product_id in zip((Way.OLD, Way.BRIDGE), pair, strict=True):
+                price = browser.edit(way, product_id)
+                committed_at = stack.observer.committed_at(way, product_id)
+                run = stack.observer.run_of(way, product_id, TASK_SECONDS)
+                made.append(Edit(way, product_id, price, committed_at, run))
+                live.update(screen.table(made, edits * 2))
+    return made
+
+
+def _stay(stack: Stack, console: Console) -> None:
+    console.print(
+        f"The admin: [bold]{stack.address}/admin/[/] as [bold]{stack.user}[/], [bold]{stack.password}[/]"
+    )
+    console.print("Edit a product or a legacy product there and watch its task here. Ctrl-C ends everything.")
+    try:
+        for run in stack.observer.runs():
+            console.print(f"  {run.started_at:%H:%M:%S} {run.task}({run.product_id}) saw {run.price_seen}")
+    except KeyboardInterrupt:
+        console.print("Bye.")
+
+
+def _report(console: Console, step: str, seconds: float) -> None:
+    console.print(f"  [green]ok[/] {step} [dim]{seconds:.1f} s[/]")
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    sys.exit(128 + number)

@@ -1,0 +1,89 @@
+"""One edit in the admin, and what its task saw."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from statistics import quantiles
+
+
+class Way(Enum):
+    """How a change becomes a task; the value is the name of the model."""
+
+    OLD = "legacyproduct"
+    BRIDGE = "product"
+
+    @property
+    def title(self) -> str:
+        return "save()" if self is Way.OLD else "bridge"
+
+    @property
+    def task(self) -> str:
+        return "catalog.tasks.reprice_legacy" if self is Way.OLD else "catalog.tasks.reprice"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a task wrote down."""
+
+    task: str
+    product_id: int
+    price_seen: Decimal
+    started_at: datetime
+
+
+@dataclass(frozen=True)
+class Edit:
+    way: Way
+    product_id: int
+    price: Decimal
+    committed_at: datetime
+    run: Run | None  # None: no task came
+
+    @property
+    def stale(self) -> bool:
+        return self.run is not None and self.run.price_seen != self.price
+
+    @property
+    def latency_ms(self) -> float | None:
+        """From the commit to the start of the task; below zero when the task started before the commit."""
+        return (self.run.started_at - self.committed_at).total_seconds() * 1000 if self.run else None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    edits: int  # each way
+    old_way_stale: int
+    bridge_stale: int
+    bridge_tasks: int
+    p50: float
+    p99: float
+
+    @property
+    def proven(self) -> bool:
+        return self.old_way_stale > 0 and self.bridge_stale == 0 and self.bridge_tasks == self.edits
+
+    def as_dict(self) -> dict[str, object]:
+        return {
+            "edits": self.edits,
+            "old_way_stale": self.old_way_stale,
+            "bridge_stale": self.bridge_stale,
+            "bridge_tasks": self.bridge_tasks,
+            "latency_ms": {"p50": round(self.p50, 1), "p99": round(self.p99, 1)},
+        }
+
+
+def judge(edits: Sequence[Edit], bridge_tasks: int) -> Verdict:
+    bridge = [edit for edit in edits if edit.way is Way.BRIDGE]
+    latencies = [edit.latency_ms for edit in bridge if edit.latency_ms is not None] or [float("nan")]
+    # One value has no quantiles; twice the same has.
+    percentiles = quantiles(latencies if len(latencies) > 1 else latencies * 2, n=100, method="inclusive")
+    return Verdict(
+        edits=len(bridge),
+        old_way_stale=sum(edit.stale for edit in edits if edit.way is Way.OLD),
+        bridge_stale=sum(edit.stale for edit in bridge),
+        bridge_tasks=bridge_tasks,
+        p50=percentiles[49],
+        p99=percentiles[98],
+    )

@@ -1,0 +1,84 @@
+"""What really happened, told by PostgreSQL: when a row was committed, and what the tasks wrote down."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from types import TracebackType
+from typing import Self
+
+import psycopg
+from psycopg import sql
+
+from demo.edit import Run, Way
+
+# A task's own record announces itself, so that nobody has to ask again and again.
+ANNOUNCE = """
+create schema demo;
+create function demo.announce() returns trigger language plpgsql as $$
+begin
+    perform pg_notify('task_run', row_to_json(new)::text);
+    return null;
+end
+$$;
+create trigger announce after insert on catalog_taskrun for each row execute function demo.announce();
+listen task_run;
+"""
+
+
+class Observer:
+    def __init__(self, url: str) -> None:
+        self._connection = psycopg.connect(url, autocommit=True)
+        self._connection.execute(ANNOUNCE)
+
+    def products(self, way: Way) -> list[int]:
+        table = sql.Identifier(f"catalog_{way.value}")
+        rows = self._connection.execute(sql.SQL("select id from {} order by id").format(table))
+        return [product_id for (product_id,) in rows]
+
+    def committed_at(self, way: Way, product_id: int) -> datetime:
+        """When the transaction that wrote the row was committed (needs track_commit_timestamp)."""
+        table = sql.Identifier(f"catalog_{way.value}")
+        query = sql.SQL("select pg_xact_commit_timestamp(xmin) from {} where id = %s").format(table)
+        row = self._connection.execute(query, [product_id]).fetchone()
+        assert row is not None
+        at: datetime = row[0]
+        return at
+
+    def run_of(self, way: Way, product_id: int, seconds: float) -> Run | None:
+        """The task's record, as soon as it is there; None when it does not come in time."""
+        for run in self.runs(seconds):
+            if (run.task, run.product_id) == (way.task, product_id):
+                return run
+        return None
+
+    def runs(self, seconds: float | None = None) -> Iterator[Run]:
+        """Records as they come; without a limit, for ever."""
+        for notice in self._connection.notifies(timeout=seconds):
+            yield _run(notice.payload)
+
+    def count(self, way: Way) -> int:
+        row = self._connection.execute(
+            "select count(*) from catalog_taskrun where task = %s", [way.task]
+        ).fetchone()
+        return row[0] if row else 0
+
+    def is_bridge_ready(self) -> bool:
+        """A relay owns the stream and sleeps, ready to be woken."""
+        row = self._connection.execute("select bool_and(asleep) from bridge.status()").fetchone()
+        return bool(row and row[0])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+
+def _run(payload: str) -> Run:
+    row = json.loads(payload, parse_float=Decimal)
+    return Run(
+        row["task"], row["product_id"], Decimal(row["price_seen"]), datetime.fromisoformat(row["started_at"])
+    )

@@ -1,0 +1,65 @@
+"""What the demo shows: the table of edits, the verdict, and both as a picture."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from demo.edit import Edit, Verdict
+
+ROWS = 16  # of the live table; it must fit a small terminal
+PICTURE_WIDTH = 92
+OUTCOMES = {
+    "right": Text("right", style="green"),
+    "stale": Text("STALE", style="bold red"),
+    "lost": Text("NO TASK", style="bold red"),
+}
+
+
+def table(edits: Sequence[Edit], total: int) -> Table:
+    """The latest edits."""
+    made = Table(title=f"{len(edits)} of {total} edits in Django's admin", title_justify="left", expand=False)
+    made.add_column("edit", no_wrap=True)
+    made.add_column("dispatch")
+    made.add_column("committed at", no_wrap=True)
+    made.add_column("task started after", justify="right")
+    made.add_column("committed price", justify="right")
+    made.add_column("task saw", justify="right")
+    made.add_column("")
+    for edit in edits[-ROWS:]:
+        latency = edit.latency_ms
+        made.add_row(
+            f"{edit.way.value} {edit.product_id}",
+            edit.way.title,
+            f"{edit.committed_at:%H:%M:%S.%f}"[:-3],
+            "" if latency is None else Text(f"{latency:+.1f} ms", style="red" if latency < 0 else ""),
+            str(edit.price),
+            str(edit.run.price_seen) if edit.run else "-",
+            OUTCOMES["stale" if edit.stale else "right" if edit.run else "lost"],
+        )
+    return made
+
+
+def verdict(judged: Verdict) -> Panel:
+    old = Text("dispatch in save():  ").append(
+        f"{judged.old_way_stale} of {judged.edits} tasks read the old row",
+        style="bold red" if judged.old_way_stale else "green",
+    )
+    new = Text("with the bridge:     ").append(
+        f"{judged.bridge_stale} of {judged.edits} tasks read the old row",
+        style="bold red" if judged.bridge_stale else "bold green",
+    )
+    tasks = Text(f"                     {judged.bridge_tasks} tasks for {judged.edits} edits, ").append(
+        f"commit to task start p50 {judged.p50:.1f} ms, p99 {judged.p99:.1f} ms"
+    )
+    return Panel(Group(old, new, tasks), title="verdict", title_align="left", expand=False, padding=(0, 1))
+
+
+def save_picture(path: Path, *parts: RenderableType) -> None:
+    console = Console(record=True, width=PICTURE_WIDTH, file=io.StringIO(), force_terminal=True)
+    console.print(*parts, sep="\n")
+    path.write_text(console.export_svg(title="scripts/demo"), encoding="utf-8")

@@ -1,0 +1,117 @@
+"""All parts of the demo as real processes, none of which outlives us."""
+
+import os
+import re
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from embedded import Child, Postgres, PrivateDirectory, StartError, Valkey
+
+from demo.observer import Observer
+
+SHOP = Path(__file__).parent.parent
+START_SECONDS = 60.0
+COMMAND_SECONDS = 120.0
+ADDRESS = re.compile(r"development server at (http://\S+?)/?\s")
+
+OTHERS = ("DJANGO_", "BRIDGE_", "SHOP_")  # settings of other programs, not for ours
+
+T = TypeVar("T")
+Report = Callable[[str, float], None]  # a step's name and how many seconds it took
+
+
+class Stack:
+    user = "admin"
+
+    def __init__(self, products: int, report: Report) -> None:
+        self.password = secrets.token_urlsafe(9)
+        self._products = products
+        self._report = report
+        self._parts = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._parts.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._parts.close()
+
+    def _start(self) -> None:
+        # The commit timestamps are the demo's clock for "committed at".
+        postgres = Postgres(settings={"track_commit_timestamp": "on"})
+        self._step("PostgreSQL", lambda: self._parts.enter_context(postgres))
+        valkey = self._step("Valkey, the broker", lambda: self._parts.enter_context(Valkey()))
+        self._directory = self._parts.enter_context(PrivateDirectory())
+        self._env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(OTHERS)},
+            "SHOP_DATABASE_URL": postgres.dsn(),
+            "SHOP_BROKER_URL": valkey.url(),
+            "DJANGO_SUPERUSER_PASSWORD": self.password,
+            "PYTHONPATH": str(SHOP),
+            "PYTHONUNBUFFERED": "1",
+        }
+        self._step("manage.py migrate (installs triggers.sql and the watch)", lambda: self._manage("migrate"))
+        login = ("--noinput", "--username", self.user, "--email", "admin@shop.example")
+        self._step("manage.py createsuperuser", lambda: self._manage("createsuperuser", *login))
+        self._step("manage.py seed", lambda: self._manage("seed", "--products", str(self._products)))
+        self.observer = self._parts.enter_context(Observer(postgres.dsn()))
+        self._start_services(postgres.dsn(), valkey.url())
+
+    def _start_services(self, database: str, broker: str) -> None:
+        # Started together, since each of them spends its first second with imports.
+        quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+        worker = self._service("worker", "celery", "-A", "shop", "worker", "-c", "2", "-l", "INFO", *quiet)
+        bridge = self._service("bridge", "bridge", "run", "--database-url", database, "--broker-url", broker)
+        serve = ("runserver", "--noreload", "--insecure", "127.0.0.1:0")
+        server = self._service("server", "python", "manage.py", *serve)
+        self._await("Celery worker", worker, lambda: " ready." in worker.log.read_text())
+        self._await("bridge run", bridge, self.observer.is_bridge_ready)
+        self._await("Django's server", server, lambda: _address(server) is not None)
+        self.address = _address(server) or ""
+
+    def _service(self, name: str, program: str, *arguments: str) -> Child:
+        child = self._child(name, program, *arguments, last_signal=signal.SIGTERM)
+        self._parts.callback(child.stop)
+        return child
+
+    def _manage(self, *arguments: str) -> None:
+        child = self._child(arguments[0], "python", "manage.py", *arguments)
+        if child.wait(COMMAND_SECONDS):
+            raise StartError(f"manage.py {arguments[0]} failed\n{child.tail()}")
+
+    def _child(
+        self, name: str, program: str, *arguments: str, last_signal: signal.Signals = signal.SIGKILL
+    ) -> Child:
+        found = Path(sys.executable).with_name(program)  # of this virtual environment, whatever PATH says
+        log = self._directory.path / f"{name}.log"
+        return Child(
+            [found, *arguments], self._directory, log=log, env=self._env, cwd=SHOP, last_signal=last_signal
+        )
+
+    def _await(self, name: str, child: Child, ready: Callable[[], bool]) -> None:
+        self._step(name, lambda: child.wait_until(ready, START_SECONDS))
+
+    def _step(self, name: str, act: Callable[[], T]) -> T:
+        began = time.monotonic()
+        done = act()
+        self._report(name, time.monotonic() - began)
+        return done
+
+
+def _address(server: Child) -> str | None:
+    # Port 0 lets the system choose: the server says which one it got, once it listens.
+    found = ADDRESS.search(server.log.read_text())
+    return found[1] if found else None

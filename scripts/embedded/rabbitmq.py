@@ -1,0 +1,162 @@
+"""A private RabbitMQ node, run from Debian's package, for tests that stop and kill a broker.
+
+It shares nothing with the machine's own node: its own name, ports, data, cookie, and its own epmd (Erlang's
+port mapper), which would otherwise be started in the background and stay for ever.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from embedded.child import Child, StartError
+from embedded.directory import PrivateDirectory
+from embedded.port import free_port
+
+# Not /usr/sbin/rabbitmq-server: Debian's wrapper insists on the user rabbitmq and on the machine's folders.
+_BINARIES = Path("/usr/lib/rabbitmq/bin")
+_START_SECONDS = 60.0
+_STOP_SECONDS = 30.0
+_AMQP = b"AMQP\x00\x00\x09\x01"  # AMQP 0-9-1's greeting; the server answers with a frame of type 1, a method
+_CONFIG = """
+listeners.tcp.1 = 127.0.0.1:{port}
+log.console = true
+log.file = false
+disk_free_limit.absolute = 10MB
+"""
+
+
+class RabbitMQ:
+    def __init__(self) -> None:
+        self.directory = PrivateDirectory()
+        self.port = free_port()
+        self.log = self.directory.path / "log"
+        self.node = f"bridge-{secrets.token_hex(4)}@localhost"
+        self._epmd_port = free_port()
+        self._distribution_port = free_port()
+        self._epmd: Child | None = None
+        self._child: Child | None = None
+
+    @staticmethod
+    def available() -> bool:
+        return (_BINARIES / "rabbitmq-server").exists() and shutil.which("erl") is not None
+
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid if self._child else None
+
+    def start(self) -> None:
+        """Some seconds; what was durable is there again."""
+        if not self._epmd:
+            self._configure()
+            self._epmd = self._run("epmd", "-port", str(self._epmd_port), "-address", "127.0.0.1")
+            self._epmd.wait_until(lambda: _connects(self._epmd_port), _START_SECONDS)
+        child = self._run(_BINARIES / "rabbitmq-server")
+        try:
+            child.wait_until(self._answers, _START_SECONDS)
+        except StartError:
+            child.kill()
+            raise
+        self._child = child
+
+    def stop(self) -> None:
+        if self._child:
+            self._child.stop(signal.SIGTERM, _STOP_SECONDS)
+            self._child = None
+
+    def kill(self) -> None:
+        if self._child:
+            self._child.kill()
+            self._child = None
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def control(self, *arguments: str) -> str:
+        """rabbitmqctl of this node."""
+        done = subprocess.run(
+            [_BINARIES / "rabbitmqctl", "--quiet", *arguments],
+            env=self._environment(),
+            cwd=self.directory.path,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout
+
+    def close(self) -> None:
+        """Stop, and remove everything."""
+        self.kill()
+        if self._epmd:
+            self._epmd.kill()
+        self.directory.remove()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _configure(self) -> None:
+        home = self.directory.path
+        (home / "rabbitmq.conf").write_text(_CONFIG.format(port=self.port))
+        (home / "plugins").write_text("[].\n")
+        (home / "env.conf").touch()
+        cookie = home / ".erlang.cookie"
+        cookie.write_text(secrets.token_hex(16))
+        cookie.chmod(0o600)
+
+    def _environment(self) -> dict[str, str]:
+        home = self.directory.path
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("RABBITMQ_", "ERL_"))}
+        return inherited | {
+            "HOME": str(home),
+            "ERL_EPMD_PORT": str(self._epmd_port),
+            "RABBITMQ_NODENAME": self.node,
+            "RABBITMQ_CONF_ENV_FILE": str(home / "env.conf"),
+            "RABBITMQ_CONFIG_FILE": str(home / "rabbitmq"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "plugins"),
+            "RABBITMQ_MNESIA_BASE": str(home / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(home / "logs"),
+            "RABBITMQ_PID_FILE": str(home / "pid"),
+            # The script becomes the node, so that our signals reach the node itself.
+            "RUNNING_UNDER_SYSTEMD": "true",
+            "RABBITMQ_DIST_PORT": str(self._distribution_port),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+        }
+
+    def _run(self, *argv: str | Path) -> Child:
+        return Child(argv, self.directory, log=self.log, env=self._environment())
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as client:
+                client.sendall(_AMQP)
+                return client.recv(1) == b"\x01"
+        except OSError:
+            return False
+
+
+def _connects(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True

