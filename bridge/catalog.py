@@ -1,4 +1,4 @@
-"""Catalog: what is installed in a database - the schema, the watches, the streams - through its public SQL functions."""
+"""Catalog: what is installed in a database (the schema, the watches, the streams), through its public SQL functions."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -11,6 +11,12 @@ from bridge import schema
 from bridge.database import Connection, connect, query
 from bridge.errors import ConfigError
 from bridge.watch import Watch
+
+
+_CHANGES = {
+    "plan": "select * from bridge.plan(%(wanted)s::jsonb, %(prune)s)",
+    "apply": "select * from bridge.apply(%(wanted)s::jsonb, %(prune)s)",
+}
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -103,5 +109,4 @@ class Catalog:
 
     async def _changes(self, function: Literal["plan", "apply"], watches: Sequence[Watch], prune: bool) -> list[Change]:
         values = {"wanted": msgspec.json.encode([w.definition() for w in watches]).decode(), "prune": prune}
-        text = f"select action, name, before, after from bridge.{function}(%(wanted)s::jsonb, %(prune)s)"
-        return [Change(*row) for row in await query(self._connection, text, values)]
+        return [Change(*row) for row in await query(self._connection, _CHANGES[function], values)]

@@ -118,7 +118,12 @@ async def apply(
 
 @cli.command()
 @database_url
-@click.option("--broker-url", metavar="URL", show_envvar=True, help="Celery's broker, such as amqp://user:password@host//.")
+@click.option(
+    "--broker-url",
+    metavar="URL",
+    show_envvar=True,
+    help="Celery's broker, such as amqp://user:password@host//.",
+)
 @click.option(
     "--app", "celery_app", envvar="BRIDGE_CELERY_APP", show_envvar=True, metavar="MODULE:APP",
     help="Your Celery app, such as shop.celery:app: its routes, queues, serializer and signals apply. Optional.",
@@ -144,9 +149,19 @@ async def apply(
     "--retention", type=click.FloatRange(min=0), default=86400.0, show_default=True, show_envvar=True,
     metavar="SECONDS", help="How long delivered events stay in the log.",
 )  # fmt: skip
-@click.option("--log-format", type=click.Choice(["console", "json"]), default="console", show_default=True, show_envvar=True)
 @click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True, show_envvar=True
+    "--log-format",
+    type=click.Choice(["console", "json"]),
+    default="console",
+    show_default=True,
+    show_envvar=True,
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    show_envvar=True,
 )
 def run(database_url: str | None, log_format: Literal["console", "json"], log_level: str, **options: Any) -> None:
     """Listen, and turn committed changes into Celery tasks until SIGTERM or Ctrl-C.
@@ -275,7 +290,7 @@ def _problems(streams: Sequence[StreamStatus], drift: Sequence[str]) -> Sequence
         if s.owner_pid is None and s.watches:
             problems.append(f'nobody serves stream "{s.stream}": start `bridge run`')
         if s.dead_letters:
-            problems.append(f'stream "{s.stream}" has {s.dead_letters} dead letters: select * from bridge.dead_letter')
+            problems.append(f'stream "{s.stream}" has {s.dead_letters} dead letters, see the table bridge.dead_letter')
     return problems
 
 

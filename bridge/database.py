@@ -23,16 +23,19 @@ _DEFAULTS: dict[str, Any] = {
     "tcp_user_timeout": 30_000,
 }
 
-# An administrator's timeouts for applications must not cut a listener that waits by design. The log's windows are always
-# read through its index: statistics of a log that just started, or was just truncated, would ask for a full scan.
+# An administrator's timeouts for applications must not cut a listener that waits by design. Windows of the log are
+# always read through its index: statistics of a log that just started, or was just truncated, would ask for a full scan.
 _SESSION = """
     select set_config(name, value, false)
     from (values ('statement_timeout', '0'), ('lock_timeout', '0'), ('idle_in_transaction_session_timeout', '0'),
-        ('idle_session_timeout', '0'), ('enable_seqscan', 'off'), ('jit', 'off'), ('plan_cache_mode', 'force_generic_plan'),
-        ('max_parallel_workers_per_gather', '0'), ('timezone', 'UTC')) as setting (name, value)
+        ('idle_session_timeout', '0'), ('enable_seqscan', 'off'), ('jit', 'off'),
+        ('plan_cache_mode', 'force_generic_plan'), ('max_parallel_workers_per_gather', '0'), ('timezone', 'UTC')
+    ) as setting (name, value)
 """
 
-_PERMANENT = re.compile(r"FATAL:.*(does not exist|authentication failed|no pg_hba.conf entry|is not permitted)", re.DOTALL)
+_PERMANENT = re.compile(
+    r"FATAL:.*(does not exist|authentication failed|no pg_hba.conf entry|is not permitted)", re.DOTALL
+)
 
 
 def statement(name: str) -> str:
@@ -102,9 +105,12 @@ async def advisory_lock(connection: Connection, key: int) -> None:
 
 async def query(connection: Connection, text: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
     """The rows of a quick statement; a cancellation waits for its end (see `advisory_lock` for the reason)."""
+    rows: list[tuple[Any, ...]] = []
     with anyio.CancelScope(shield=True), translated():
         cursor = await connection.execute(text, values)
-        return await cursor.fetchall() if cursor.description else []
+        if cursor.description:
+            rows = await cursor.fetchall()
+    return rows
 
 
 @contextmanager
@@ -122,7 +128,10 @@ def translate(error: psycopg.Error) -> BridgeError:
     text = diagnosis.message_primary or str(error).strip() or type(error).__name__
     if diagnosis.message_hint:
         text = f"{text} ({diagnosis.message_hint})"
-    if isinstance(error, psycopg.errors.InvalidSchemaName | psycopg.errors.UndefinedTable | psycopg.errors.UndefinedFunction):
+    if isinstance(
+        error,
+        psycopg.errors.InvalidSchemaName | psycopg.errors.UndefinedTable | psycopg.errors.UndefinedFunction,
+    ):
         return ConfigError(f"{text}: is Commit Bridge installed in this database? `bridge install` does it")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return ConfigError(f"{text}: connect with a role that has this right, see docs/howto/roles.md")

@@ -83,7 +83,7 @@ class EventLog:
         """The next events behind the position; an empty batch when all is delivered."""
         if self._position.upto is None:
             return await self._look()
-        batch = await self._walk()
+        batch = await self._walk(self._position.seen, self._position.upto)
         if batch.events:
             return batch
         # The walk ended exactly with the last batch: what is left lies behind `upto`.
@@ -116,7 +116,8 @@ class EventLog:
         rows = await query(self._connection, _TARGETS)
         generation = rows[0][3] if rows else 0
         return generation, {
-            name: Target(name, task, msgspec.json.decode(options, type=dict[str, Any])) for name, task, options, _ in rows
+            name: Target(name, task, msgspec.json.decode(options, type=dict[str, Any]))
+            for name, task, options, _ in rows
         }
 
     async def _look(self) -> Batch:
@@ -128,9 +129,7 @@ class EventLog:
         full = len(events) == self._batch_size
         return Batch(events, Position(seen, snapshot, events[-1].id) if full else Position(snapshot), self._generation)
 
-    async def _walk(self) -> Batch:
-        seen, upto = self._position.seen, self._position.upto
-        assert upto is not None
+    async def _walk(self, seen: str, upto: str) -> Batch:
         if not self._walking:
             await query(self._connection, _REST, {**msgspec.structs.asdict(self._position), "stream": self._stream})
             self._walking = True

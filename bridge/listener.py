@@ -4,10 +4,11 @@
                           |                      |
                           '--notified--> AWAKE   '--notified or floor--> AWAKE   (yields)
 
-Armed means: this listener holds the stream's sleep key exclusively, or waits for it. A writer that gets the key shared
-keeps it until its commit is visible, so the lock is granted only after that, and the relay looks again after the grant.
-A writer that comes later fails to get it and notifies. So nothing is missed and NOTIFY is paid only when somebody sleeps.
-The lock waits on a connection of its own: the one that listens must be free to hear, the one that reads to read.
+Armed means: this listener holds the stream's sleep key exclusively, or waits for it. A writer that gets the key
+shared keeps it until its commit is visible, so the lock is granted only after that, and the relay looks again after
+the grant. A writer that comes later fails to get it and notifies. So nothing is missed, and NOTIFY is paid only when
+somebody sleeps. The lock waits on a connection of its own: the one that listens must be free to hear, the one that
+reads to read.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -119,12 +120,12 @@ class Listener:
     async def _heartbeat(self) -> None:
         """A notification to oneself: the only proof that the listening connection still hears."""
         await query(self._arming, "select pg_notify(%(channel)s, '')", {"channel": self._channel})
-        if not await self._notification(10):
+        if not await self._notification(within=10):
             raise DatabaseError("the listening connection is deaf: no notification came within 10 s")
 
-    async def _notification(self, timeout: float | None = None) -> bool:
-        """Whether a notification came within `timeout` seconds (None: no limit)."""
-        async with aclosing(self._listening.notifies(timeout=timeout, stop_after=1)) as notifications:
+    async def _notification(self, within: float | None = None) -> bool:
+        """Whether a notification came within so many seconds (None: no limit)."""
+        async with aclosing(self._listening.notifies(timeout=within, stop_after=1)) as notifications:
             async for _ in notifications:
                 return True
         return False

@@ -11,23 +11,46 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.published = Counter(
-            "bridge_events_published", "Events whose task the broker has confirmed.", ["stream", "watch"], registry=self.registry
+            "bridge_events_published",
+            "Events whose task the broker has confirmed.",
+            ["stream", "watch"],
+            registry=self.registry,
         )
         self.dead_letters = Counter(
-            "bridge_dead_letters", "Events that could not be published as they were.", ["stream", "watch"], registry=self.registry
+            "bridge_dead_letters",
+            "Events that could not be published as they were.",
+            ["stream", "watch"],
+            registry=self.registry,
         )
         self.broker_errors = Counter(
-            "bridge_broker_errors", "Batches that the broker did not confirm.", ["stream"], registry=self.registry
+            "bridge_broker_errors",
+            "Batches that the broker did not confirm.",
+            ["stream"],
+            registry=self.registry,
         )
         self.database_errors = Counter(
-            "bridge_database_errors", "Lost or refused database connections.", ["stream"], registry=self.registry
+            "bridge_database_errors",
+            "Lost or refused database connections.",
+            ["stream"],
+            registry=self.registry,
         )
         self.batch_size = Histogram(
-            "bridge_batch_events", "Events per batch.", ["stream"], registry=self.registry, buckets=(1, 2, 5, 10, 50, 100, 500, 1000)
+            "bridge_batch_events",
+            "Events per batch.",
+            ["stream"],
+            registry=self.registry,
+            buckets=(1, 2, 5, 10, 50, 100, 500, 1000),
         )
         self.lag = Gauge(
-            "bridge_lag_seconds", "Age of the oldest event of the last batch when it was confirmed.", ["stream"], registry=self.registry
+            "bridge_lag_seconds",
+            "Age of the oldest event of the last batch when it was confirmed.",
+            ["stream"],
+            registry=self.registry,
         )
         self.state = Enum(
-            "bridge_relay_state", "What the relay is doing.", ["stream"], states=[s.value for s in State], registry=self.registry
+            "bridge_relay_state",
+            "What the relay is doing.",
+            ["stream"],
+            states=[s.value for s in State],
+            registry=self.registry,
         )

@@ -35,8 +35,8 @@ class Refusal(msgspec.Struct, frozen=True):
 class Publisher:
     """Publishes calls and waits until the broker has them all.
 
-    With the user's Celery app its task options, routes, queues, serializer and signals apply; without one a bare app with
-    Celery's defaults does.
+    With the user's Celery app its task options, routes, queues, serializer and signals apply; without one a bare app
+    with Celery's defaults does.
     """
 
     def __init__(self, broker_url: str | None = None, app_path: str | None = None) -> None:
@@ -101,7 +101,7 @@ class Publisher:
     def _send(self, call: Call) -> Refusal | None:
         """What `app.send_task` does, without asking the result backend to watch for a result nobody here reads."""
         app = self._app
-        task = app.tasks.get(call.target.task)
+        task: Any = app.tasks.get(call.target.task)
         options = {**_task_options(task), **_watch_options(call.target.options)}
         ignore_result = options.pop("ignore_result", None)
         try:
@@ -165,8 +165,8 @@ class _Confirms:
         channel.events["basic_nack"].add(self._on_nack)
         channel.events["basic_return"].add(self._on_return)
         channel.confirm_select()
-        # Counted where the frame is sent: Celery may publish more than the task (its task-sent event), and every message
-        # on the channel gets a number.
+        # Counted where the frame is sent: Celery may publish more than the task (its task-sent event), and every
+        # message on the channel gets a number.
         self._publish = channel.basic_publish
         channel.basic_publish = self._counted_publish
 
@@ -205,7 +205,9 @@ def _load(app_path: str) -> Celery:
     try:
         app = find_app(app_path)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"--app {app_path}: {error}; it is given as module:attribute, such as shop.celery:app") from error
+        raise ConfigError(
+            f"--app {app_path}: {error}; it is given as module:attribute, such as shop.celery:app"
+        ) from error
     if not isinstance(app, Celery):
         raise ConfigError(f"--app {app_path}: is {type(app).__name__}, not a Celery app")
     # The tasks' own options (queue, priority, ...) are known only after their modules are imported.

@@ -92,7 +92,9 @@ class Relay:
             try:
                 # Finished or given up whole, also when we are told to stop in the middle.
                 with anyio.CancelScope(shield=True) as self._batch:
-                    refusals = await anyio.to_thread.run_sync(partial(self._publisher.publish, calls), abandon_on_cancel=True)
+                    refusals = await anyio.to_thread.run_sync(
+                        partial(self._publisher.publish, calls), abandon_on_cancel=True
+                    )
                     await self._settle(log, batch, calls, refusals)
                     return
             except BrokerError as error:
@@ -107,7 +109,15 @@ class Relay:
             logger.info("broker is back", extra={"stream": self._stream})
         for refusal in refusals:
             event = refusal.call.event
-            logger.error("dead letter", extra={"stream": self._stream, "watch": event.watch, "id": event.id, "reason": refusal.reason})
+            logger.error(
+                "dead letter",
+                extra={
+                    "stream": self._stream,
+                    "watch": event.watch,
+                    "id": event.id,
+                    "reason": refusal.reason,
+                },
+            )
             await log.bury(event, refusal.reason)
             self._metrics.dead_letters.labels(self._stream, event.watch).inc()
         await log.move(batch.position)

@@ -34,7 +34,10 @@ class Service:
     async def run(self) -> None:
         """Runs until SIGTERM or SIGINT; ConfigError when it can never work as it was told."""
         failure: BridgeError | None = None
-        logger.info("starting", extra={"broker": self._spare.address, "streams": list(self._settings.streams) or "all"})
+        logger.info(
+            "starting",
+            extra={"broker": self._spare.address, "streams": list(self._settings.streams) or "all"},
+        )
         with ExitStack() as stack:
             if self._settings.http is not None:
                 host, port = host_and_port(self._settings.http)
@@ -53,7 +56,9 @@ class Service:
     def _serve(self, group: TaskGroup, streams: Iterable[str]) -> None:
         for stream in streams:
             if stream not in self._relays:
-                publisher = Publisher(self._settings.broker_url, self._settings.celery_app) if self._relays else self._spare
+                publisher = (
+                    Publisher(self._settings.broker_url, self._settings.celery_app) if self._relays else self._spare
+                )
                 relay = Relay(stream, self._settings, publisher, self._health, self._metrics)
                 self._relays[stream] = relay
                 group.start_soon(relay.run, name=f"relay {stream}")

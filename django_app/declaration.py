@@ -82,9 +82,7 @@ class Declaration:
             return NamedTable(self.table)
         if isinstance(self.table, type) and issubclass(self.table, models.Model):
             return ModelTable(self.table, self.origin)
-        raise DeclarationError(
-            "bridge.E007", self.origin, f"{self.table!r} is neither a model nor a table's name"
-        )
+        raise DeclarationError("bridge.E007", self.origin, f"{self.table!r} is neither a model nor a table's name")
 
     def _task(self) -> str:
         name = self.task if isinstance(self.task, str) else getattr(self.task, "name", None)

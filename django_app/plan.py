@@ -75,9 +75,7 @@ def compare(connection: BaseDatabaseWrapper, wanted: list[Definition]) -> Plan:
     later = _later(connection, wanted)
     with connection.cursor() as cursor:
         cursor.execute(_DIFFERENT, [_ready(wanted, later)])
-        changes = [
-            Change(action, name, _read(before), _read(after)) for action, name, before, after in cursor
-        ]
+        changes = [Change(action, name, _read(before), _read(after)) for action, name, before, after in cursor]
         # A watch that waits for its table is declared all the same, so it has not vanished.
         cursor.execute(_VANISHED, [SOURCE, [definition["name"] for definition in wanted]])
         changes += [Change("remove", name, _read(before), None) for name, before in cursor]

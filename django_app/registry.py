@@ -18,8 +18,8 @@ def watch(table: type[models.Model] | str, *, task: NamedTask | str, **rule: Unp
 
         watch(Product, task=reprice, on=["update"], columns=["price"])
 
-    `table` is a model, or a table's name as SQL writes it; `task` a Celery task, or its name. Columns are
-    named by field or by column. Nothing is looked up here: a mistake is a system check's finding, not a traceback.
+    `table` is a model, or the name of a table in SQL; `task` a Celery task, or its name. Columns are named
+    by field or by column. Nothing is looked up here: a mistake is a system check's finding, not a traceback.
     """
     frame = inspect.currentframe()
     caller = frame.f_back if frame else None

@@ -49,8 +49,7 @@ class ModelTable:
             said = f"{self.model.__name__} is {'abstract' if self.model._meta.abstract else 'swapped out'}"
             raise DeclarationError("bridge.E007", self.origin, f"{said} and has no table")
         fields = {
-            parameter: [field for name in listed for field in self._fields(name)]
-            for parameter, listed in names.items()
+            parameter: [field for name in listed for field in self._fields(name)] for parameter, listed in names.items()
         }
         home = {field.name: field.model._meta.db_table for found in fields.values() for field in found}
         tables = sorted(set(home.values())) or [self.model._meta.db_table]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import embedded.postgres
 import kombu
 import psycopg
 import pytest
@@ -144,6 +145,16 @@ def test_prepared_transactions_survive_a_killed_postgres() -> None:
         with psycopg.connect(server.dsn(), autocommit=True) as connection:
             connection.execute("commit prepared 'late'")
         assert rows(server) == [(1,)]
+
+
+def test_postgres_runs_from_a_copy_when_its_user_cannot_read_the_checkout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("embedded.postgres._executable", lambda _: False)
+        patch.setattr("embedded.postgres._binaries", embedded.postgres._binaries.__wrapped__)
+        with Postgres() as server:
+            psycopg.connect(server.dsn()).close()
 
 
 def test_wrong_setting_is_reported_with_the_log() -> None:

@@ -4,6 +4,7 @@ Of the wheel we use the binaries only: its own get_server() leaves servers behin
 processes and, as root, adds a user and opens parent folders.
 """
 
+import atexit
 import functools
 import importlib.util
 import os
@@ -189,16 +190,19 @@ def _package() -> Path:
 def _binaries() -> Path:
     """Where the server's user can read them: copied when the checkout is closed to others, as /root is."""
     package = _package()
-    binaries = package / "pginstall" / "bin"
-    if _executable(binaries / "postgres"):
-        return binaries
-    copy = PrivateDirectory(Path(tempfile.gettempdir()))  # not in /dev/shm, which may refuse to execute
-    copy.path.chmod(0o755)
-    shutil.copytree(package, copy.path / package.name, symlinks=True)
-    libraries = package.with_name(f"{package.name}.libs")
-    if libraries.exists():
-        shutil.copytree(libraries, copy.path / libraries.name, symlinks=True)
-    return copy.path / package.name / "pginstall" / "bin"
+    if not _executable(package / "pginstall" / "bin" / "postgres"):
+        package = _copy(package)
+    return package / "pginstall" / "bin"
+
+
+def _copy(package: Path) -> Path:
+    directory = PrivateDirectory(Path(tempfile.gettempdir()))  # not in /dev/shm, which may refuse to execute
+    atexit.register(directory.remove)
+    directory.path.chmod(0o755)
+    for part in (package, package.with_name(f"{package.name}.libs")):
+        if part.exists():
+            shutil.copytree(part, directory.path / part.name, symlinks=True)
+    return directory.path / package.name
 
 
 def _executable(program: Path) -> bool:

@@ -14,9 +14,7 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--check", action="store_true", help="Change nothing; exit with 1 when something differs."
-        )
+        parser.add_argument("--check", action="store_true", help="Change nothing; exit with 1 when something differs.")
         parser.add_argument("--database", default=None, help="Default: the setting BRIDGE_DATABASE.")
 
     def handle(self, *, check: bool, database: str | None, **options: Any) -> None:

@@ -25,7 +25,7 @@ class Browser:
 
     def edit(self, way: Way, product_id: int) -> Decimal:
         """A new price and a new stock for each offer, saved with one click; returns the price."""
-        page = f"/admin/catalog/{way.value}/{product_id}/change/"
+        page = f"/admin/catalog/{way.model.lower()}/{product_id}/change/"
         form = Form(self._client.get(page).text).fields
         if "price" not in form:
             raise PageError(f"{page} shows no product: has `manage.py seed` run?")

@@ -23,20 +23,16 @@ TASK_SECONDS = 15.0
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--edits", type=click.IntRange(min=1), default=40, show_default=True, help="Edits each way.")
 @click.option("--check", is_flag=True, help="Don't stay; exit 1 unless only the old way read stale rows.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Verdict as the last line of stdout, all else to stderr."
-)
-@click.option(
-    "--svg", type=click.Path(dir_okay=False, path_type=Path), help="Save table and verdict as a picture."
-)
+@click.option("--json", "as_json", is_flag=True, help="Verdict as the last line of stdout, all else to stderr.")
+@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Save table and verdict as a picture.")
 def main(edits: int, check: bool, as_json: bool, svg: Path | None) -> None:
     """A committed change in Django's admin starts a Celery task, seen on real parts.
 
-    Starts a private PostgreSQL, a Valkey as the broker, a Celery worker, the bridge and the shop (no
-    install, no Docker, nothing left behind), logs in to the admin and edits products over HTTP in turn:
-    LegacyProduct, whose save() dispatches the task, and Product, which the bridge watches. The table shows when
-    each change was committed, when its task started and which price the task saw: a task that started before
-    the commit saw the old one.
+    Starts a private PostgreSQL, a Valkey as the broker, a Celery worker, the bridge and the shop (no install,
+    no Docker, nothing left behind), logs in to the admin and edits products over HTTP in turn: LegacyProduct,
+    whose save() dispatches the task, and Product, which the bridge watches. The table shows when each change
+    was committed, when its task started and which price the task saw. A task that started before the commit
+    may have read the old one.
 
     Then it stays: log in to the admin at the printed address, edit a product, and watch its task. Ctrl-C ends
     everything.
@@ -54,6 +50,7 @@ def main(edits: int, check: bool, as_json: bool, svg: Path | None) -> None:
                 browser.log_in(stack.user, stack.password)
                 made = _edit_all(browser, stack, edits, console)
             judged = judge(made, stack.observer.count(Way.BRIDGE))
+            console.print()  # Live ends without a line's end where there is no terminal
             console.print(screen.verdict(judged))
             if svg:
                 screen.save_picture(svg, screen.table(made, len(made)), screen.verdict(judged))
@@ -81,9 +78,7 @@ def _edit_all(browser: Browser, stack: Stack, edits: int, console: Console) -> l
 
 
 def _stay(stack: Stack, console: Console) -> None:
-    console.print(
-        f"The admin: [bold]{stack.address}/admin/[/] as [bold]{stack.user}[/], [bold]{stack.password}[/]"
-    )
+    console.print(f"The admin: [bold]{stack.address}/admin/[/] as [bold]{stack.user}[/], [bold]{stack.password}[/]")
     console.print("Edit a product or a legacy product there and watch its task here. Ctrl-C ends everything.")
     try:
         for run in stack.observer.runs():

@@ -9,18 +9,14 @@ from statistics import quantiles
 
 
 class Way(Enum):
-    """How a change becomes a task; the value is the name of the model."""
+    """How a change becomes a task: the model that goes this way, and the task."""
 
-    OLD = "legacyproduct"
-    BRIDGE = "product"
+    OLD = ("LegacyProduct", "catalog.tasks.reprice_legacy")
+    BRIDGE = ("Product", "catalog.tasks.reprice")
 
-    @property
-    def title(self) -> str:
-        return "save()" if self is Way.OLD else "bridge"
-
-    @property
-    def task(self) -> str:
-        return "catalog.tasks.reprice_legacy" if self is Way.OLD else "catalog.tasks.reprice"
+    def __init__(self, model: str, task: str) -> None:
+        self.model = model
+        self.task = task
 
 
 @dataclass(frozen=True)

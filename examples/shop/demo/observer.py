@@ -32,13 +32,13 @@ class Observer:
         self._connection.execute(ANNOUNCE)
 
     def products(self, way: Way) -> list[int]:
-        table = sql.Identifier(f"catalog_{way.value}")
+        table = sql.Identifier(f"catalog_{way.model.lower()}")
         rows = self._connection.execute(sql.SQL("select id from {} order by id").format(table))
         return [product_id for (product_id,) in rows]
 
     def committed_at(self, way: Way, product_id: int) -> datetime:
         """When the transaction that wrote the row was committed (needs track_commit_timestamp)."""
-        table = sql.Identifier(f"catalog_{way.value}")
+        table = sql.Identifier(f"catalog_{way.model.lower()}")
         query = sql.SQL("select pg_xact_commit_timestamp(xmin) from {} where id = %s").format(table)
         row = self._connection.execute(query, [product_id]).fetchone()
         assert row is not None
@@ -58,9 +58,7 @@ class Observer:
             yield _run(notice.payload)
 
     def count(self, way: Way) -> int:
-        row = self._connection.execute(
-            "select count(*) from catalog_taskrun where task = %s", [way.task]
-        ).fetchone()
+        row = self._connection.execute("select count(*) from catalog_taskrun where task = %s", [way.task]).fetchone()
         return row[0] if row else 0
 
     def is_bridge_ready(self) -> bool:
@@ -79,6 +77,4 @@ class Observer:
 
 def _run(payload: str) -> Run:
     row = json.loads(payload, parse_float=Decimal)
-    return Run(
-        row["task"], row["product_id"], Decimal(row["price_seen"]), datetime.fromisoformat(row["started_at"])
-    )
+    return Run(row["task"], row["product_id"], Decimal(row["price_seen"]), datetime.fromisoformat(row["started_at"]))

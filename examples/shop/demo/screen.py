@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -12,7 +13,7 @@ from rich.text import Text
 from demo.edit import Edit, Verdict
 
 ROWS = 16  # of the live table; it must fit a small terminal
-PICTURE_WIDTH = 92
+PICTURE_WIDTH = 80
 OUTCOMES = {
     "right": Text("right", style="green"),
     "stale": Text("STALE", style="bold red"),
@@ -22,19 +23,22 @@ OUTCOMES = {
 
 def table(edits: Sequence[Edit], total: int) -> Table:
     """The latest edits."""
-    made = Table(title=f"{len(edits)} of {total} edits in Django's admin", title_justify="left", expand=False)
+    made = Table(
+        box=SIMPLE_HEAD,
+        title=f"{len(edits)} of {total} edits in Django's admin",
+        title_justify="left",
+        expand=False,
+    )
     made.add_column("edit", no_wrap=True)
-    made.add_column("dispatch")
     made.add_column("committed at", no_wrap=True)
-    made.add_column("task started after", justify="right")
-    made.add_column("committed price", justify="right")
-    made.add_column("task saw", justify="right")
-    made.add_column("")
+    made.add_column("task started", justify="right", no_wrap=True)
+    made.add_column("price", justify="right", no_wrap=True)
+    made.add_column("task saw", justify="right", no_wrap=True)
+    made.add_column("", no_wrap=True)
     for edit in edits[-ROWS:]:
         latency = edit.latency_ms
         made.add_row(
-            f"{edit.way.value} {edit.product_id}",
-            edit.way.title,
+            f"{edit.way.model} {edit.product_id}",
             f"{edit.committed_at:%H:%M:%S.%f}"[:-3],
             "" if latency is None else Text(f"{latency:+.1f} ms", style="red" if latency < 0 else ""),
             str(edit.price),
@@ -45,18 +49,19 @@ def table(edits: Sequence[Edit], total: int) -> Table:
 
 
 def verdict(judged: Verdict) -> Panel:
-    old = Text("dispatch in save():  ").append(
-        f"{judged.old_way_stale} of {judged.edits} tasks read the old row",
-        style="bold red" if judged.old_way_stale else "green",
+    edits = judged.edits
+    old = Text("dispatch in save()   ").append(
+        f"{judged.old_way_stale} of {edits} tasks read the old row",
+        "bold red" if judged.old_way_stale else "green",
     )
-    new = Text("with the bridge:     ").append(
-        f"{judged.bridge_stale} of {judged.edits} tasks read the old row",
-        style="bold red" if judged.bridge_stale else "bold green",
+    new = Text("with the bridge      ").append(
+        f"{judged.bridge_stale} of {edits} tasks read the old row",
+        "bold red" if judged.bridge_stale else "bold green",
     )
-    tasks = Text(f"                     {judged.bridge_tasks} tasks for {judged.edits} edits, ").append(
-        f"commit to task start p50 {judged.p50:.1f} ms, p99 {judged.p99:.1f} ms"
+    tasks = Text(f"                     {judged.bridge_tasks} tasks for {edits} edits, ").append(
+        f"{judged.p50:.1f} ms after the commit (p50)"
     )
-    return Panel(Group(old, new, tasks), title="verdict", title_align="left", expand=False, padding=(0, 1))
+    return Panel(Group(old, new, tasks), title="verdict", title_align="left", expand=False)
 
 
 def save_picture(path: Path, *parts: RenderableType) -> None:

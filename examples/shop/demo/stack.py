@@ -54,31 +54,33 @@ class Stack:
         postgres = Postgres(settings={"track_commit_timestamp": "on"})
         self._step("PostgreSQL", lambda: self._parts.enter_context(postgres))
         valkey = self._step("Valkey, the broker", lambda: self._parts.enter_context(Valkey()))
+        database, broker = postgres.dsn(), valkey.url()
         self._directory = self._parts.enter_context(PrivateDirectory())
         self._env = {
             **{name: value for name, value in os.environ.items() if not name.startswith(OTHERS)},
-            "SHOP_DATABASE_URL": postgres.dsn(),
-            "SHOP_BROKER_URL": valkey.url(),
+            "SHOP_DATABASE_URL": database,
+            "SHOP_BROKER_URL": broker,
             "DJANGO_SUPERUSER_PASSWORD": self.password,
             "PYTHONPATH": str(SHOP),
             "PYTHONUNBUFFERED": "1",
         }
-        self._step("manage.py migrate (installs triggers.sql and the watch)", lambda: self._manage("migrate"))
-        login = ("--noinput", "--username", self.user, "--email", "admin@shop.example")
-        self._step("manage.py createsuperuser", lambda: self._manage("createsuperuser", *login))
-        self._step("manage.py seed", lambda: self._manage("seed", "--products", str(self._products)))
-        self.observer = self._parts.enter_context(Observer(postgres.dsn()))
-        self._start_services(postgres.dsn(), valkey.url())
-
-    def _start_services(self, database: str, broker: str) -> None:
-        # Started together, since each of them spends its first second with imports.
+        # Started now, since it spends seconds with imports; it needs no table before the first task.
         quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
         worker = self._service("worker", "celery", "-A", "shop", "worker", "-c", "2", "-l", "INFO", *quiet)
+        self._manage("migrate")()
+        login = ("--noinput", "--username", self.user, "--email", "admin@shop.example")
+        ended = [
+            self._manage("createsuperuser", *login),
+            self._manage("seed", "--products", str(self._products)),
+        ]
+        for wait in ended:
+            wait()
+        self.observer = self._parts.enter_context(Observer(database))
         bridge = self._service("bridge", "bridge", "run", "--database-url", database, "--broker-url", broker)
         serve = ("runserver", "--noreload", "--insecure", "127.0.0.1:0")
         server = self._service("server", "python", "manage.py", *serve)
-        self._await("Celery worker", worker, lambda: " ready." in worker.log.read_text())
         self._await("bridge run", bridge, self.observer.is_bridge_ready)
+        self._await("Celery worker", worker, lambda: " ready." in worker.log.read_text())
         self._await("Django's server", server, lambda: _address(server) is not None)
         self.address = _address(server) or ""
 
@@ -87,19 +89,21 @@ class Stack:
         self._parts.callback(child.stop)
         return child
 
-    def _manage(self, *arguments: str) -> None:
+    def _manage(self, *arguments: str) -> Callable[[], None]:
+        """Starts a command; what it returns waits for its end."""
+        name = f"manage.py {arguments[0]}"
         child = self._child(arguments[0], "python", "manage.py", *arguments)
-        if child.wait(COMMAND_SECONDS):
-            raise StartError(f"manage.py {arguments[0]} failed\n{child.tail()}")
 
-    def _child(
-        self, name: str, program: str, *arguments: str, last_signal: signal.Signals = signal.SIGKILL
-    ) -> Child:
+        def wait() -> None:
+            if child.wait(COMMAND_SECONDS):
+                raise StartError(f"{name} failed\n{child.tail()}")
+
+        return lambda: self._step(name, wait)
+
+    def _child(self, name: str, program: str, *arguments: str, last_signal: signal.Signals = signal.SIGKILL) -> Child:
         found = Path(sys.executable).with_name(program)  # of this virtual environment, whatever PATH says
         log = self._directory.path / f"{name}.log"
-        return Child(
-            [found, *arguments], self._directory, log=log, env=self._env, cwd=SHOP, last_signal=last_signal
-        )
+        return Child([found, *arguments], self._directory, log=log, env=self._env, cwd=SHOP, last_signal=last_signal)
 
     def _await(self, name: str, child: Child, ready: Callable[[], bool]) -> None:
         self._step(name, lambda: child.wait_until(ready, START_SECONDS))

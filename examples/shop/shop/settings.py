@@ -19,7 +19,8 @@ def database(url: str) -> dict[str, Any]:
     address = conninfo_to_dict(url)
     names = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
     known = {django: str(address.pop(libpq)) for libpq, django in names.items() if libpq in address}
-    return {"ENGINE": "django.db.backends.postgresql", "OPTIONS": address, **known}
+    kept = {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+    return {"ENGINE": "django.db.backends.postgresql", "OPTIONS": address, **known, **kept}
 
 
 DATABASES = {"default": database(os.environ.get("SHOP_DATABASE_URL", "postgresql:///shop"))}

@@ -18,9 +18,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("name", models.CharField(max_length=80)),
                 ("price", models.DecimalField(decimal_places=2, max_digits=10)),
@@ -34,9 +32,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("name", models.CharField(max_length=80)),
                 ("price", models.DecimalField(decimal_places=2, max_digits=10)),
@@ -50,18 +46,14 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("channel", models.CharField(max_length=40)),
                 ("margin", models.DecimalField(decimal_places=2, default=Decimal("1.20"), max_digits=5)),
                 ("stock", models.PositiveIntegerField(default=0)),
                 (
                     "price",
-                    models.DecimalField(
-                        decimal_places=2, default=Decimal(0), editable=False, max_digits=10
-                    ),
+                    models.DecimalField(decimal_places=2, default=Decimal(0), editable=False, max_digits=10),
                 ),
                 (
                     "product",
@@ -82,18 +74,14 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("channel", models.CharField(max_length=40)),
                 ("margin", models.DecimalField(decimal_places=2, default=Decimal("1.20"), max_digits=5)),
                 ("stock", models.PositiveIntegerField(default=0)),
                 (
                     "price",
-                    models.DecimalField(
-                        decimal_places=2, default=Decimal(0), editable=False, max_digits=10
-                    ),
+                    models.DecimalField(decimal_places=2, default=Decimal(0), editable=False, max_digits=10),
                 ),
                 (
                     "product",
@@ -114,9 +102,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("task", models.CharField(max_length=80)),
                 ("task_id", models.CharField(max_length=80)),
@@ -125,9 +111,7 @@ class Migration(migrations.Migration):
                 ("started_at", models.DateTimeField()),
             ],
             options={
-                "indexes": [
-                    models.Index(fields=["product_id", "task"], name="catalog_tas_product_40a17c_idx")
-                ],
+                "indexes": [models.Index(fields=["product_id", "task"], name="catalog_tas_product_40a17c_idx")],
             },
         ),
     ]

@@ -1,0 +1,39 @@
+"""Django, set up once for the process with the shop's settings; each test gets its own database and declarations."""
+
+import os
+from collections.abc import Iterator
+
+import django
+import pytest
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
+django.setup()
+
+from django.core.management import call_command  # noqa: E402 - needs the set-up
+from django.db import connection  # noqa: E402
+from shop.settings import database as database_settings  # noqa: E402
+
+from django_app import registry  # noqa: E402
+from tests.fix_postgres import Database  # noqa: E402
+
+
+@pytest.fixture
+def shop_database(empty_database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """Django's default connection leads to a fresh database with nothing in it."""
+    connection.close()
+    for name, value in database_settings(empty_database.dsn).items():
+        monkeypatch.setitem(connection.settings_dict, name, value)
+    yield empty_database
+    connection.close()
+
+
+@pytest.fixture
+def migrated(shop_database: Database) -> Database:
+    call_command("migrate", verbosity=0)
+    return shop_database
+
+
+@pytest.fixture
+def undeclared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is declared until the test calls watch()."""
+    monkeypatch.setattr(registry, "_in_code", [])

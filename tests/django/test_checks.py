@@ -1,0 +1,147 @@
+"""Each mistake in a declaration is a system check with its own id."""
+
+from typing import Any
+
+import pytest
+from catalog.models import Offer, Product
+from catalog.tasks import reprice
+from django.core.checks import CheckMessage, run_checks
+from django.db import connections, models
+from django.test import override_settings
+from django.test.utils import isolate_apps
+
+from django_app import watch
+
+pytestmark = pytest.mark.usefixtures("undeclared")
+
+
+def only() -> CheckMessage:
+    (message,) = run_checks()
+    return message
+
+
+def test_good_declarations_pass() -> None:
+    watch(Product, task=reprice, on=["update"], columns=["price"], when="new.price > 0", queue="updates")
+    watch("catalog_offer", task="pricing.tasks.check", key=["id"], data=["price"], call="event")
+    assert run_checks() == []
+
+
+def test_bridge_E001() -> None:  # noqa: N802
+    watch(Product, task=reprice, columns=["cost"])
+    message = only()
+    assert message.id == "bridge.E001"
+    assert "tests.django.test_checks:" in message.msg
+    assert "'cost' is no field with a column of catalog.Product" in message.msg
+    assert message.hint == "Its fields: id, name, price."
+
+
+def test_bridge_E001_for_names_that_are_no_list() -> None:  # noqa: N802
+    watch(Product, task=reprice, columns="price")
+    assert only().id == "bridge.E001"
+
+
+def test_bridge_E001_for_a_relation_without_a_column() -> None:  # noqa: N802
+    watch(Product, task=reprice, columns=["offers"])
+    assert only().id == "bridge.E001"
+
+
+def test_bridge_E002() -> None:  # noqa: N802
+    watch(Product, task=reprice, on=["update"])
+    watch(Product, task=reprice, on=["insert"])
+    message = only()
+    assert message.id == "bridge.E002"
+    assert message.msg.count("tests.django.test_checks:") == 2, "it names both places"
+
+
+@override_settings(BRIDGE_DATABASE="elsewhere")
+def test_bridge_E003_for_an_unknown_alias() -> None:  # noqa: N802
+    assert only().id == "bridge.E003"
+
+
+def test_bridge_E003_for_another_database(monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: N802
+    sqlite = {**connections.settings["default"], "ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    monkeypatch.setitem(connections.settings, "file", sqlite)
+    with override_settings(BRIDGE_DATABASE="file"):
+        message = only()
+    assert message.id == "bridge.E003"
+    assert "SQLite, not PostgreSQL" in message.msg
+
+
+@pytest.mark.parametrize("on", [["upsert"], "update", []])
+def test_bridge_E004(on: Any) -> None:  # noqa: N802
+    watch(Product, task=reprice, on=on)
+    assert only().id == "bridge.E004"
+
+
+@pytest.mark.parametrize("name", ["two words", "1st", "n" * 48])
+def test_bridge_E005(name: str) -> None:  # noqa: N802
+    watch(Product, task=reprice, name=name)
+    assert only().id == "bridge.E005"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"table": "catalog_product", "task": "t.t", "colums": ["price"]},
+        {"table": "catalog_product"},
+        {"task": "t.t"},
+        "catalog_product",
+    ],
+)
+def test_bridge_E006(entry: Any) -> None:  # noqa: N802
+    with override_settings(BRIDGE_WATCHES=[entry]):
+        message = only()
+    assert message.id == "bridge.E006"
+    assert "BRIDGE_WATCHES[0]" in message.msg
+
+
+@isolate_apps("catalog")
+def test_bridge_E007_for_an_abstract_model() -> None:  # noqa: N802
+    class Bare(models.Model):
+        class Meta:
+            abstract = True
+            app_label = "catalog"
+
+    watch(Bare, task=reprice)
+    assert only().id == "bridge.E007"
+
+
+@isolate_apps("catalog")
+def test_bridge_E007_for_fields_of_two_tables() -> None:  # noqa: N802
+    class Parent(models.Model):
+        title = models.TextField()
+
+        class Meta:
+            app_label = "catalog"
+
+    class Child(Parent):
+        size = models.IntegerField()
+
+        class Meta:
+            app_label = "catalog"
+
+    watch(Child, task=reprice, columns=["title", "size"])
+    message = only()
+    assert message.id == "bridge.E007"
+    assert "size in catalog_child, title in catalog_parent" in message.msg
+
+
+def test_bridge_E008() -> None:  # noqa: N802
+    watch(Product, task=reprice, priority="high")  # type: ignore[arg-type]
+    assert only().id == "bridge.E008"
+
+
+def test_bridge_E009() -> None:  # noqa: N802
+    watch(Product, task=object())  # type: ignore[arg-type]
+    assert only().id == "bridge.E009"
+
+
+class Elsewhere:
+    def db_for_write(self, model: type[models.Model], **hints: Any) -> str | None:
+        return "archive" if model is Offer else None
+
+
+@override_settings(DATABASE_ROUTERS=[Elsewhere()])
+def test_bridge_E010() -> None:  # noqa: N802
+    watch(Offer, task=reprice)
+    assert only().id == "bridge.E010"

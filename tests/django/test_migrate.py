@@ -1,0 +1,137 @@
+"""`migrate` and `bridge_sync` bring the database in line with the declarations."""
+
+import io
+from typing import Any
+
+import psycopg
+import pytest
+from catalog.models import Offer, Product
+from catalog.tasks import reprice
+from django.core.management import CommandError, call_command
+from django.db import connections
+
+from django_app import sync, watch
+from tests.fix_postgres import Database, on_pg18
+
+REPRICE = "catalog.product_reprice"
+
+
+def rows(database: Database, query: str) -> list[Any]:
+    with database.connect() as other:
+        return other.execute(query.encode()).fetchall()
+
+
+def watches(database: Database) -> list[str]:
+    return [name for (name,) in rows(database, "select name from bridge.watch where removed_at is null order by 1")]
+
+
+def bridge_sync(*arguments: str) -> tuple[int, str]:
+    out = io.StringIO()
+    try:
+        call_command("bridge_sync", *arguments, stdout=out)
+    except SystemExit as end:
+        return int(end.code or 0), out.getvalue()
+    return 0, out.getvalue()
+
+
+def test_migrate_installs_the_watches_and_a_change_leaves_an_event(migrated: Database) -> None:
+    product = Product.objects.create(name="Tea", price=1)
+    Product.objects.filter(pk=product.pk).update(price=2)
+    Product.objects.filter(pk=product.pk).update(name="Green tea")
+    assert rows(migrated, "select watch, op, key from bridge.event") == [(REPRICE, "update", [product.pk])]
+
+
+@on_pg18
+def test_migrate_says_what_it_changed(shop_database: Database) -> None:
+    out = io.StringIO()
+    call_command("migrate", stdout=out)
+    assert f"create {REPRICE}" in out.getvalue()
+
+
+@on_pg18
+def test_models_and_migration_agree(migrated: Database) -> None:
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+@on_pg18
+def test_migrating_to_zero_removes_everything(migrated: Database) -> None:
+    call_command("migrate", "bridge", "zero", verbosity=0)
+    assert rows(migrated, "select to_regnamespace('bridge') is null") == [(True,)]
+    assert rows(migrated, "select count(*) from pg_trigger where not tgisinternal") == [(0,)]
+
+
+@on_pg18
+def test_a_watch_waits_for_its_table(shop_database: Database) -> None:
+    call_command("migrate", "bridge", verbosity=0)
+    assert watches(shop_database) == []
+    status, said = bridge_sync("--check")
+    assert status == 1
+    assert f'later {REPRICE}: there is no table "catalog_product" yet' in said
+    call_command("migrate", "catalog", verbosity=0)
+    assert watches(shop_database) == [REPRICE]
+
+
+@on_pg18
+def test_bridge_sync_check_finds_and_sync_repairs(migrated: Database) -> None:
+    assert bridge_sync("--check") == (0, "All watches are in line.\n")
+    with migrated.connect() as other:
+        other.execute('drop trigger "bridge_update_catalog.product_reprice" on catalog_product')
+    assert bridge_sync("--check") == (1, f"repair {REPRICE}\n")
+    assert bridge_sync() == (0, f"repair {REPRICE}\n")
+    assert bridge_sync("--check")[0] == 0
+
+
+@on_pg18
+def test_a_vanished_watch_is_removed_but_never_one_of_others(migrated: Database, undeclared: None) -> None:
+    with migrated.connect() as other:
+        other.execute("select bridge.watch('mine', 'catalog_offer', 't.t')")
+    watch(Offer, task=reprice, on=["insert"])
+    call_command("migrate", verbosity=0)
+    assert watches(migrated) == ["catalog.offer_reprice", "mine"]
+
+
+@on_pg18
+def test_a_changed_declaration_is_shown_as_a_diff(migrated: Database, undeclared: None) -> None:
+    watch(Product, task=reprice, on=["update"], columns=["price"], queue="updates")
+    status, said = bridge_sync("--check")
+    assert status == 1
+    assert f"replace {REPRICE}" in said
+    assert '+ options: {"queue": "updates", "source": "django"}' in said
+
+
+@on_pg18
+def test_an_older_installation_is_upgraded(migrated: Database) -> None:
+    with migrated.connect() as other:
+        other.execute("update bridge.installation set version = '0.0.1'")
+    assert bridge_sync("--check")[1].startswith("upgrade triggers.sql")
+    call_command("migrate", verbosity=0)
+    assert bridge_sync("--check")[0] == 0
+
+
+@on_pg18
+def test_a_broken_condition_changes_nothing_and_says_why(migrated: Database, undeclared: None) -> None:
+    watch(Offer, task=reprice)
+    watch(Product, task=reprice, when="new.nothing > 1")
+    with pytest.raises(CommandError, match=r"Nothing was changed: .*the condition does not work"):
+        call_command("bridge_sync")
+    assert watches(migrated) == [REPRICE]
+
+
+@on_pg18
+def test_a_table_in_use_is_given_up_after_some_attempts(
+    migrated: Database, undeclared: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync, "LOCK_TIMEOUT", "20ms")
+    watch(Offer, task=reprice)
+    with psycopg.connect(migrated.dsn) as writer:
+        writer.execute("lock table catalog_offer in row exclusive mode")
+        with pytest.raises(CommandError, match=r"could not lock the tables of .*catalog\.offer_reprice"):
+            call_command("bridge_sync")
+    assert bridge_sync()[0] == 0, "and works when the writer is gone"
+
+
+def test_another_database_than_postgresql_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    sqlite = {**connections.settings["default"], "ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    monkeypatch.setitem(connections.settings, "file", sqlite)
+    with pytest.raises(CommandError, match="is SQLite; Commit Bridge needs PostgreSQL"):
+        call_command("bridge_sync", database="file")
