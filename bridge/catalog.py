@@ -12,7 +12,6 @@ from bridge.database import Connection, connect, query
 from bridge.errors import ConfigError
 from bridge.watch import Watch
 
-
 _CHANGES = {
     "plan": "select * from bridge.plan(%(wanted)s::jsonb, %(prune)s)",
     "apply": "select * from bridge.apply(%(wanted)s::jsonb, %(prune)s)",

@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
@@ -24,7 +25,7 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 # An administrator's timeouts for applications must not cut a listener that waits by design. Windows of the log are
-# always read through its index: statistics of a log that just started, or was just truncated, would ask for a full scan.
+# always read through its index: statistics of a log that just started would ask for a full scan.
 _SESSION = """
     select set_config(name, value, false)
     from (values ('statement_timeout', '0'), ('lock_timeout', '0'), ('idle_in_transaction_session_timeout', '0'),
@@ -99,7 +100,10 @@ async def advisory_lock(connection: Connection, key: int) -> None:
                 failure = error
         ended = True
         group.cancel_scope.cancel()
-    if failure is not None and not called_off:
+    if called_off:
+        # A wait that was called off must never look like a lock that was granted: the cancellation goes on from here.
+        await anyio.lowlevel.checkpoint()
+    if failure is not None:
         raise failure
 
 

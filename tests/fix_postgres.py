@@ -97,9 +97,9 @@ class PgServer:
         for (name,) in rows.fetchall():
             run = int(name.removeprefix(_PREFIX).split("_")[0])
             lock = [_OWNER_LOCK, run]
-            if run != self.run and self.admin.execute(
-                "select pg_try_advisory_lock(%s, %s)", lock
-            ).fetchone() == (True,):
+            if run != self.run and self.admin.execute("select pg_try_advisory_lock(%s, %s)", lock).fetchone() == (
+                True,
+            ):
                 self.drop(name)
                 self.admin.execute("select pg_advisory_unlock(%s, %s)", lock)
 

@@ -97,9 +97,7 @@ def test_postgres_over_tcp_wants_the_password() -> None:
     with Postgres(tcp=True) as server:
         psycopg.connect(server.dsn()).close()
         with pytest.raises(psycopg.OperationalError, match="password"):
-            psycopg.connect(
-                f"host=127.0.0.1 port={server.port} user=postgres dbname=postgres", passfile="/dev/null"
-            )
+            psycopg.connect(f"host=127.0.0.1 port={server.port} user=postgres dbname=postgres", passfile="/dev/null")
 
 
 @pytest.mark.parametrize("end", ["fast", "immediate", "kill"])
@@ -123,9 +121,7 @@ def test_postgres_starts_again_beside_a_busy_orphan() -> None:
     ):
         connection.execute("create table kept as select 1")
         # Counts without ever waiting, so it doesn't notice that its postmaster is gone.
-        connection.pgconn.send_query(
-            b"set statement_timeout = '1s'; select count(*) from generate_series(1, 1e9)"
-        )
+        connection.pgconn.send_query(b"set statement_timeout = '1s'; select count(*) from generate_series(1, 1e9)")
         connection.pgconn.flush()
         assert eventually(lambda: busy(server))
         server.kill()

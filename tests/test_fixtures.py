@@ -15,9 +15,7 @@ def test_database_is_fresh_again(database: Database) -> None:
         connection.execute("create table once (x int)")
 
 
-def test_database_has_the_triggers_and_the_empty_one_has_not(
-    database: Database, empty_database: Database
-) -> None:
+def test_database_has_the_triggers_and_the_empty_one_has_not(database: Database, empty_database: Database) -> None:
     query = "select count(*) from pg_namespace where nspname = 'bridge'"
     with database.connect() as connection:
         assert connection.execute(query).fetchone() == (1,)

@@ -58,10 +58,9 @@ def verdict(judged: Verdict) -> Panel:
         f"{judged.bridge_stale} of {edits} tasks read the old row",
         "bold red" if judged.bridge_stale else "bold green",
     )
-    tasks = Text(f"                     {judged.bridge_tasks} tasks for {edits} edits, ").append(
-        f"{judged.p50:.1f} ms after the commit (p50)"
-    )
-    return Panel(Group(old, new, tasks), title="verdict", title_align="left", expand=False)
+    tasks = Text(f"                     {judged.bridge_tasks} tasks for {edits} edits, started after the commit:")
+    latency = Text(f"                     p50 {judged.p50:.1f} ms, p99 {judged.p99:.1f} ms")
+    return Panel(Group(old, new, tasks, latency), title="verdict", title_align="left", expand=False)
 
 
 def save_picture(path: Path, *parts: RenderableType) -> None:

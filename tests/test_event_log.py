@@ -1,0 +1,232 @@
+"""The event log as a relay reads it: windows, positions, ownership."""
+
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+
+import anyio
+import anyio.lowlevel
+import psycopg
+import pytest
+
+from bridge.database import statement
+from bridge.event_log import EventLog
+from tests.fix_postgres import Database, on_pg18
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def item(conn: psycopg.Connection) -> None:
+    conn.execute("create table item (id int primary key, note text)")
+    conn.execute("select bridge.watch('item', 'item', 'shop.touch')")
+
+
+@pytest.fixture
+def other(database: Database) -> Iterator[psycopg.Connection]:
+    with closing(psycopg.connect(database.dsn)) as connection:
+        yield connection
+
+
+def insert(conn: psycopg.Connection, *ids: int) -> None:
+    conn.execute("insert into item select unnest(%s::int[])", [list(ids)])
+
+
+async def deliver_all(log: EventLog) -> list[int]:
+    """Keys of all that waits, moving the position as a relay does."""
+    keys: list[int] = []
+    while (batch := await log.read()).events:
+        keys += [event.key[0] for event in batch.events if event.key]
+        await log.move(batch.position)
+    return keys
+
+
+async def test_committed_events_are_read_once_in_order(database: Database, conn: psycopg.Connection) -> None:
+    insert(conn, 3, 1, 2)
+    async with EventLog.open(database.dsn, "default", 100) as log:
+        await log.own()
+        assert await deliver_all(log) == [3, 1, 2]
+        assert await deliver_all(log) == []
+
+
+async def test_a_batch_that_was_not_settled_is_read_again(database: Database, conn: psycopg.Connection) -> None:
+    insert(conn, 1)
+    async with EventLog.open(database.dsn, "default", 100) as log:
+        await log.own()
+        first = await log.read()
+        assert (await log.read()).events == first.events
+
+
+async def test_an_event_that_commits_after_a_later_id_is_not_missed(
+    database: Database, conn: psycopg.Connection, other: psycopg.Connection
+) -> None:
+    insert(other, 1)
+    insert(conn, 2)
+    async with EventLog.open(database.dsn, "default", 100) as log:
+        await log.own()
+        assert await deliver_all(log) == [2]
+        other.commit()
+        assert await deliver_all(log) == [1]
+
+
+async def test_rolled_back_events_are_never_read(
+    database: Database, conn: psycopg.Connection, other: psycopg.Connection
+) -> None:
+    insert(other, 1)
+    async with EventLog.open(database.dsn, "default", 100) as log:
+        await log.own()
+        insert(conn, 2)
+        assert await deliver_all(log) == [2]
+        other.rollback()
+        assert await deliver_all(log) == []
+
+
+@pytest.mark.parametrize("rows", [9, 10, 11, 20, 35])
+async def test_a_large_window_is_walked_in_batches(database: Database, conn: psycopg.Connection, rows: int) -> None:
+    insert(conn, *range(rows))
+    async with EventLog.open(database.dsn, "default", 10) as log:
+        await log.own()
+        assert len((await log.read()).events) == min(rows, 10)
+        assert await deliver_all(log) == list(range(rows))
+        insert(conn, 100)
+        assert await deliver_all(log) == [100]
+
+
+async def test_what_commits_during_a_walk_comes_after_it(
+    database: Database, conn: psycopg.Connection, other: psycopg.Connection
+) -> None:
+    insert(other, 1000)
+    insert(conn, *range(25))
+    async with EventLog.open(database.dsn, "default", 10) as log:
+        await log.own()
+        batch = await log.read()
+        await log.move(batch.position)
+        other.commit()
+        insert(conn, 1001)
+        assert await deliver_all(log) == [*range(10, 25), 1000, 1001]
+
+
+async def test_a_relay_that_died_in_a_walk_goes_on_where_it_was(database: Database, conn: psycopg.Connection) -> None:
+    insert(conn, *range(25))
+    async with EventLog.open(database.dsn, "default", 10) as log:
+        await log.own()
+        await log.move((await log.read()).position)
+    assert conn.execute("select waiting from bridge.status()").fetchone() == (15,)
+    insert(conn, 100)
+    async with EventLog.open(database.dsn, "default", 10) as log:
+        await log.own()
+        assert await deliver_all(log) == [*range(10, 25), 100]
+
+
+async def test_the_position_is_found_again_when_its_row_was_moved(database: Database, conn: psycopg.Connection) -> None:
+    async with EventLog.open(database.dsn, "default", 10) as log:
+        await log.own()
+        conn.execute("update bridge.position set moved_at = now()")
+        conn.execute("vacuum full bridge.position")
+        insert(conn, 1)
+        assert await deliver_all(log) == [1]
+        assert await deliver_all(log) == []
+
+
+async def test_streams_are_read_apart(database: Database, conn: psycopg.Connection) -> None:
+    conn.execute("select bridge.watch('bulk', 'item', 'shop.touch', stream => 'bulk')")
+    insert(conn, 1)
+    async with (
+        EventLog.open(database.dsn, "default", 10) as default,
+        EventLog.open(database.dsn, "bulk", 10) as bulk,
+    ):
+        await default.own()
+        await bulk.own()
+        assert [event.watch for event in (await default.read()).events] == ["item"]
+        assert [event.watch for event in (await bulk.read()).events] == ["bulk"]
+
+
+async def test_a_second_relay_waits_until_the_first_is_gone(database: Database) -> None:
+    order: list[str] = []
+    async with anyio.create_task_group() as group, EventLog.open(database.dsn, "default", 10) as first:
+        await first.own()
+
+        async def stand_by() -> None:
+            async with EventLog.open(database.dsn, "default", 10) as second:
+                order.append("waits")
+                await second.own()
+                order.append("owns")
+
+        group.start_soon(stand_by)
+        with database.connect() as watcher, anyio.fail_after(10):
+            waits = (
+                "select from pg_locks where locktype = 'advisory' and not granted and database = "
+                "(select oid from pg_database where datname = current_database())"
+            )
+            while not watcher.execute(waits).fetchall():  # noqa: ASYNC110 - the server announces no lock waits
+                await anyio.sleep(0.01)
+        order.append("first goes")
+    assert order == ["waits", "first goes", "owns"]
+
+
+async def test_a_standby_can_be_cancelled_and_leaves_no_lock(database: Database, conn: psycopg.Connection) -> None:
+    async with (
+        EventLog.open(database.dsn, "default", 10) as first,
+        EventLog.open(database.dsn, "default", 10) as second,
+    ):
+        await first.own()
+        with anyio.move_on_after(0.1) as scope:
+            await second.own()
+        assert scope.cancelled_caught
+        await second.targets()  # the connection is still good
+        with anyio.fail_after(10):
+            await first.move((await first.read()).position)
+
+
+@on_pg18
+async def test_concurrent_writers_are_read_exactly_once(database: Database, conn: psycopg.Connection) -> None:
+    """Random transactions with savepoints and rollbacks, read while they run; ids are not commit order."""
+    seed = random.randrange(2**32)
+    committed: list[int] = []
+    lock = threading.Lock()
+
+    def write(number: int) -> None:
+        dice = random.Random(seed + number)
+        with closing(psycopg.connect(database.dsn)) as writer:
+            for step in range(60):
+                key = number * 1000 + step * 2
+                insert(writer, key)
+                if dice.random() < 0.3:
+                    writer.execute("savepoint s")
+                    insert(writer, key + 1)
+                    writer.execute("rollback to savepoint s")
+                if dice.random() < 0.2:
+                    writer.rollback()
+                    continue
+                writer.commit()
+                with lock:
+                    committed.append(key)
+
+    threads = [threading.Thread(target=write, args=[number]) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    seen: list[int] = []
+    async with EventLog.open(database.dsn, "default", 7) as log:
+        await log.own()
+        while any(thread.is_alive() for thread in threads):
+            seen += await deliver_all(log)
+            await anyio.lowlevel.checkpoint()
+        seen += await deliver_all(log)
+    assert sorted(seen) == sorted(committed), f"seed {seed}"
+
+
+@pytest.mark.parametrize("rows", [0, 1, 50_000])
+@pytest.mark.parametrize("name", ["look", "rest"])
+async def test_windows_are_read_through_the_index(
+    database: Database, conn: psycopg.Connection, rows: int, name: str
+) -> None:
+    """On an empty log, a fresh one without statistics and a large one."""
+    insert(conn, *range(rows))
+    async with EventLog.open(database.dsn, "default", 10) as log:
+        await log.own()
+        values = {"stream": "default", "seen": "10:20:10,15", "upto": "10:30:", "after_id": 5, "batch": 10}
+        rows_ = await log._connection.execute("explain " + statement(name), values)
+        plan = "\n".join(row[0] for row in await rows_.fetchall())
+    assert "Seq Scan on event" not in plan
+    assert "event_0_stream_xid_idx" in plan
