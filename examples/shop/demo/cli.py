@@ -21,7 +21,7 @@ TASK_SECONDS = 15.0
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--edits", type=click.IntRange(min=1), default=40, show_default=True, help="Edits each way.")
+@click.option("--edits", type=click.IntRange(min=1), default=30, show_default=True, help="Edits each way.")
 @click.option("--check", is_flag=True, help="Don't stay; exit 1 unless only the old way read stale rows.")
 @click.option("--json", "as_json", is_flag=True, help="Verdict as the last line of stdout, all else to stderr.")
 @click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Save table and verdict as a picture.")

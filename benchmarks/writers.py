@@ -1,0 +1,128 @@
+"""What capture costs the writers: transactions per second of pgbench, a single-row UPDATE each.
+
+    .venv/bin/python -m benchmarks.writers [--clients 1,8,32,64] [--rounds 3] [--seconds 5] [--json]
+
+Every round runs all modes one after the other, so that a noisy machine hits all of them; the median counts.
+
+bare          the table without any trigger: the baseline
+non-matching  a watch on a column that the update does not touch
+awake         a matching watch, nobody asleep: an event row, no NOTIFY
+asleep        a matching watch while a relay sleeps all the time: an event row, NOTIFY at every commit
+notify        the same capture with an unconditional NOTIFY, as LISTEN/NOTIFY queues usually have it
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import click
+import msgspec
+import psycopg
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
+
+from embedded import Postgres
+
+from bridge import schema
+
+ROWS = 100_000
+SCRIPT = f"\\set id random(1, {ROWS})\nupdate item set touched = touched + 1 where id = :id;\n"
+MODES = ("bare", "non-matching", "awake", "asleep", "notify")
+SETTINGS = {"shared_buffers": "256MB", "max_connections": "120", "max_wal_size": "4GB", "synchronous_commit": "on"}
+
+
+@click.command(help=__doc__.splitlines()[0] if __doc__ else None)
+@click.option("--clients", default="1,8,32,64", show_default=True, help="Numbers of writers.")
+@click.option("--rounds", default=3, show_default=True)
+@click.option("--seconds", default=5, show_default=True, help="Length of each run.")
+@click.option("--json", "as_json", is_flag=True)
+def main(clients: str, rounds: int, seconds: int, as_json: bool) -> None:
+    """Runs the benchmark and prints it."""
+    numbers = [int(number) for number in clients.split(",")]
+    steps = [(number, mode) for _ in range(rounds) for number in numbers for mode in MODES]
+    results: dict[tuple[int, str], list[float]] = {step: [] for step in steps}
+    with Postgres(settings=SETTINGS) as server, TemporaryDirectory() as directory:
+        script = Path(directory, "update.sql")
+        script.write_text(SCRIPT)
+        prepare(server)
+        for number, mode in track(steps, "writers", console=Console(stderr=True)):
+            with mode_on(server, mode):
+                results[number, mode].append(pgbench(server, script, number, seconds))
+    medians = {step: median(values) for step, values in results.items()}
+    if as_json:
+        rows = [{"clients": number, **{mode: round(medians[number, mode]) for mode in MODES}} for number in numbers]
+        click.echo(msgspec.json.encode({"rounds": rounds, "seconds": seconds, "tps": rows}))
+    else:
+        show(medians, numbers)
+
+
+def prepare(server: Postgres) -> None:
+    """A table of 100,000 rows and the schema."""
+    with psycopg.connect(server.dsn(), autocommit=True) as conn:
+        conn.execute(schema.read().encode())
+        conn.execute("create table item (id int primary key, touched int, other int) with (fillfactor = 70)")
+        conn.execute("insert into item select n, 0, 0 from generate_series(1, %s) n", [ROWS])
+        conn.execute("vacuum analyze item")
+
+
+@contextmanager
+def mode_on(server: Postgres, mode: str) -> Iterator[None]:
+    """The watch that a mode needs, and somebody who sleeps or listens."""
+    with ExitStack() as stack:
+        conn = stack.enter_context(closing(psycopg.connect(server.dsn(), autocommit=True)))
+        if mode != "bare":
+            column = "other" if mode == "non-matching" else "touched"
+            conn.execute("select bridge.watch('item', 'item', 't', '{update}', array[%s])", [column])
+        if mode in ("asleep", "notify"):
+            conn.execute('listen "bridge:default"')
+        if mode == "asleep":
+            conn.execute("select pg_advisory_lock(sleep_key) from bridge.position")
+        if mode == "notify":
+            notify_always(conn)
+        yield
+        conn.execute("select bridge.unwatch('item')")
+        conn.execute("truncate bridge.event")
+        conn.execute("vacuum item")
+        conn.execute("checkpoint")
+
+
+def notify_always(conn: psycopg.Connection) -> None:
+    """The same function without the question whether anybody sleeps."""
+    row = conn.execute("select pg_get_functiondef('bridge.capture_item'::regproc), sleep_key from bridge.position")
+    [(text, key)] = row.fetchall()
+    changed = text.replace(f"if not pg_try_advisory_xact_lock_shared({key}) then", "if true then")
+    if changed == text:
+        raise SystemExit("benchmarks/writers.py no longer knows the capture function")
+    conn.execute(changed)
+
+
+def pgbench(server: Postgres, script: Path, clients: int, seconds: int) -> float:
+    """Transactions per second without the time to connect."""
+    command = [
+        str(server.bin("pgbench")), "-n", "-M", "prepared", "-f", str(script), "-c", str(clients), "-j", str(min(clients, 2)),
+        "-T", str(seconds), "-h", server.host, "-p", str(server.port), "-U", server.user, "postgres",
+    ]  # fmt: skip
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    [line] = [line for line in output.splitlines() if line.startswith("tps")]
+    return float(line.split()[2])
+
+
+def show(medians: dict[tuple[int, str], float], numbers: list[int]) -> None:
+    """A row per number of writers: tps and, in brackets, the part of the baseline."""
+    table = Table("writers", *MODES, "awake / notify", title="tps (share of bare)")
+    for number in numbers:
+        bare = medians[number, "bare"]
+        cells = [f"{medians[number, mode]:,.0f} ({medians[number, mode] / bare:.2f})" for mode in MODES]
+        table.add_row(str(number), *cells, f"{medians[number, 'awake'] / medians[number, 'notify']:.1f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Report: plans and states as people read them in a terminal."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bridge.catalog import Change, StreamStatus
+from bridge.watch import Watch
+
+
+def print_plan(changes: Sequence[Change], watches: Sequence[Watch], dry_run: bool) -> None:
+    """The plan as a diff: what goes in red, what comes in green."""
+    console = Console(highlight=False)
+    for change in changes:
+        if change.action == "keep":
+            continue
+        console.print(Text(f"{change.action} {change.name}", style="bold"))
+        before, after = _flat(change.before), _flat(change.after)
+        for name in sorted(before.keys() | after.keys()):
+            if before.get(name) != after.get(name):
+                for sign, values, style in (("-", before, "red"), ("+", after, "green")):
+                    if name in values:
+                        console.print(Text(f"  {sign} {name} = {values[name]}", style=style))
+    count = sum(change.action != "keep" for change in changes)
+    todo = "to do" if dry_run else "done"
+    console.print(f"{count} {todo}, {len(watches)} watches declared." if count else "Nothing to do: all as declared.")
+
+
+def _flat(definition: dict[str, Any] | None) -> dict[str, str]:
+    values = dict(definition or {})
+    values.pop("name", None)
+    values |= {f"options.{name}": value for name, value in values.pop("options", {}).items()}
+    return {name: msgspec.json.encode(value).decode() for name, value in values.items()}
+
+
+def print_status(streams: Sequence[StreamStatus]) -> None:
+    """A row per stream."""
+    table = Table("stream", "watches", "waiting", "lag", "dead letters", "served by", "moved")
+    for s in streams:
+        served = "nobody" if s.owner_pid is None else f"backend {s.owner_pid}{', asleep' if s.asleep else ''}"
+        moved = f"{s.moved_at:%Y-%m-%d %H:%M:%S}"
+        table.add_row(s.stream, str(s.watches), f"{s.waiting:,}", _duration(s.lag), str(s.dead_letters), served, moved)
+    Console().print(table)
+
+
+def _duration(value: timedelta) -> str:
+    return f"{value.total_seconds():.1f} s" if value < timedelta(minutes=2) else str(value).split(".", maxsplit=1)[0]
