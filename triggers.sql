@@ -6,8 +6,8 @@
 --
 --     select bridge.watch('reprice', 'shop.product', 'shop.tasks.reprice', operations => '{update}', columns => '{price}');
 --
--- What is where:   1 tables   2 checks on a watch   3 generated capture   4 watch and unwatch   5 plan and apply
---                  6 the log's ring   7 status   8 upgrade of what is installed
+-- What is where:   1 tables   2 checks on a watch   3 generated capture   4 watch and unwatch
+--                  5 send   6 plan and apply   7 the log's ring   8 status   9 rights, and upgrade of what is installed
 --
 -- Names that start with an underscore are private. There is no BEGIN and no COMMIT here, since a migration tool brings
 -- its own transaction; with psql, `--single-transaction` makes it all or nothing.
@@ -206,17 +206,18 @@ end
 $$;
 
 
-create or replace function bridge._check_options(watch_name text, options jsonb) returns void
+create or replace function bridge._check_options(what text, options jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    known constant text[] := '{call,queue,priority,countdown,expires,headers,source}';
+    known constant text[] := '{call,queue,priority,countdown,expires,headers,source,always,may_skip,notify,on_error}';
+    flags constant text[] := '{always,may_skip,notify}';
     unknown text;
     complaint text;
 begin
     if jsonb_typeof(options) is distinct from 'object' then
-        raise exception 'watch "%": options must be a JSON object', watch_name using errcode = 'invalid_parameter_value';
+        raise exception '%: options must be a JSON object', what using errcode = 'invalid_parameter_value';
     end if;
     select k into unknown from jsonb_object_keys(options) k where k <> all (known) limit 1;
     complaint := case
@@ -237,9 +238,13 @@ begin
             'option "headers" must be a JSON object'
         when jsonb_typeof(options -> 'source') <> 'string' then
             'option "source" must be a string'
+        when exists (select from unnest(flags) f where jsonb_typeof(options -> f) <> 'boolean') then
+            'options "always", "may_skip" and "notify" must be true or false'
+        when coalesce(options -> 'on_error', '"fail"') not in ('"fail"', '"warn"') then
+            'option "on_error" must be "fail" (a change that can''t be recorded fails) or "warn" (it goes on, unrecorded)'
     end;
     if complaint is not null then
-        raise exception 'watch "%": %', watch_name, complaint using errcode = 'invalid_parameter_value';
+        raise exception '%: %', what, complaint using errcode = 'invalid_parameter_value';
     end if;
 end
 $$;
@@ -254,13 +259,15 @@ declare
     complaint text;
 begin
     select * into class from pg_class where oid = w.relation;
-    -- 47 bytes: with the longest prefix of a generated name ("bridge_truncate_") that is PostgreSQL's limit of 63.
+    -- 47 bytes: with the longest prefix of a generated name ("bridge_truncate_", "zzz_bridge_move_") that is PostgreSQL's limit of 63.
     complaint := case
         when w.name is null or w.name !~ '^[A-Za-z_][A-Za-z0-9_.-]{0,46}$' then
             'a name has 1 to 47 letters, digits, "_", "." or "-", and starts with a letter or "_"'
         when class.oid is null then 'its table does not exist'
         when class.relkind not in ('r', 'p') then format('%s is not a table', w.relation)
         when class.relpersistence = 't' then format('%s is a temporary table: no listener could ever see its rows', w.relation)
+        when class.relkind = 'r' and exists (select from pg_inherits where inhparent = w.relation) then
+            format('%s has tables that inherit from it, whose rows its triggers would not see: watch each of them', w.relation)
         when class.relnamespace in ('bridge'::regnamespace, 'pg_catalog'::regnamespace) then format('%s belongs to the system', w.relation)
         when w.task is null or w.task !~ '^\S+$' then 'the task must be the full name of a Celery task, such as shop.tasks.reprice'
         when cardinality(w.operations) = 0 or not w.operations <@ '{insert,update,delete,truncate}' then
@@ -277,7 +284,7 @@ begin
     perform bridge._check_columns(w.name, 'key', w.key, w.relation);
     perform bridge._check_columns(w.name, 'data', w.data, w.relation);
     perform bridge._check_condition(w.name, w.condition);
-    perform bridge._check_options(w.name, w.options);
+    perform bridge._check_options(format('watch "%s"', w.name), w.options);
     if bridge._key(w.relation, w.key) is null then
         raise exception 'watch "%": table % has no primary key: name the columns that identify a row, key => ''{column}''',
             w.name, w.relation using errcode = 'invalid_parameter_value';
@@ -453,40 +460,59 @@ declare
     position bridge.position;
     branches text;
     guard text := '';
+    -- What a BEFORE trigger returns is what is written; what an AFTER trigger returns is ignored.
+    leave constant text := case when 'move' = any (bridge._operations(w)) then
+        'if tg_when = ''BEFORE'' then return new; end if; return null;' else 'return null;' end;
 begin
     select * into position from bridge.position p where p.stream = w.stream;
     select string_agg(
-        format(E'    %s tg_op = %L then%s', case n when 1 then 'if' else 'elsif' end, upper(op), bridge._capture_branch(w, op)), E'\n' order by n
-    )
+        format(E'    %s tg_op = %L then%s\n', case n when 1 then 'if' else 'elsif' end, upper(op), bridge._capture_branch(w, op)), '' order by n
+    ) || E'    end if;\n'
     into branches
     from unnest(w.operations) with ordinality as o (op, n);
     -- Where a trigger has no old or no new row, its WHEN can't name it; in here it reads as NULL.
     if bridge._guards_inside(w) then
         guard := format(
-            E'    if tg_op <> ''TRUNCATE'' and bridge.%I(old, new) is not true then return null; end if;\n', 'when_' || w.name
+            E'    if tg_op <> ''TRUNCATE'' and bridge.%I(old, new) is not true then\n        %s\n    end if;\n', 'when_' || w.name, leave
         );
+    end if;
+    if leave <> 'return null;' then
+        guard := E'    if tg_when = ''BEFORE'' and not bridge._moves(tg_relid, new) then\n        return new;\n    end if;\n' || guard;
     end if;
     return format(
         $capture$
 create or replace function bridge.%1$I() returns trigger
 language plpgsql security definer
-set search_path = pg_catalog, pg_temp%5$s
+set search_path = pg_catalog, pg_temp%2$s
 as $body$
 begin
-%6$s%2$s
-    end if;
-    if not pg_try_advisory_xact_lock_shared(%3$s) then
-        perform pg_notify(%4$L, '');
-    end if;
-    return null;
+%3$s%4$s%5$s    %6$s
 end
 $body$
 $capture$,
-        'capture_' || w.name, branches, position.sleep_key, 'bridge:' || w.stream,
+        'capture_' || w.name,
         case when bridge._needs_pinned_settings(w.relation, bridge._key(w.relation, w.key) || coalesce(w.data, '{}')) then
             E'\nset timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = iso_8601 set bytea_output = hex set extra_float_digits = 1'
         else '' end,
-        guard
+        guard,
+        case w.options ->> 'on_error' when 'warn' then format(
+            $warn$    begin
+%s    exception when others then
+        raise warning 'watch %%: a change of %% was not recorded: %%', %L, tg_relid::regclass, sqlerrm;
+        %s
+    end;
+$warn$,
+            branches, w.name, leave
+        ) else branches end,
+        -- PREPARE TRANSACTION refuses a transaction that has notified; such a table's events wait for the poll floor.
+        case when w.options -> 'notify' = 'false' then '' else format(
+            $notify$    if not pg_try_advisory_xact_lock_shared(%s) then
+        perform pg_notify(%L, '');
+    end if;
+$notify$,
+            position.sleep_key, 'bridge:' || w.stream
+        ) end,
+        leave
     );
 end
 $$;
@@ -498,6 +524,56 @@ set search_path = pg_catalog, pg_temp
 as $$ select w.condition is not null and not w.operations <@ '{update,truncate}' $$;
 
 
+-- The operations of a watch, and 'move' where rows can move between partitions: PostgreSQL tells such an update to row
+-- triggers as a delete here and an insert there, and a watch on updates would miss it.
+create or replace function bridge._operations(w bridge.watch) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case
+        when 'update' = any (w.operations) and exists (select from pg_class where oid = w.relation and relkind = 'p')
+        then w.operations || 'move'::text
+        else w.operations
+    end
+$$;
+
+
+create or replace function bridge._trigger_name(op text, watch_name text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- A BEFORE trigger comes late in the alphabet, since earlier ones may still change the row.
+    select case op when 'move' then 'zzz_bridge_move_' else format('bridge_%s_', op) end || watch_name
+$$;
+
+
+-- Columns that decide about a row's partition, on every level; all columns where an expression does.
+create or replace function bridge._partition_columns(relation regclass) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when bool_or(k.attnum = 0) then bridge._columns(relation) else array_agg(distinct a.attname::text) end
+    from pg_partition_tree(relation) t
+    join pg_partitioned_table p on p.partrelid = t.relid
+    cross join unnest(p.partattrs::smallint[]) as k (attnum)
+    left join pg_attribute a on a.attrelid = p.partrelid and a.attnum = k.attnum
+$$;
+
+
+-- Whether the new version of a row no longer belongs to the partition that it is in.
+create or replace function bridge._moves(partition oid, new anyelement) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    stays boolean;
+begin
+    execute format('select %s from (select ($1).*) as r', pg_get_partition_constraintdef(partition)) into stays using new;
+    return stays is not true;
+end
+$$;
+
+
 create or replace function bridge._trigger(w bridge.watch, op text) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -507,11 +583,19 @@ declare
     tests text[] := '{}';
 begin
     if op <> 'truncate' then
-        if op = 'update' and w.columns is not null then
-            tests := array['(' || (select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(w.columns) c) || ')'];
+        if op = 'move' then
+            tests := array['(' || (
+                select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(bridge._partition_columns(w.relation)) c
+            ) || ')'];
+        end if;
+        if op in ('update', 'move') and w.columns is not null then
+            tests := tests || ('(' || (select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(w.columns) c) || ')');
         end if;
         if w.condition is not null and not bridge._guards_inside(w) then
             tests := tests || format(E'(\n%s\n)', w.condition);
+        end if;
+        if w.options -> 'may_skip' = 'true' then
+            tests := tests || 'pg_catalog.current_setting(''bridge.capture'', true) is distinct from ''off'''::text;
         end if;
         -- Always true and folded away by the planner; it makes the trigger depend on the columns that its function
         -- reads, so that DROP COLUMN is refused, and DROP COLUMN ... CASCADE takes the trigger along instead of
@@ -523,8 +607,8 @@ begin
         );
     end if;
     return format(
-        'create or replace trigger %I after %s on %s for each %s %s execute function bridge.%I()',
-        format('bridge_%s_%s', op, w.name), op, w.relation, case op when 'truncate' then 'statement' else 'row' end,
+        'create or replace trigger %I %s on %s for each %s %s execute function bridge.%I()',
+        bridge._trigger_name(op, w.name), case op when 'move' then 'before update' else 'after ' || op end, w.relation, case op when 'truncate' then 'statement' else 'row' end,
         coalesce(format('when (%s)', nullif(array_to_string(tests, ' and '), '')), ''), 'capture_' || w.name
     );
 end
@@ -538,7 +622,16 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select bridge._functions(w) || bridge._capture_function(w)
-        || array(select bridge._trigger(w, op) from unnest(w.operations) with ordinality as o (op, n) order by n)
+        || array(select bridge._trigger(w, op) from unnest(bridge._operations(w)) with ordinality as o (op, n) order by n)
+        || array(
+            -- On a replica (session_replication_role, logical replication) ordinary triggers are silent.
+            select format(
+                'alter table %s enable %s trigger %I', w.relation, case w.options -> 'always' when 'true' then 'always' else '' end,
+                bridge._trigger_name(op, w.name)
+            )
+            from unnest(bridge._operations(w)) with ordinality as o (op, n)
+            order by n
+        )
 $$;
 
 
@@ -554,8 +647,8 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select t.tgrelid, t.tgname, o.op, t.tgenabled in ('O', 'A')
-    from unnest('{insert,update,delete,truncate}'::text[]) as o (op)
-    join pg_trigger t on t.tgname = format('bridge_%s_%s', o.op, watch_name)::name
+    from unnest('{insert,update,delete,truncate,move}'::text[]) as o (op)
+    join pg_trigger t on t.tgname = bridge._trigger_name(o.op, watch_name)::name
     join pg_proc p on p.oid = t.tgfoid and p.pronamespace = 'bridge'::regnamespace
     where not t.tgisinternal and t.tgparentid = 0
 $$;
@@ -565,8 +658,9 @@ create or replace function bridge._is_intact(w bridge.watch) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select bridge._fingerprint(w) = w.fingerprint and (
-        select coalesce(array_agg(t.op order by t.op), '{}') = array(select o from unnest(w.operations) o order by o)
+    -- A column that is gone makes the fingerprint null.
+    select coalesce(bridge._fingerprint(w) = w.fingerprint, false) and (
+        select coalesce(array_agg(t.op order by t.op), '{}') = array(select o from unnest(bridge._operations(w)) o order by o)
         from bridge._triggers(w.name) t
         where t.relation = w.relation and t.enabled
     )
@@ -618,7 +712,7 @@ begin
     insert into bridge.position (stream) values (w.stream) on conflict do nothing;
     -- The lock that CREATE TRIGGER takes anyway, taken first: no writer may run between the old functions and the new.
     execute format('lock table %s in share row exclusive mode', w.relation);
-    perform bridge._uninstall(w.name, w.relation, w.operations);
+    perform bridge._uninstall(w.name, w.relation, bridge._operations(w));
     begin
         foreach statement in array bridge._statements(w) loop
             execute statement;
@@ -693,7 +787,76 @@ comment on function bridge.unwatch(text) is
 'Removes a watch and its triggers; events that it has recorded are still delivered. False: there was no such watch.';
 
 
--- 5 --- plan and apply: many watches at once, as data ----------------------------------------------------------------------
+-- 5 --- send: any allowed task, as part of the caller's transaction -------------------------------------------------------
+
+-- Names of the tasks that `send` may start. Only the owner of the schema writes here, through allow() and disallow().
+create table if not exists bridge.sendable (task text collate "C" primary key check (task ~ '^\S+$'));
+
+
+create or replace function bridge.allow(task text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update bridge.installation set generation = generation + 1;
+    insert into bridge.sendable values (task) on conflict do nothing;
+end
+$$;
+comment on function bridge.allow(text) is 'Lets send() start this task.';
+
+
+create or replace function bridge.disallow(task text) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update bridge.installation set generation = generation + 1;
+    delete from bridge.sendable s where s.task = disallow.task;
+    return found;
+end
+$$;
+comment on function bridge.disallow(text) is 'No longer lets send() start this task; what was sent and still waits becomes a dead letter.';
+
+
+create or replace function bridge.send(
+    task text, args jsonb default '[]', kwargs jsonb default '{}', options jsonb default '{}', stream text default 'default'
+) returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    wake bigint;
+    event_id bigint;
+begin
+    if not exists (select from bridge.sendable s where s.task = send.task) then
+        raise exception 'task "%" may not be sent', task
+            using errcode = 'insufficient_privilege', hint = 'The owner of schema bridge allows it: select bridge.allow(''...'').';
+    end if;
+    if jsonb_typeof(args) is distinct from 'array' or jsonb_typeof(kwargs) is distinct from 'object' then
+        raise exception 'task "%": args must be a JSON array and kwargs a JSON object', task using errcode = 'invalid_parameter_value';
+    end if;
+    perform bridge._check_options(format('task "%s"', task), options);
+    select sleep_key into wake from bridge.position p where p.stream = send.stream;
+    if wake is null then
+        raise exception 'there is no stream "%"', stream using errcode = 'invalid_parameter_value';
+    end if;
+    insert into bridge.event (stream, watch, op, data, context)
+    values (
+        stream, '', 'send', jsonb_build_object('task', task, 'args', args, 'kwargs', kwargs, 'options', options),
+        nullif(current_setting('bridge.context', true), '')
+    )
+    returning id into event_id;
+    if not pg_try_advisory_xact_lock_shared(wake) then
+        perform pg_notify('bridge:' || stream, '');
+    end if;
+    return event_id;
+end
+$$;
+comment on function bridge.send(text, jsonb, jsonb, jsonb, text) is
+'Starts an allowed task once the calling transaction has committed; returns the id of the event.';
+
+
+-- 6 --- plan and apply: many watches at once, as data ----------------------------------------------------------------------
 
 create or replace function bridge._wanted(item jsonb) returns bridge.watch
 language plpgsql stable
@@ -816,7 +979,7 @@ comment on function bridge.drift() is
 'Watches whose triggers are missing, switched off or outdated, or whose table is gone; apply() mends them.';
 
 
--- 6 --- The log's ring ------------------------------------------------------------------------------------------------------
+-- 7 --- The log's ring ------------------------------------------------------------------------------------------------------
 
 -- Truncates each slot whose events are all older than `retention` and all delivered; returns those slots. A stream has
 -- delivered a slot when the slot's newest transaction lies before all that the stream's position still waits for. The
@@ -852,7 +1015,7 @@ end
 $$;
 
 
--- 7 --- Status ---------------------------------------------------------------------------------------------------------------
+-- 8 --- Status ---------------------------------------------------------------------------------------------------------------
 
 -- Events that are committed and not delivered yet. The three conditions are the window between the position and now;
 -- the last one is the part of a large window that has been walked already.
@@ -903,7 +1066,10 @@ comment on function bridge.status() is
 'One row a stream: its watches, committed events that wait, age of the oldest one, dead letters, and the backend of the relay that serves it.';
 
 
--- 8 --- Upgrade of what is installed ------------------------------------------------------------------------------------------
+-- 9 --- Rights, and upgrade of what is installed ------------------------------------------------------------------------------------------
+
+-- PostgreSQL lets everybody execute a new function. Here nobody may but the owner, until a role is granted it.
+revoke all on all functions in schema bridge from public;
 
 -- Watches made by an older triggers.sql get the capture of this one; a watch whose table does not fit it any more is
 -- left alone, and plan() shows it.

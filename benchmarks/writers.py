@@ -106,7 +106,8 @@ def notify_always(conn: psycopg.Connection) -> None:
 def pgbench(server: Postgres, script: Path, clients: int, seconds: int) -> float:
     """Transactions per second without the time to connect."""
     command = [
-        str(server.bin("pgbench")), "-n", "-M", "prepared", "-f", str(script), "-c", str(clients), "-j", str(min(clients, 2)),
+        str(server.bin("pgbench")), "-n", "-M", "prepared", "-f", str(script), "-c", str(clients), "-j",
+        str(min(clients, 2)),
         "-T", str(seconds), "-h", server.host, "-p", str(server.port), "-U", server.user, "postgres",
     ]  # fmt: skip
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout

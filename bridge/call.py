@@ -1,5 +1,6 @@
 """Call: one Celery task to be started, made from an event and its watch."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -11,12 +12,27 @@ from bridge.event import Event
 NAMESPACE = UUID("6a1f2f0e-6d0b-4c39-9d53-0c7c5e1b7f5a")
 
 
-class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
+class Target(msgspec.Struct, frozen=True):
     """What the relay needs of a watch: the task and how to call it."""
 
-    name: str
     task: str
     options: dict[str, Any]
+
+
+class Targets(msgspec.Struct, frozen=True):
+    """All watches by name, and the tasks that `bridge.send` may start."""
+
+    watches: Mapping[str, Target] = {}
+    sendable: frozenset[str] = frozenset()
+
+    def target_for(self, event: Event) -> Target | str:
+        """The target of an event, or the reason why it has none."""
+        if event.op != "send":
+            return self.watches.get(event.watch, f'there is no watch "{event.watch}"')
+        sent = event.data or {}
+        if sent.get("task") not in self.sendable:
+            return f'task "{sent.get("task")}" may not be sent: select bridge.allow(...) lets it'
+        return Target(sent["task"], sent.get("options", {}))
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -26,27 +42,40 @@ class Call(msgspec.Struct, frozen=True):
     target: Target
     task_id: str
     args: tuple[Any, ...]
+    kwargs: dict[str, Any]
     headers: dict[str, Any]
 
 
-def call_for(event: Event, target: Target) -> Call:
+class Refusal(msgspec.Struct, frozen=True):
+    """An event that can't be published as it is, whatever the broker's state: a dead letter to be."""
+
+    event: Event
+    reason: str
+
+
+def call_for(event: Event, targets: Targets) -> Call | Refusal:
     """The call that an event asks for.
 
     The key's values are the positional arguments, as in `task.delay(obj.pk)`; with the option `call = "event"` one dict
     is the only argument. The header `bridge` says which change it was, either way.
     """
+    target = targets.target_for(event)
+    if isinstance(target, str):
+        return Refusal(event, target)
     header = {
         "id": event.id,
         "watch": event.watch,
         "operation": event.op,
         "at": event.at.isoformat(),
+        "context": context_of(event),
     }
-    args = (as_argument(event),) if target.options.get("call") == "event" else tuple(event.key or ())
+    args, kwargs = _arguments(event, target)
     return Call(
         event=event,
         target=target,
         task_id=str(uuid5(NAMESPACE, f"{event.watch}/{event.id}")),
         args=args,
+        kwargs=kwargs,
         headers={**target.options.get("headers", {}), "bridge": header},
     )
 
@@ -64,5 +93,24 @@ def as_argument(event: Event) -> dict[str, Any]:
         "new": data.get("new"),
         "changed": data.get("changed"),
         "at": event.at.isoformat(),
-        "context": event.context,
+        "context": context_of(event),
     }
+
+
+def context_of(event: Event) -> Any:
+    """The transaction's `bridge.context`: parsed when it is JSON, else the text as it was."""
+    if event.context is None:
+        return None
+    try:
+        return msgspec.json.decode(event.context)
+    except msgspec.DecodeError:
+        return event.context
+
+
+def _arguments(event: Event, target: Target) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if event.op == "send":
+        sent = event.data or {}
+        return tuple(sent.get("args", ())), sent.get("kwargs", {})
+    if target.options.get("call") == "event":
+        return (as_argument(event),), {}
+    return tuple(event.key or ()), {}

@@ -1,12 +1,12 @@
 """Event log: windows of committed events and the position of one stream, on one connection."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 
-from bridge.call import Target
+from bridge.call import Target, Targets
 from bridge.database import Connection, advisory_lock, connect, query, statement, translated
 from bridge.event import Event
 
@@ -111,14 +111,10 @@ class EventLog:
             values[name] = None if values[name] is None else msgspec.json.encode(values[name]).decode()
         await query(self._connection, _BURY, {**values, "stream": self._stream, "reason": reason})
 
-    async def targets(self) -> tuple[int, Mapping[str, Target]]:
-        """The generation of the watches and all of them, by name."""
-        rows = await query(self._connection, _TARGETS)
-        generation = rows[0][3] if rows else 0
-        return generation, {
-            name: Target(name, task, msgspec.json.decode(options, type=dict[str, Any]))
-            for name, task, options, _ in rows
-        }
+    async def targets(self) -> tuple[int, Targets]:
+        """The generation of the watches and all of them."""
+        [(generation, watches, sendable)] = await query(self._connection, _TARGETS)
+        return generation, Targets(msgspec.json.decode(watches, type=dict[str, Target]), frozenset(sendable))
 
     async def _look(self) -> Batch:
         seen = self._position.seen

@@ -8,13 +8,12 @@ from typing import Any
 
 import amqp
 import kombu
-import msgspec
 from celery import Celery
 from celery.app.utils import find_app
 from celery.exceptions import CeleryError
 from kombu.exceptions import KombuError, OperationalError, SerializationError
 
-from bridge.call import Call
+from bridge.call import Call, Refusal
 from bridge.errors import BrokerError, ConfigError
 
 # A peer that swallows packets must not hold the bridge for ever; seconds. What the user's app says comes first.
@@ -23,13 +22,6 @@ _TRANSPORT_OPTIONS = {
     "redis": {"socket_timeout": 15, "socket_connect_timeout": 5},
 }
 _CONFIRM_DEADLINE = 30.0
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """A call that can't be published as it is, whatever the broker's state."""
-
-    call: Call
-    reason: str
 
 
 class Publisher:
@@ -105,12 +97,12 @@ class Publisher:
         options = {**_task_options(task), **_watch_options(call.target.options)}
         ignore_result = options.pop("ignore_result", None)
         try:
-            options = app.amqp.router.route(options, call.target.task, call.args, {}, task)
+            options = app.amqp.router.route(options, call.target.task, call.args, call.kwargs, task)
             message = app.amqp.create_task_message(
                 call.task_id,
                 call.target.task,
                 call.args,
-                {},
+                call.kwargs,
                 countdown=options.pop("countdown", None),
                 expires=options.pop("expires", None),
                 time_limit=options.pop("time_limit", None),
@@ -131,7 +123,7 @@ class Publisher:
         except (SerializationError, CeleryError, TypeError, ValueError, KeyError) as error:
             if isinstance(error, OperationalError):
                 raise
-            return Refusal(call, f"{type(error).__name__}: {error}")
+            return Refusal(call.event, f"{type(error).__name__}: {error}")
         return None
 
     @contextmanager

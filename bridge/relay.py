@@ -9,7 +9,7 @@ with the same task ids.
 """
 
 import logging
-from collections.abc import Mapping
+from collections import Counter
 from datetime import UTC, datetime
 from functools import partial
 
@@ -17,14 +17,14 @@ import anyio
 import anyio.to_thread
 
 from bridge.backoff import Backoff
-from bridge.call import Call, Target, call_for
+from bridge.call import Call, Refusal, Targets, call_for
 from bridge.config import Settings
 from bridge.errors import BrokerError, DatabaseError
 from bridge.event_log import Batch, EventLog
 from bridge.health import Health, State
 from bridge.listener import Listener
 from bridge.metrics import Metrics
-from bridge.publisher import Publisher, Refusal
+from bridge.publisher import Publisher
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Relay:
         self._publisher = publisher
         self._health = health
         self._metrics = metrics
-        self._targets: Mapping[str, Target] = {}
+        self._targets = Targets()
         self._generation = -1
         self._batch = anyio.CancelScope(shield=True)
 
@@ -86,7 +86,9 @@ class Relay:
             self._generation, self._targets = await log.targets()
 
     async def _deliver(self, log: EventLog, batch: Batch) -> None:
-        calls = [call_for(event, self._targets[event.watch]) for event in batch.events]
+        asked = [call_for(event, self._targets) for event in batch.events]
+        calls = [call for call in asked if isinstance(call, Call)]
+        impossible = [refusal for refusal in asked if isinstance(refusal, Refusal)]
         backoff = Backoff()
         while True:
             try:
@@ -95,7 +97,7 @@ class Relay:
                     refusals = await anyio.to_thread.run_sync(
                         partial(self._publisher.publish, calls), abandon_on_cancel=True
                     )
-                    await self._settle(log, batch, calls, refusals)
+                    await self._settle(log, batch, impossible + refusals)
                     return
             except BrokerError as error:
                 self._metrics.broker_errors.labels(self._stream).inc()
@@ -103,31 +105,24 @@ class Relay:
                     logger.warning("broker away, trying again", extra={"stream": self._stream, "reason": str(error)})
             await anyio.sleep(backoff.next())
 
-    async def _settle(self, log: EventLog, batch: Batch, calls: list[Call], refusals: list[Refusal]) -> None:
+    async def _settle(self, log: EventLog, batch: Batch, refusals: list[Refusal]) -> None:
         """The broker has the batch: bury what can't be published, then move the position."""
+        stream, metrics = self._stream, self._metrics
         if self._state(State.RUNNING) is State.BROKER_AWAY:
-            logger.info("broker is back", extra={"stream": self._stream})
-        for refusal in refusals:
-            event = refusal.call.event
+            logger.info("broker is back", extra={"stream": stream})
+        for event, reason in ((refusal.event, refusal.reason) for refusal in refusals):
             logger.error(
-                "dead letter",
-                extra={
-                    "stream": self._stream,
-                    "watch": event.watch,
-                    "id": event.id,
-                    "reason": refusal.reason,
-                },
+                "dead letter", extra={"stream": stream, "watch": event.watch, "id": event.id, "reason": reason}
             )
-            await log.bury(event, refusal.reason)
-            self._metrics.dead_letters.labels(self._stream, event.watch).inc()
+            await log.bury(event, reason)
+            metrics.dead_letters.labels(stream, event.watch).inc()
         await log.move(batch.position)
-        refused = {refusal.call.task_id for refusal in refusals}
-        for call in calls:
-            if call.task_id not in refused:
-                self._metrics.published.labels(self._stream, call.target.name).inc()
-        self._metrics.batch_size.labels(self._stream).observe(len(calls))
-        age = datetime.now(UTC) - min(event.at for event in batch.events)
-        self._metrics.lag.labels(self._stream).set(age.total_seconds())
+        refused = {refusal.event.id for refusal in refusals}
+        for watch, count in Counter(event.watch for event in batch.events if event.id not in refused).items():
+            metrics.published.labels(stream, watch).inc(count)
+        metrics.batch_size.labels(stream).observe(len(batch.events))
+        oldest = min(event.at for event in batch.events)
+        metrics.lag.labels(stream).set((datetime.now(UTC) - oldest).total_seconds())
 
     def _state(self, state: State) -> State | None:
         self._metrics.state.labels(self._stream).state(state.value)
