@@ -36,6 +36,13 @@ create table if not exists bridge.installation (
     generation bigint not null default 1
 );
 
+-- Which cluster this is. A dump restored elsewhere brings positions whose transaction ids mean nothing there.
+create or replace function bridge._cluster() returns bigint
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select system_identifier from pg_control_system() $$;
+
+
 -- How far each stream has been delivered: a snapshot, not an id, since ids are not commit order. Everything visible in
 -- `seen` is delivered. While a window too large for one batch is walked, `upto` is where it ends and `after_id` how far
 -- the walk has come. The keys are advisory locks: 'BRDG' in the upper half keeps them apart from an application's own.
@@ -45,6 +52,8 @@ create table if not exists bridge.position (
     seen pg_snapshot not null default pg_current_snapshot(),
     upto pg_snapshot,
     after_id bigint,
+    largest_id bigint not null default 0, -- of the delivered events
+    cluster bigint not null default bridge._cluster(),
     moved_at timestamptz not null default clock_timestamp(),
     -- held exclusively while the stream's relay sleeps: "please notify"
     sleep_key bigint not null generated always as (4778957226326884352 + number * 2) stored,
@@ -1011,6 +1020,23 @@ begin
         end;
     end loop;
     return done;
+end
+$$;
+
+
+-- A position from another cluster starts anew: all that it still waited for has just been delivered, and `seen` is a
+-- snapshot of this cluster. Events whose transaction ids lie in the future here would look new for ever; they go.
+create or replace function bridge.adopt(stream text, seen pg_snapshot, largest_id bigint) returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from bridge.event e where e.stream = adopt.stream and e.xid >= pg_snapshot_xmax(adopt.seen)
+        and e.id <= adopt.largest_id;
+    update bridge.position p
+    set seen = adopt.seen, upto = null, after_id = null, largest_id = adopt.largest_id, cluster = bridge._cluster(),
+        moved_at = clock_timestamp()
+    where p.stream = adopt.stream;
 end
 $$;
 

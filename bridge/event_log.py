@@ -14,6 +14,7 @@ _KEYS = statement("keys")
 _POSITION = statement("position")
 _LOOK = statement("look")
 _REST = statement("rest")
+_RESTORED = statement("restored")
 _MOVE = statement("move")
 _BURY = statement("bury")
 _TARGETS = statement("targets")
@@ -29,6 +30,8 @@ class Position(msgspec.Struct, frozen=True):
     seen: str
     upto: str | None = None
     after_id: int | None = None
+    largest_id: int = 0
+    """Of the delivered events; what a log restored in another cluster goes by."""
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -51,6 +54,7 @@ class EventLog:
         self._ctid = ""
         self._generation = 0
         self._walking = False
+        self._restored = False
 
     @classmethod
     @asynccontextmanager
@@ -67,8 +71,9 @@ class EventLog:
         [keys] = await query(self._connection, _KEYS, {"stream": self._stream})
         with translated():
             await advisory_lock(self._connection, keys[1])
-        [(seen, upto, after_id, self._ctid)] = await query(self._connection, _POSITION, {"stream": self._stream})
-        self._position = Position(seen, upto, after_id)
+        [row] = await query(self._connection, _POSITION, {"stream": self._stream})
+        *position, self._ctid, self._restored = row
+        self._position = Position(*position)
 
     async def follow(self) -> None:
         """Starts at the present instead of the stream's position, as a spectator who owns nothing and moves nothing."""
@@ -81,9 +86,12 @@ class EventLog:
 
     async def read(self) -> Batch:
         """The next events behind the position; an empty batch when all is delivered."""
-        if self._position.upto is None:
+        if self._restored:
+            batch = await self._walk_restored()
+        elif self._position.upto is not None:
+            batch = await self._walk(self._position.upto)
+        else:
             return await self._look()
-        batch = await self._walk(self._position.seen, self._position.upto)
         if batch.events:
             return batch
         # The walk ended exactly with the last batch: what is left lies behind `upto`.
@@ -93,16 +101,18 @@ class EventLog:
     async def move(self, position: Position) -> None:
         """Moves the position in the database, then here; the events before it are never read again."""
         values = {**msgspec.structs.asdict(position), "stream": self._stream}
+        if self._restored:
+            await self._adopt(position)
+            return
         moved = await query(self._connection, _MOVE, {**values, "ctid": self._ctid})
         if not moved:
             # The row is not where it was (a VACUUM FULL, say). This session owns the stream, so it may look it up.
-            [(*_, ctid)] = await query(self._connection, _POSITION, {"stream": self._stream})
+            [(*_, ctid, _)] = await query(self._connection, _POSITION, {"stream": self._stream})
             moved = await query(self._connection, _MOVE, {**values, "ctid": ctid})
         [(self._ctid,)] = moved
         self._position = position
-        if position.upto is None and self._walking:
-            await query(self._connection, "close bridge_rest")
-            self._walking = False
+        if position.upto is None:
+            await self._end_walk()
 
     async def bury(self, event: Event, reason: str) -> None:
         """Keeps the event as a dead letter."""
@@ -121,17 +131,52 @@ class EventLog:
         rows = await query(self._connection, _LOOK, {"stream": self._stream, "seen": seen, "batch": self._batch_size})
         snapshot: str = rows[0][7]
         self._generation = rows[0][8]
-        events = [_event(row) for row in rows if row[0] is not None]
-        full = len(events) == self._batch_size
-        return Batch(events, Position(seen, snapshot, events[-1].id) if full else Position(snapshot), self._generation)
+        return self._batch([_event(row) for row in rows if row[0] is not None], seen, snapshot)
 
-    async def _walk(self, seen: str, upto: str) -> Batch:
+    async def _walk(self, upto: str) -> Batch:
         if not self._walking:
             await query(self._connection, _REST, {**msgspec.structs.asdict(self._position), "stream": self._stream})
             self._walking = True
-        events = [_event(row) for row in await query(self._connection, f"fetch {self._batch_size:d} from bridge_rest")]
-        full = len(events) == self._batch_size
-        return Batch(events, Position(seen, upto, events[-1].id) if full else Position(upto), self._generation)
+        return self._batch(await self._fetch(), self._position.seen, upto)
+
+    async def _walk_restored(self) -> Batch:
+        """The log comes from another cluster, where `seen` meant other transactions: deliver all that can be waiting,
+        then start a new position. Until then nothing is saved, so a crash starts over (with the same task ids)."""
+        if not self._walking:
+            # Ids beyond the largest of this moment are of this cluster, and not in this snapshot.
+            text = (
+                "select pg_current_snapshot()::text, coalesce(max(id), 0) from bridge.event where stream = %(stream)s"
+            )
+            [(snapshot, largest_id)] = await query(self._connection, text, {"stream": self._stream})
+            self._position = Position(snapshot, largest_id=largest_id)
+            await query(self._connection, _RESTORED, {"stream": self._stream})
+            self._walking = True
+        return self._batch(await self._fetch(), self._position.seen, self._position.seen)
+
+    def _batch(self, events: Sequence[Event], seen: str, upto: str) -> Batch:
+        """A full batch leaves the rest of its window behind it; any other one ends it."""
+        largest = max(self._position.largest_id, events[-1].id if events else 0)
+        if len(events) == self._batch_size:
+            return Batch(events, Position(seen, upto, events[-1].id, largest), self._generation)
+        return Batch(events, Position(upto, largest_id=largest), self._generation)
+
+    async def _fetch(self) -> list[Event]:
+        return [_event(row) for row in await query(self._connection, f"fetch {self._batch_size:d} from bridge_rest")]
+
+    async def _end_walk(self) -> None:
+        if self._walking:
+            await query(self._connection, "close bridge_rest")
+            self._walking = False
+
+    async def _adopt(self, position: Position) -> None:
+        self._position = position
+        if position.upto is None:
+            values = {**msgspec.structs.asdict(position), "stream": self._stream}
+            await query(
+                self._connection, "select bridge.adopt(%(stream)s, %(seen)s::pg_snapshot, %(largest_id)s)", values
+            )
+            await self._end_walk()
+            self._restored = False
 
 
 def _event(row: tuple[Any, ...]) -> Event:

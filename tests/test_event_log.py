@@ -230,3 +230,48 @@ async def test_windows_are_read_through_the_index(
         plan = "\n".join(row[0] for row in await rows_.fetchall())
     assert "Seq Scan on event" not in plan
     assert "event_0_stream_xid_idx" in plan
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 100])
+async def test_a_log_restored_in_another_cluster_delivers_what_waited_and_starts_anew(
+    database: Database, conn: psycopg.Connection, batch_size: int
+) -> None:
+    """As after a dump and restore: other cluster, transaction ids that lie in the future here, and in its past."""
+    insert(conn, 1, 2)
+    async with EventLog.open(database.dsn, "default", 100) as log:
+        await log.own()
+        assert await deliver_all(log) == [1, 2]
+    insert(conn, 3)
+    conn.execute("update bridge.event set xid = (xid::text::bigint + 1000000)::text::xid8")
+    conn.execute(
+        "update bridge.position set cluster = 1, seen = format('%s:%s:', last, last)::pg_snapshot from ("
+        "select max(xid::text::bigint) as last from bridge.event) e"
+    )
+    insert(conn, 4)
+    async with EventLog.open(database.dsn, "default", batch_size) as log:
+        await log.own()
+        assert await deliver_all(log) == [3, 4]
+        insert(conn, 5)
+        assert await deliver_all(log) == [5]
+    async with EventLog.open(database.dsn, "default", batch_size) as log:
+        await log.own()
+        assert await deliver_all(log) == []
+        insert(conn, 6)
+        assert await deliver_all(log) == [6]
+
+
+async def test_a_restored_log_where_nothing_waits_starts_anew_at_once(
+    database: Database, conn: psycopg.Connection
+) -> None:
+    insert(conn, 1)
+    async with EventLog.open(database.dsn, "default", 100) as log:
+        await log.own()
+        assert await deliver_all(log) == [1]
+    conn.execute("update bridge.event set xid = '1000000'")
+    conn.execute("update bridge.position set cluster = 1, seen = '2000000:2000000:'")
+    async with EventLog.open(database.dsn, "default", 100) as log:
+        await log.own()
+        assert await deliver_all(log) == []
+        insert(conn, 2)
+        assert await deliver_all(log) == [2]
+        assert await deliver_all(log) == []

@@ -2,6 +2,11 @@
 -- The row is found by its ctid when that is still right, since a long transaction elsewhere keeps all its old versions
 -- alive and the index would lead through them one by one.
 update bridge.position
-set seen = %(seen)s::pg_snapshot, upto = %(upto)s::pg_snapshot, after_id = %(after_id)s, moved_at = clock_timestamp()
+set
+    seen = %(seen)s::pg_snapshot,
+    upto = %(upto)s::pg_snapshot,
+    after_id = %(after_id)s,
+    largest_id = %(largest_id)s,
+    moved_at = clock_timestamp()
 where ctid = %(ctid)s::tid and stream = %(stream)s
 returning ctid::text

@@ -1,4 +1,4 @@
--- The position of a stream; read when a relay has become its owner.
-select seen::text, upto::text, after_id, ctid::text
+-- The position of a stream, and whether it comes from another cluster; read when a relay has become its owner.
+select seen::text, upto::text, after_id, largest_id, ctid::text, cluster <> bridge._cluster() as restored
 from bridge.position
 where stream = %(stream)s
