@@ -678,6 +678,17 @@ $$;
 
 -- 4 --- watch and unwatch -------------------------------------------------------------------------------------------------
 
+-- The generated functions of a watch.
+create or replace function bridge._generated(watch_name text) returns setof regprocedure
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select p.oid::regprocedure
+    from unnest('{key,data,changed,when,capture}'::text[]) as prefix
+    join pg_proc p on p.pronamespace = 'bridge'::regnamespace and p.proname = (prefix || '_' || watch_name)::name
+$$;
+
+
 -- Drops functions and those triggers of a watch that are not among `kept`: DROP TRIGGER takes a stronger lock than
 -- CREATE OR REPLACE TRIGGER, so a replaced watch keeps its triggers and gets them replaced.
 create or replace function bridge._uninstall(watch_name text, kept_relation regclass, kept text[]) returns void
@@ -695,16 +706,13 @@ begin
         execute statement;
     end loop;
     for statement in
-        select format('drop function %s', p.oid::regprocedure)
-        from pg_proc p
-        where p.pronamespace = 'bridge'::regnamespace
-            and p.proname = any (array['key_' || watch_name, 'data_' || watch_name, 'changed_' || watch_name, 'when_' || watch_name])
+        -- The trigger function stays as long as triggers call it; CREATE OR REPLACE renews it.
+        select format('drop function %s', f)
+        from bridge._generated(watch_name) f
+        where cardinality(kept) = 0 or f <> to_regprocedure(format('bridge.%I()', 'capture_' || watch_name))
     loop
         execute statement;
     end loop;
-    if cardinality(kept) = 0 then
-        execute format('drop function if exists bridge.%I()', 'capture_' || watch_name);
-    end if;
 end
 $$;
 
@@ -733,6 +741,9 @@ begin
         raise exception 'watch "%": the condition does not work: %', w.name, sqlerrm
             using errcode = sqlstate, hint = format('The condition is: %s', w.condition);
     end;
+    for statement in select format('revoke all on function %s from public', f) from bridge._generated(w.name) f loop
+        execute statement;
+    end loop;
     w.fingerprint := bridge._fingerprint(w);
     w.changed_at := clock_timestamp();
     w.removed_at := null;
@@ -975,7 +986,7 @@ comment on function bridge.apply(jsonb, boolean, text) is
 
 
 create or replace function bridge.drift() returns table (name text, relation text)
-language sql stable
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select w.name, w.relation::text
@@ -1072,7 +1083,7 @@ $$;
 create or replace function bridge.status() returns table (
     stream text, watches bigint, waiting bigint, lag interval, dead_letters bigint, owner_pid integer, asleep boolean, moved_at timestamptz
 )
-language sql stable
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select

@@ -1,0 +1,30 @@
+-- Three roles, each with no more rights than it needs. Apply it after triggers.sql, as a superuser or as the owner:
+--
+--     psql -v owner=shop_owner -v application=shop_web -v process=shop_bridge -f docs/howto/roles.sql
+--
+-- owner        owns your tables and the schema `bridge`; it migrates, and it alone makes and changes watches
+-- application  writes your tables; it needs nothing in schema `bridge`, since capture runs with the owner's rights
+-- process      what `bridge run` connects as; it reads events and moves positions, and can't touch your tables
+
+-- Nobody but the owner can look into the schema, and new functions are nobody's to call (triggers.sql sees to that too).
+revoke all on schema bridge from public;
+revoke all on all tables in schema bridge from public;
+revoke all on all functions in schema bridge from public;
+
+-- The application may send allowed tasks (select bridge.allow('shop.tasks.mail')); leave these out if it should not.
+grant usage on schema bridge to :"application";
+grant execute on function bridge.send(text, jsonb, jsonb, jsonb, text) to :"application";
+
+-- The process reads the log and what it needs to know of the watches ...
+grant usage on schema bridge to :"process";
+grant select on bridge.event, bridge.watch, bridge.sendable, bridge.installation, bridge.waiting to :"process";
+-- ... moves positions, but can neither make nor remove streams ...
+grant select, update (seen, upto, after_id, largest_id, moved_at) on bridge.position to :"process";
+-- ... keeps dead letters ...
+grant select, insert, update on bridge.dead_letter to :"process";
+-- ... and recycles the log through functions that check what they truncate. No INSERT on events, no right on watches:
+-- it can't make up a task to run.
+grant execute on function
+    bridge.version(), bridge._cluster(), bridge.status(), bridge.drift(), bridge.recycle(interval),
+    bridge.adopt(text, pg_snapshot, bigint)
+to :"process";

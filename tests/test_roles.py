@@ -1,0 +1,202 @@
+"""The roles of docs/howto/roles.sql: who can do what, and what an attacker can't."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+from embedded import Postgres
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from bridge.catalog import Catalog
+from bridge.event import Event
+from bridge.event_log import EventLog
+from bridge.listener import Listener
+from tests.fix_postgres import Database
+
+ROLES_SQL = Path(__file__).parent.parent / "docs" / "howto" / "roles.sql"
+ROLES = ("owner", "application", "process")
+
+
+@pytest.fixture
+def names(database: Database, conn: psycopg.Connection, embedded_postgres: Postgres) -> Iterator[dict[str, str]]:
+    """Three roles of this database: the shop's tables and the schema belong to the first."""
+    names = {role: f"{database.name}_{role}" for role in ROLES}
+    for name in names.values():
+        conn.execute(sql.SQL("create role {} login").format(sql.Identifier(name)))
+    conn.execute("create table item (id int primary key, price int)")
+    owner = sql.Identifier(names["owner"])
+    conn.execute(sql.SQL("alter table item owner to {}").format(owner))
+    for kind, object_name in conn.execute(
+        "select case relkind when 'v' then 'view' when 'S' then 'sequence' else 'table' end, oid::regclass::text "
+        "from pg_class where relnamespace = 'bridge'::regnamespace and relkind in ('r', 'p', 'v') "
+        "union all select 'function', oid::regprocedure::text from pg_proc where pronamespace = 'bridge'::regnamespace"
+    ).fetchall():
+        conn.execute(sql.SQL("alter {} {} owner to {}").format(sql.SQL(kind), sql.SQL(object_name), owner))
+    conn.execute(sql.SQL("alter schema bridge owner to {}").format(owner))
+    conn.execute(
+        sql.SQL("grant select, insert, update, delete on item to {}").format(sql.Identifier(names["application"]))
+    )
+    variables = [part for role, name in names.items() for part in ("-v", f"{role}={name}")]
+    subprocess.run(
+        [embedded_postgres.bin("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", *variables, "-f", ROLES_SQL, database.dsn],
+        check=True,
+    )
+    with role_of(database, names["owner"]) as connection:
+        connection.execute("select bridge.watch('item', 'item', 'shop.touch', data => '{price}')")
+    yield names
+    for name in names.values():
+        conn.execute(sql.SQL("drop owned by {} cascade").format(sql.Identifier(name)))
+        conn.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
+
+
+def role_of(database: Database, name: str) -> closing[psycopg.Connection]:
+    """A connection whose session is that role for good: no `reset role` brings the superuser back to the test."""
+    return closing(psycopg.connect(as_role(database, name), autocommit=True))
+
+
+def as_role(database: Database, name: str) -> str:
+    return make_conninfo(database.dsn, options=f"-c role={name}")
+
+
+def refused(connection: psycopg.Connection, statement: str) -> bool:
+    try:
+        connection.execute(statement.encode())
+    except psycopg.errors.InsufficientPrivilege:
+        return True
+    return False
+
+
+def test_the_application_writes_its_tables_without_any_right_on_the_log(
+    database: Database, conn: psycopg.Connection, names: dict[str, str]
+) -> None:
+    with role_of(database, names["application"]) as application:
+        application.execute("insert into item values (1, 1)")
+        application.execute("update item set price = 2")
+        application.execute("delete from item")
+    assert conn.execute("select op from bridge.event order by id").fetchall() == [("insert",), ("update",), ("delete",)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select * from bridge.event",
+        "insert into bridge.event (stream, watch, op, key) values ('default', 'item', 'insert', '[1]')",
+        "update bridge.event set key = '[2]'",
+        "delete from bridge.event",
+        "truncate bridge.event",
+        "select * from bridge.watch",
+        "update bridge.watch set task = 'os.system'",
+        "update bridge.position set seen = '1:1:'",
+        "insert into bridge.sendable values ('os.system')",
+        "select bridge.watch('evil', 'item', 'os.system')",
+        "select bridge.unwatch('item')",
+        "select bridge.apply('[]', true)",
+        "select bridge.allow('os.system')",
+        "select bridge.send('os.system')",
+        "select bridge.recycle('0')",
+        "select bridge.key_item(null)",
+        "create table bridge.mine ()",
+        "drop schema bridge cascade",
+    ],
+)
+def test_the_application_can_do_nothing_else_in_the_schema(
+    database: Database, names: dict[str, str], statement: str
+) -> None:
+    with role_of(database, names["application"]) as application:
+        assert refused(application, statement)
+
+
+def test_the_application_sends_only_tasks_that_the_owner_allowed(
+    database: Database, conn: psycopg.Connection, names: dict[str, str]
+) -> None:
+    with role_of(database, names["owner"]) as owner, role_of(database, names["application"]) as application:
+        owner.execute("select bridge.allow('shop.mail')")
+        application.execute("select bridge.send('shop.mail', '[1]')")
+        assert refused(application, "select bridge.send('shop.other', '[1]')")
+    assert conn.execute("select data ->> 'task' from bridge.waiting").fetchall() == [("shop.mail",)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select * from item",
+        "insert into item values (7)",
+        "update item set price = 0",
+        "insert into bridge.event (stream, watch, op, key) values ('default', 'item', 'insert', '[1]')",
+        "update bridge.event set watch = 'other'",
+        "delete from bridge.event",
+        "truncate bridge.event",
+        "update bridge.watch set task = 'os.system'",
+        "insert into bridge.watch select * from bridge.watch",
+        "insert into bridge.sendable values ('os.system')",
+        "insert into bridge.position (stream) values ('mine')",
+        "delete from bridge.position",
+        "select bridge.watch('evil', 'item', 'os.system')",
+        "select bridge.send('shop.mail')",
+        "select bridge.allow('os.system')",
+    ],
+)
+def test_the_process_can_neither_touch_tables_nor_make_up_work(
+    database: Database, names: dict[str, str], statement: str
+) -> None:
+    with role_of(database, names["process"]) as process:
+        assert refused(process, statement)
+
+
+@pytest.mark.anyio
+async def test_the_process_has_all_it_needs(
+    database: Database, conn: psycopg.Connection, names: dict[str, str]
+) -> None:
+    conn.execute("insert into item values (1, 1), (2, 2)")
+    dsn = as_role(database, names["process"])
+    async with Listener.open(dsn, "default", 30) as listener, EventLog.open(dsn, "default", 1) as log:
+        assert [await anext(listener), await anext(listener)] == ["connected", "armed"]
+        await log.own()
+        await log.targets()
+        await log.bury(Event(1, "item", "insert", [1], None, None, datetime.now(UTC)), "a reason")
+        while (batch := await log.read()).events:
+            await log.move(batch.position)
+        conn.execute("update bridge.position set cluster = 1")
+    async with EventLog.open(dsn, "default", 10) as log:
+        await log.own()
+        assert (await log.read()).events == []
+    async with Catalog.open(dsn) as catalog:
+        await catalog.require()
+        assert [status.waiting for status in await catalog.status()] == [0]
+        assert await catalog.drift() == []
+        assert await catalog.streams() == ["default"]
+        assert await catalog.recycle(0) != []
+
+
+def test_planted_objects_are_not_reached(database: Database, conn: psycopg.Connection, names: dict[str, str]) -> None:
+    """Functions, operators and tables of the attacker, in public and pg_temp, in front of everything."""
+    conn.execute(sql.SQL("grant create on schema public to {}").format(sql.Identifier(names["application"])))
+    with role_of(database, names["application"]) as application:
+        application.execute(
+            b"""
+            create table public.stolen (what text);
+            create function public.jsonb_build_array(variadic anyarray) returns jsonb language plpgsql as
+                $$ begin raise exception 'reached'; end $$;
+            create function public.pg_notify(text, text) returns void language plpgsql as
+                $$ begin raise exception 'reached'; end $$;
+            create function public.pg_try_advisory_xact_lock_shared(bigint) returns boolean language plpgsql as
+                $$ begin raise exception 'reached'; end $$;
+            create function public.differs(int, int) returns boolean language plpgsql as
+                $$ begin raise exception 'reached'; end $$;
+            create operator public.= (function = public.differs, leftarg = int, rightarg = int);
+            create temporary table event (
+                id bigint, stream text, watch text, op text, key jsonb, data jsonb, context text
+            );
+            create temporary table position (stream text, sleep_key bigint);
+            set search_path = public, pg_temp, pg_catalog;
+            insert into public.item values (1, 1);
+            update public.item set price = 2;
+            """
+        )
+        assert application.execute("select count(*) from pg_temp.event").fetchone() == (0,)
+    assert conn.execute("select op from bridge.event order by id").fetchall() == [("insert",), ("update",)]
