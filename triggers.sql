@@ -591,20 +591,20 @@ declare
     used text[];
     tests text[] := '{}';
 begin
+    if w.options -> 'may_skip' = 'true' then
+        tests := tests || 'pg_catalog.current_setting(''bridge.capture'', true) is distinct from ''off'''::text;
+    end if;
     if op <> 'truncate' then
         if op = 'move' then
-            tests := array['(' || (
+            tests := tests || ('(' || (
                 select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(bridge._partition_columns(w.relation)) c
-            ) || ')'];
+            ) || ')');
         end if;
         if op in ('update', 'move') and w.columns is not null then
             tests := tests || ('(' || (select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(w.columns) c) || ')');
         end if;
         if w.condition is not null and not bridge._guards_inside(w) then
             tests := tests || format(E'(\n%s\n)', w.condition);
-        end if;
-        if w.options -> 'may_skip' = 'true' then
-            tests := tests || 'pg_catalog.current_setting(''bridge.capture'', true) is distinct from ''off'''::text;
         end if;
         -- Always true and folded away by the planner; it makes the trigger depend on the columns that its function
         -- reads, so that DROP COLUMN is refused, and DROP COLUMN ... CASCADE takes the trigger along instead of
@@ -618,7 +618,7 @@ begin
     return format(
         'create or replace trigger %I %s on %s for each %s %s execute function bridge.%I()',
         bridge._trigger_name(op, w.name), case op when 'move' then 'before update' else 'after ' || op end, w.relation, case op when 'truncate' then 'statement' else 'row' end,
-        coalesce(format('when (%s)', nullif(array_to_string(tests, ' and '), '')), ''), 'capture_' || w.name
+        coalesce('when (' || nullif(array_to_string(tests, ' and '), '') || ')', ''), 'capture_' || w.name
     );
 end
 $$;
@@ -663,21 +663,6 @@ as $$
 $$;
 
 
-create or replace function bridge._is_intact(w bridge.watch) returns boolean
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-    -- A column that is gone makes the fingerprint null.
-    select coalesce(bridge._fingerprint(w) = w.fingerprint, false) and (
-        select coalesce(array_agg(t.op order by t.op), '{}') = array(select o from unnest(bridge._operations(w)) o order by o)
-        from bridge._triggers(w.name) t
-        where t.relation = w.relation and t.enabled
-    )
-$$;
-
-
--- 4 --- watch and unwatch -------------------------------------------------------------------------------------------------
-
 -- The generated functions of a watch.
 create or replace function bridge._generated(watch_name text) returns setof regprocedure
 language sql stable
@@ -688,6 +673,23 @@ as $$
     join pg_proc p on p.pronamespace = 'bridge'::regnamespace and p.proname = (prefix || '_' || watch_name)::name
 $$;
 
+
+create or replace function bridge._is_intact(w bridge.watch) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- A column that is gone makes the fingerprint null.
+    select coalesce(bridge._fingerprint(w) = w.fingerprint, false)
+    and (select count(*) from bridge._generated(w.name)) = cardinality(bridge._functions(w)) + 1
+    and (
+        select coalesce(array_agg(t.op order by t.op), '{}') = array(select o from unnest(bridge._operations(w)) o order by o)
+        from bridge._triggers(w.name) t
+        where t.relation = w.relation and t.enabled
+    )
+$$;
+
+
+-- 4 --- watch and unwatch -------------------------------------------------------------------------------------------------
 
 -- Drops functions and those triggers of a watch that are not among `kept`: DROP TRIGGER takes a stronger lock than
 -- CREATE OR REPLACE TRIGGER, so a replaced watch keeps its triggers and gets them replaced.
@@ -709,7 +711,8 @@ begin
         -- The trigger function stays as long as triggers call it; CREATE OR REPLACE renews it.
         select format('drop function %s', f)
         from bridge._generated(watch_name) f
-        where cardinality(kept) = 0 or f <> to_regprocedure(format('bridge.%I()', 'capture_' || watch_name))
+        where cardinality(kept) = 0
+            or f is distinct from to_regprocedure(format('bridge.%I()', 'capture_' || watch_name))
     loop
         execute statement;
     end loop;

@@ -1,17 +1,20 @@
 """Catalog: what is installed in a database (the schema, the watches, the streams), through its public SQL functions."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+import anyio
 import msgspec
 
 from bridge import schema
+from bridge.backoff import Backoff
 from bridge.database import Connection, connect, query
-from bridge.errors import ConfigError
+from bridge.errors import ConfigError, LockTimeoutError
 from bridge.watch import Watch
 
+_TRIES = 5
 _CHANGES = {
     "plan": "select * from bridge.plan(%(wanted)s::jsonb, %(prune)s)",
     "apply": "select * from bridge.apply(%(wanted)s::jsonb, %(prune)s)",
@@ -82,10 +85,25 @@ class Catalog:
         return await self._changes("plan", watches, prune)
 
     async def apply(self, watches: Sequence[Watch], prune: bool, lock_timeout: float) -> list[Change]:
-        """Brings the watches in line in one transaction; each table's lock is waited for `lock_timeout` s at most."""
+        """Brings the watches in line in one transaction.
+
+        Writers queue behind an installation that waits for a table's lock, so it waits `lock_timeout` s at most, gives
+        way, and tries again a few times. LockTimeoutError: nothing was changed.
+        """
         milliseconds = {"timeout": f"{lock_timeout * 1000:.0f}ms"}
         await query(self._connection, "select set_config('lock_timeout', %(timeout)s, false)", milliseconds)
-        return await self._changes("apply", watches, prune)
+        backoff = Backoff()
+        for _ in range(_TRIES - 1):
+            with suppress(LockTimeoutError):
+                return await self._changes("apply", watches, prune)
+            await anyio.sleep(backoff.next())
+        try:
+            return await self._changes("apply", watches, prune)
+        except LockTimeoutError as error:
+            raise LockTimeoutError(
+                f"{_TRIES} tries of {lock_timeout:g} s could not lock the tables, and nothing was changed: "
+                "run it when no long transaction uses them, or give a longer --lock-timeout"
+            ) from error
 
     async def status(self) -> list[StreamStatus]:
         """All streams, by name."""

@@ -11,7 +11,7 @@ import anyio.lowlevel
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from bridge.errors import BridgeError, ConfigError, DatabaseError
+from bridge.errors import BridgeError, ConfigError, DatabaseError, LockTimeoutError
 
 Connection = psycopg.AsyncConnection[Any]
 
@@ -139,6 +139,8 @@ def translate(error: psycopg.Error) -> BridgeError:
         return ConfigError(f"{text}: is Commit Bridge installed in this database? `bridge install` does it")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return ConfigError(f"{text}: connect with a role that has this right, see docs/howto/roles.md")
+    if isinstance(error, psycopg.errors.LockNotAvailable):
+        return LockTimeoutError(text)
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return ConfigError(text) if _PERMANENT.search(text) else DatabaseError(text)
     return ConfigError(text)

@@ -2,7 +2,8 @@
 
     BridgeError
      |__ ConfigError      wrong use: a flag, a file, a watch; trying again doesn't help
-     |__ DatabaseError    PostgreSQL is away, refuses, or has no schema `bridge`
+     |__ DatabaseError    PostgreSQL is away or breaks off; trying again can help
+     |    |__ LockTimeoutError a table's lock did not come in time
      |__ BrokerError      the broker is away: the window is read again, nothing is burnt
 
 Errors of psycopg, celery and kombu are translated once, in the module that talks to them.
@@ -18,7 +19,11 @@ class ConfigError(BridgeError):
 
 
 class DatabaseError(BridgeError):
-    """PostgreSQL can't be reached, refuses, or has no (or an old) schema `bridge`."""
+    """PostgreSQL can't be reached or breaks off; trying again can help."""
+
+
+class LockTimeoutError(DatabaseError):
+    """A table's lock did not come in time; nothing was changed."""
 
 
 class BrokerError(BridgeError):
