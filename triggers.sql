@@ -591,9 +591,6 @@ declare
     used text[];
     tests text[] := '{}';
 begin
-    if w.options -> 'may_skip' = 'true' then
-        tests := tests || 'pg_catalog.current_setting(''bridge.capture'', true) is distinct from ''off'''::text;
-    end if;
     if op <> 'truncate' then
         if op = 'move' then
             tests := tests || ('(' || (
@@ -614,6 +611,9 @@ begin
             select format('(true or %s)', string_agg(format('%s.%I is null', case op when 'delete' then 'old' else 'new' end, u), ' or ' order by u))
             from (select distinct u from unnest(used) u) u
         );
+    end if;
+    if w.options -> 'may_skip' = 'true' then
+        tests := tests || 'pg_catalog.current_setting(''bridge.capture'', true) is distinct from ''off'''::text;
     end if;
     return format(
         'create or replace trigger %I %s on %s for each %s %s execute function bridge.%I()',
