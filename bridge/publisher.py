@@ -63,6 +63,11 @@ class Publisher:
             raise
         return refusals
 
+    def connect(self) -> None:
+        """Connects and makes ready, so that the first `publish` need not; BrokerError when the broker is away."""
+        with self._translated():
+            self._connect()
+
     def close(self) -> None:
         """Drops the connection; the next `publish` makes a new one."""
         connection, self._connection, self._producer, self._confirms = self._connection, None, None, None
@@ -75,6 +80,7 @@ class Publisher:
         if self._connection is not None:
             return
         app = self._app
+        app.finalize()
         transport = app.connection_for_write().transport
         options = {**_TRANSPORT_OPTIONS.get(transport.driver_type, {}), **app.conf.broker_transport_options}
         # `confirm_publish` waits for each message; here a whole batch is sent and then all its confirms are awaited.

@@ -10,8 +10,10 @@ with the same task ids.
 
 import logging
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
@@ -27,6 +29,8 @@ from bridge.metrics import Metrics
 from bridge.publisher import Publisher
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Relay:
@@ -45,8 +49,8 @@ class Relay:
     async def run(self) -> None:
         """Serves the stream until cancelled; a lost database is connected to again. ConfigError ends it."""
         backoff = Backoff()
+        self._state(State.CONNECTING)
         while True:
-            self._state(State.CONNECTING)
             try:
                 await self._serve(backoff)
             except DatabaseError as error:
@@ -64,6 +68,9 @@ class Relay:
         async with EventLog.open(settings.database_url, self._stream, settings.batch_size) as log:
             self._state(State.STANDBY)
             await log.own()
+            # Before the first event asks for it: that one should not pay for the connection, and a wrong address shows.
+            await self._insist(partial(_in_thread, self._publisher.connect))
+            logger.info("serving", extra={"stream": self._stream})
             async with Listener.open(settings.database_url, self._stream, settings.poll_floor) as listener:
                 async for wakeup in listener:
                     logger.debug("look", extra={"stream": self._stream, "wakeup": wakeup})
@@ -74,8 +81,6 @@ class Relay:
         """Delivers until nothing is left. No transaction is open while we talk to the broker."""
         while True:
             batch = await log.read()
-            if self._state(State.RUNNING) is not State.RUNNING:
-                logger.info("serving", extra={"stream": self._stream})
             if not batch.events:
                 return
             await self._refresh(log, batch)
@@ -89,15 +94,23 @@ class Relay:
         asked = [call_for(event, self._targets) for event in batch.events]
         calls = [call for call in asked if isinstance(call, Call)]
         impossible = [refusal for refusal in asked if isinstance(refusal, Refusal)]
+
+        async def publish_and_settle() -> None:
+            refusals = await _in_thread(partial(self._publisher.publish, calls))
+            await self._settle(log, batch, impossible + refusals)
+
+        await self._insist(publish_and_settle)
+
+    async def _insist(self, step: Callable[[], Awaitable[object]]) -> None:
+        """Repeats a step that needs the broker until the broker is there: nothing is burnt, the tries are paced."""
         backoff = Backoff()
         while True:
             try:
                 # Finished or given up whole, also when we are told to stop in the middle.
                 with anyio.CancelScope(shield=True) as self._batch:
-                    refusals = await anyio.to_thread.run_sync(
-                        partial(self._publisher.publish, calls), abandon_on_cancel=True
-                    )
-                    await self._settle(log, batch, impossible + refusals)
+                    await step()
+                    if self._state(State.RUNNING) is State.BROKER_AWAY:
+                        logger.info("broker is back", extra={"stream": self._stream})
                     return
             except BrokerError as error:
                 self._metrics.broker_errors.labels(self._stream).inc()
@@ -108,8 +121,6 @@ class Relay:
     async def _settle(self, log: EventLog, batch: Batch, refusals: list[Refusal]) -> None:
         """The broker has the batch: bury what can't be published, then move the position."""
         stream, metrics = self._stream, self._metrics
-        if self._state(State.RUNNING) is State.BROKER_AWAY:
-            logger.info("broker is back", extra={"stream": stream})
         for event, reason in ((refusal.event, refusal.reason) for refusal in refusals):
             logger.error(
                 "dead letter", extra={"stream": stream, "watch": event.watch, "id": event.id, "reason": reason}
@@ -127,3 +138,8 @@ class Relay:
     def _state(self, state: State) -> State | None:
         self._metrics.state.labels(self._stream).state(state.value)
         return self._health.set(self._stream, state)
+
+
+async def _in_thread(step: Callable[[], T]) -> T:
+    """Celery blocks. A step given up at the end of the grace period goes on in its thread, and nobody waits for it."""
+    return await anyio.to_thread.run_sync(step, abandon_on_cancel=True)

@@ -27,7 +27,7 @@ RABBITMQ = os.environ.get("BRIDGE_TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.
 START_SECONDS = 30.0
 DELIVERY_SECONDS = 20.0
 STOP_SECONDS = 40.0
-USER = 10001
+USER = "10001"
 
 WATCH_ITEM = """
 create table item (id bigint primary key, price numeric not null);
@@ -83,8 +83,8 @@ def service(name: str, argv: Sequence[str], directory: PrivateDirectory) -> Iter
     except Failure as failure:
         raise Failure(f"{failure}\n--- the end of {name}'s log\n{child.tail()}") from failure
     finally:
-        # Not the group: buildah would die of the signal before the program in the container has stopped.
-        for pid in _unprivileged(child.pid):
+        # Not the group: buildah would die of the signal, and take the program in the container with it.
+        for pid in _programs(child.pid) if child.running else ():
             os.kill(pid, signal.SIGTERM)
         try:
             child.wait(STOP_SECONDS)
@@ -143,11 +143,11 @@ def check_start(child: Child, port: int, command: Sequence[str]) -> int:
     child.wait_until(lambda: _answers(port, "/readyz"), START_SECONDS)
     if not _answers(port, "/healthz"):
         raise Failure("/readyz answers, /healthz doesn't")
-    found = list(_unprivileged(child.pid))
-    if len(found) != 1:
-        raise Failure(f"{len(found)} processes of user {USER} run in the container, not one")
+    (pid,) = _programs(child.pid)
+    if _users(pid) != {USER}:
+        raise Failure(f"{' '.join(command)} runs as user {_users(pid)}, not {USER}")
     say(f"{' '.join(command)} runs as user {USER}, not root; /healthz and /readyz answer")
-    return found[0]
+    return pid
 
 
 def check_message(connection: kombu.Connection, name: str) -> None:
@@ -218,16 +218,20 @@ def _answers(port: int, path: str) -> bool:
         client.close()
 
 
-def _unprivileged(pid: int) -> Iterator[int]:
-    """The descendants that run as the image's user, with all four of their user ids."""
-    for child in Path(f"/proc/{pid}/task").glob("*/children"):
-        for descendant in map(int, child.read_text().split()):
-            status = Path(f"/proc/{descendant}/status").read_text()
-            uids = next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1:]
-            if uids == [str(USER)] * 4:
-                yield descendant
+def _programs(pid: int) -> Iterator[int]:
+    """The program in the container that this `buildah run` started; two more buildah processes are in between."""
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, children.read_text().split()):
+            if Path(f"/proc/{child}/cmdline").read_bytes().startswith(b"buildah-"):
+                yield from _programs(child)
             else:
-                yield from _unprivileged(descendant)
+                yield child
+
+
+def _users(pid: int) -> set[str]:
+    """Real, effective, saved and file system user id."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return set(next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1:])
 
 
 def _buildah(*arguments: str) -> str:
