@@ -40,6 +40,8 @@ class Publisher:
         self._connection: kombu.Connection | None = None
         self._producer: Any = None
         self._confirms: _Confirms | None = None
+        # Targets whose queue this connection has declared; declaring again would cost as much as publishing.
+        self._declared: set[str] = set()
         try:
             self.address: str = self._app.connection_for_write().as_uri()
         except (KeyError, ValueError, ImportError) as error:
@@ -91,6 +93,7 @@ class Publisher:
         channel = self._connection.default_channel
         self._producer = app.amqp.Producer(channel, auto_declare=False)
         self._confirms = _Confirms(channel) if isinstance(channel, amqp.Channel) else None
+        self._declared.clear()
 
     def _batch(self) -> AbstractContextManager[object]:
         """From kombu 5.7 on, one round trip for many messages on Redis; nothing elsewhere."""
@@ -101,9 +104,13 @@ class Publisher:
         app = self._app
         task: Any = app.tasks.get(call.target.task)
         options = {**_task_options(task), **_watch_options(call.target.options)}
+        if self._confirms:
+            # Whoever finds no queue comes back instead of vanishing.
+            options["mandatory"] = True
         ignore_result = options.pop("ignore_result", None)
         try:
             options = app.amqp.router.route(options, call.target.task, call.args, call.kwargs, task)
+            destination = _destination(options)
             message = app.amqp.create_task_message(
                 call.task_id,
                 call.target.task,
@@ -123,13 +130,14 @@ class Publisher:
                 message,
                 headers=dict(call.headers),
                 retry=False,
-                **({"mandatory": True} if self._confirms else {}),
                 **options,
+                **({"declare": ()} if destination in self._declared else {}),
             )
         except (SerializationError, CeleryError, TypeError, ValueError, KeyError) as error:
             if isinstance(error, OperationalError):
                 raise
             return Refusal(call.event, f"{type(error).__name__}: {error}")
+        self._declared.add(destination)
         return None
 
     @contextmanager
@@ -222,6 +230,12 @@ def _task_options(task: Any) -> dict[str, Any]:
 
 def _watch_options(options: dict[str, Any]) -> dict[str, Any]:
     return {name: options[name] for name in ("queue", "priority", "countdown", "expires") if name in options}
+
+
+def _destination(options: dict[str, Any]) -> str:
+    """Tells routes with different queues or exchanges apart."""
+    queue = options.get("queue")
+    return f"{getattr(queue, 'name', queue)}|{options.get('exchange')}|{options.get('routing_key')}"
 
 
 def _sentence(error: Exception) -> str:
