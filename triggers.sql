@@ -196,13 +196,14 @@ declare
     letter text;
 begin
     if condition is null then return; end if;
-    -- A condition is pasted into DDL, so it must be one expression: literals and quoted names are taken out, then what
+    -- A condition is pasted into DDL, so it must be one expression: literals and quoted names are emptied, then what
     -- could end the expression is refused. E'' strings have other rules for quotes and are refused as a whole.
-    if condition ~* '(^|[^a-z0-9_"])(e|u&)''' or condition ~* '(^|[^a-z0-9_])u&"' then
+    bare := regexp_replace(condition, '('')[^'']*''|(")[^"]*"', '\1\1\2\2', 'g');
+    if bare ~* '(^|[^a-z0-9_])(e|u&)''' or bare ~* '(^|[^a-z0-9_])u&"' then
         raise exception 'watch "%": the condition uses an escape string (E'''' or U&''''); write it as a plain string', watch_name
             using errcode = 'invalid_parameter_value';
     end if;
-    bare := regexp_replace(condition, '''[^'']*''|"[^"]*"', ' ', 'g');
+    bare := replace(replace(bare, '''''', ' '), '""', ' ');
     foreach letter in array regexp_split_to_array(bare, '') loop
         depth := depth + case letter when '(' then 1 when ')' then -1 else 0 end;
         exit when depth < 0;
@@ -331,8 +332,8 @@ as $$
     select case
         when a.atttypid = any ('{bool,int2,int4,int8,oid,uuid,date,time,timestamp,timestamptz,bytea}'::regtype[])
             or a.atttypid = any ('{text,varchar,name}'::regtype[]) and coalesce(c.collisdeterministic, true)
-        then format('(old).%1$I is distinct from (new).%1$I', name)
-        else format('pg_catalog.record_image_ne(row((old).%1$I), row((new).%1$I))', name)
+        then format('old.%1$I is distinct from new.%1$I', name)
+        else format('pg_catalog.record_image_ne(row(old.%1$I), row(new.%1$I))', name)
     end
     from pg_attribute a
     left join pg_collation c on c.oid = a.attcollation
@@ -1004,30 +1005,40 @@ comment on function bridge.drift() is
 
 -- 7 --- The log's ring ------------------------------------------------------------------------------------------------------
 
--- Truncates each slot whose events are all older than `retention` and all delivered; returns those slots. A stream has
--- delivered a slot when the slot's newest transaction lies before all that the stream's position still waits for. The
--- lock comes first: nobody can write into the slot between the look and the truncate.
+-- Truncates each slot whose events are all older than `retention` and all delivered; returns those slots. A slot takes
+-- the transactions that began in its four hours, so its age follows from the clock and no row is read. A stream has
+-- delivered it when all of it is visible in the stream's position. The lock comes before that look: nobody can write
+-- into the slot between the look and the truncate, and whoever has written but not committed still keeps it.
 create or replace function bridge.recycle(retention interval) returns smallint[]
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp set lock_timeout = '200ms'
 as $$
 declare
+    period constant bigint := extract(epoch from clock_timestamp())::bigint / 14400;
     done smallint[] := '{}';
-    newest timestamptz;
+    filled boolean;
     waiting boolean;
 begin
-    for slot in 0..7 loop
-        execute format('select max(at) from bridge.event_%s', slot) into newest;
-        continue when newest is null or newest > clock_timestamp() - retention;
+    if retention < interval '0' or retention > interval '24 hours' then
+        raise exception 'the log keeps events for up to 24 hours, not for %', retention using errcode = 'invalid_parameter_value';
+    end if;
+    -- From the youngest slot that is no longer written to the oldest.
+    for age in 1..7 loop
+        continue when clock_timestamp() - to_timestamp((period - age + 1) * 14400) < retention;
+        execute format('select exists (select from bridge.event_%s)', (period - age) % 8) into filled;
+        continue when not filled;
         begin
-            execute format('lock table bridge.event_%s in access exclusive mode', slot);
+            execute format('lock table bridge.event_%s in access exclusive mode', (period - age) % 8);
             execute format(
-                'select exists (select from bridge.event_%1$s e left join bridge.position p using (stream)
-                where p.stream is null or e.xid >= pg_snapshot_xmin(p.seen)) or max(at) > $1 from bridge.event_%1$s', slot
-            ) into waiting using clock_timestamp() - retention;
+                'select exists (
+                    select from bridge.position p
+                    join bridge.event_%s e on e.stream = p.stream and e.xid >= pg_snapshot_xmin(p.seen)
+                    where not pg_visible_in_snapshot(e.xid, p.seen)
+                )', (period - age) % 8
+            ) into waiting;
             if not waiting then
-                execute format('truncate bridge.event_%s', slot);
-                done := done || slot::smallint;
+                execute format('truncate bridge.event_%s', (period - age) % 8);
+                done := done || ((period - age) % 8)::smallint;
             end if;
         exception when lock_not_available then
             null; -- somebody reads or writes it: the next round comes

@@ -140,7 +140,11 @@ async def apply(
 @setting("--poll-floor", type=SECONDS, default=30.0, metavar="SECONDS", help="Longest sleep without a look.")
 @setting("--grace", type=SECONDS, default=25.0, metavar="SECONDS", help="Time for a batch in flight after SIGTERM.")
 @setting(
-    "--retention", type=SECONDS, default=86400.0, metavar="SECONDS", help="How long delivered events stay in the log."
+    "--retention",
+    type=click.FloatRange(0, 86400),
+    default=86400.0,
+    metavar="SECONDS",
+    help="How long delivered events stay in the log.",
 )
 @setting("--log-format", type=click.Choice(["console", "json"]), default="console")
 @setting("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")

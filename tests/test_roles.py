@@ -170,7 +170,7 @@ async def test_the_process_has_all_it_needs(
         assert [status.waiting for status in await catalog.status()] == [0]
         assert await catalog.drift() == []
         assert await catalog.streams() == ["default"]
-        assert await catalog.recycle(0) != []
+        await catalog.recycle(0)
 
 
 def test_planted_objects_are_not_reached(database: Database, conn: psycopg.Connection, names: dict[str, str]) -> None:
