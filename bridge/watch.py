@@ -9,8 +9,10 @@ from bridge.errors import ConfigError
 
 Operation = Literal["insert", "update", "delete", "truncate"]
 
-# Keys that Celery understands; in the database they live in the watch's `options`.
-_OPTIONS = ("call", "queue", "priority", "countdown", "expires", "headers", "source")
+# What lives in the watch's `options` in the database.
+_OPTIONS = (
+    "call", "queue", "priority", "countdown", "expires", "headers", "source", "always", "may_skip", "notify", "on_error"
+)  # fmt: skip
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -40,6 +42,14 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     expires: float | None = None
     """Seconds after publishing."""
     headers: dict[str, Any] | None = None
+    always: bool | None = None
+    """Capture also where ordinary triggers are silent: session_replication_role = replica, logical replication."""
+    may_skip: bool | None = None
+    """A transaction may say `set local bridge.capture = off`."""
+    notify: bool | None = None
+    """False: never NOTIFY, which PREPARE TRANSACTION refuses; events wait for the poll floor."""
+    on_error: Literal["fail", "warn"] | None = None
+    """When a change can't be recorded: fail (the default) with it, or let it go on with a warning."""
     source: str | None = None
     """Who declares the watch; pruning removes only watches of the same source."""
 

@@ -44,6 +44,10 @@ class Rule(TypedDict, total=False):
     countdown: float
     expires: float
     headers: Mapping[str, Any]
+    always: bool
+    may_skip: bool
+    notify: bool
+    on_error: str
 
 
 @dataclass(frozen=True)
