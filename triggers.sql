@@ -494,35 +494,35 @@ begin
 create or replace function bridge.%1$I() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp%2$s
-as $body$
-begin
-%3$s%4$s%5$s    %6$s
-end
-$body$
+as %3$L
 $capture$,
         'capture_' || w.name,
         case when bridge._needs_pinned_settings(w.relation, bridge._key(w.relation, w.key) || coalesce(w.data, '{}')) then
             E'\nset timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = iso_8601 set bytea_output = hex set extra_float_digits = 1'
         else '' end,
-        guard,
-        case w.options ->> 'on_error' when 'warn' then format(
-            $warn$    begin
+        -- As a literal: a name may hold any text, such as the end of a dollar quote.
+        format(
+            E'\nbegin\n%s%s%s    %s\nend\n',
+            guard,
+            case w.options ->> 'on_error' when 'warn' then format(
+                $warn$    begin
 %s    exception when others then
         raise warning 'watch %%: a change of %% was not recorded: %%', %L, tg_relid::regclass, sqlerrm;
         %s
     end;
 $warn$,
-            branches, w.name, leave
-        ) else branches end,
-        -- PREPARE TRANSACTION refuses a transaction that has notified; such a table's events wait for the poll floor.
-        case when w.options -> 'notify' = 'false' then '' else format(
-            $notify$    if not pg_try_advisory_xact_lock_shared(%s) then
+                branches, w.name, leave
+            ) else branches end,
+            -- PREPARE TRANSACTION refuses a transaction that has notified; such a table's events wait for the poll floor.
+            case when w.options -> 'notify' = 'false' then '' else format(
+                $notify$    if not pg_try_advisory_xact_lock_shared(%s) then
         perform pg_notify(%L, '');
     end if;
 $notify$,
-            position.sleep_key, 'bridge:' || w.stream
-        ) end,
-        leave
+                position.sleep_key, 'bridge:' || w.stream
+            ) end,
+            leave
+        )
     );
 end
 $$;

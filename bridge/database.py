@@ -35,7 +35,7 @@ _SESSION = """
 """
 
 _PERMANENT = re.compile(
-    r"FATAL:.*(does not exist|authentication failed|no pg_hba.conf entry|is not permitted)", re.DOTALL
+    r"FATAL:.*(does not exist|authentication failed|no pg_hba.conf entry|is not permitted)|invalid \w+ value", re.DOTALL
 )
 
 
@@ -58,6 +58,7 @@ async def connect(database_url: str, purpose: str) -> AsyncIterator[Connection]:
         raise ConfigError(
             "the database address is neither a URL (postgresql://user@host/name) nor a list of key=value"
         ) from error
+    _check_address(given)
     with translated():
         connection = await psycopg.AsyncConnection.connect(
             **{**_DEFAULTS, "application_name": f"bridge {purpose}", **given}, autocommit=True
@@ -68,6 +69,15 @@ async def connect(database_url: str, purpose: str) -> AsyncIterator[Connection]:
         yield connection
     finally:
         await connection.close()
+
+
+def _check_address(given: Mapping[str, Any]) -> None:
+    """A password with "/" or "@" in it, not encoded, ends up in the port, host or name; libpq's error would show it."""
+    ports = [port for port in str(given.get("port") or "").split(",") if port]
+    if "@" in str(given.get("host") or "") or not all(port.isdecimal() and 0 < int(port) < 65536 for port in ports):
+        raise ConfigError(
+            "the database address has no valid host and port: in a URL's password, write / as %2F, @ as %40, : as %3A"
+        )
 
 
 async def advisory_lock(connection: Connection, key: int) -> None:
@@ -129,7 +139,8 @@ def translated() -> Iterator[None]:
 def translate(error: psycopg.Error) -> BridgeError:
     """The error of psycopg as a sentence: DatabaseError when trying again can help, else ConfigError."""
     diagnosis = error.diag
-    text = diagnosis.message_primary or str(error).strip() or type(error).__name__
+    # One line: libpq's own messages have several, with tabs.
+    text = " ".join((diagnosis.message_primary or str(error)).split()) or type(error).__name__
     if diagnosis.message_hint:
         text = f"{text} ({diagnosis.message_hint})"
     if isinstance(

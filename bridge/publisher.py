@@ -1,8 +1,10 @@
 """Publisher: the only module that knows Celery. Blocking; the relay calls it in a thread."""
 
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -67,8 +69,13 @@ class Publisher:
 
     def connect(self) -> None:
         """Connects and makes ready, so that the first `publish` need not; BrokerError when the broker is away."""
-        with self._translated():
-            self._connect()
+        try:
+            with self._translated():
+                self._connect()
+        except BrokerError:
+            # Or the next try would take a connection that never came to be for one that is ready.
+            self.close()
+            raise
 
     def close(self) -> None:
         """Drops the connection; the next `publish` makes a new one."""
@@ -208,6 +215,8 @@ class _Confirms:
 
 
 def _load(app_path: str) -> Celery:
+    # As with `celery -A`: the project is where the command is started, also for the task modules imported below.
+    sys.path.insert(0, str(Path.cwd()))
     try:
         app = find_app(app_path)
     except (ImportError, AttributeError, ValueError) as error:

@@ -16,6 +16,7 @@ from functools import partial
 from typing import TypeVar
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from bridge.backoff import Backoff
@@ -80,6 +81,8 @@ class Relay:
     async def _drain(self, log: EventLog) -> None:
         """Delivers until nothing is left. No transaction is open while we talk to the broker."""
         while True:
+            # All that follows is shielded; this is where a stop is honoured, between two batches.
+            await anyio.lowlevel.checkpoint()
             batch = await log.read()
             if not batch.events:
                 return

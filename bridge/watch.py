@@ -71,5 +71,5 @@ def read_toml(path: Path) -> list[Watch]:
         return msgspec.toml.decode(path.read_bytes(), type=_File).watch
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error

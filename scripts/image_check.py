@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -42,7 +42,7 @@ select bridge.watch('catalog.product_reprice', 'catalog_product', 'catalog.tasks
 """
 
 
-class Failure(Exception):
+class CheckError(Exception):
     """What did not hold; the message is all that is shown."""
 
 
@@ -61,7 +61,7 @@ class Container:
     def run(self, *command: str) -> str:
         done = subprocess.run(self.argv(*command), check=False, capture_output=True, text=True)
         if done.returncode:
-            raise Failure(f"{' '.join(command)} ended with status {done.returncode}\n{done.stdout}{done.stderr}")
+            raise CheckError(f"{' '.join(command)} ended with status {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout.strip()
 
 
@@ -80,12 +80,13 @@ def service(name: str, argv: Sequence[str], directory: PrivateDirectory) -> Iter
     child = Child(argv, directory, log=directory.path / f"{name}.log", last_signal=signal.SIGTERM)
     try:
         yield child
-    except Failure as failure:
-        raise Failure(f"{failure}\n--- the end of {name}'s log\n{child.tail()}") from failure
+    except CheckError as error:
+        raise CheckError(f"{error}\n--- the end of {name}'s log\n{child.tail()}") from error
     finally:
         # Not the group: buildah would die of the signal, and take the program in the container with it.
-        for pid in _programs(child.pid) if child.running else ():
-            os.kill(pid, signal.SIGTERM)
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended by itself
+            for pid in _programs(child.pid):
+                os.kill(pid, signal.SIGTERM)
         try:
             child.wait(STOP_SECONDS)
         except TimeoutError:
@@ -100,7 +101,7 @@ def queue() -> Iterator[tuple[str, kombu.Connection]]:
         try:
             connection.connect()
         except OSError as error:
-            raise Failure(f"no RabbitMQ answers (BRIDGE_TEST_RABBITMQ_URL): {error}") from error
+            raise CheckError(f"no RabbitMQ answers (BRIDGE_TEST_RABBITMQ_URL): {error}") from error
         channel: Any = connection.default_channel
         try:
             yield name, connection
@@ -142,10 +143,10 @@ def check_start(child: Child, port: int, command: Sequence[str]) -> int:
     """The process in the container, once it serves its streams."""
     child.wait_until(lambda: _answers(port, "/readyz"), START_SECONDS)
     if not _answers(port, "/healthz"):
-        raise Failure("/readyz answers, /healthz doesn't")
+        raise CheckError("/readyz answers, /healthz doesn't")
     (pid,) = _programs(child.pid)
     if _users(pid) != {USER}:
-        raise Failure(f"{' '.join(command)} runs as user {_users(pid)}, not {USER}")
+        raise CheckError(f"{' '.join(command)} runs as user {_users(pid)}, not {USER}")
     say(f"{' '.join(command)} runs as user {USER}, not root; /healthz and /readyz answer")
     return pid
 
@@ -155,11 +156,11 @@ def check_message(connection: kombu.Connection, name: str) -> None:
         try:
             message = simple.get(timeout=DELIVERY_SECONDS)
         except simple.Empty as error:
-            raise Failure(f"no task within {DELIVERY_SECONDS:g} s of the UPDATE") from error
+            raise CheckError(f"no task within {DELIVERY_SECONDS:g} s of the UPDATE") from error
         message.ack()
         task, args = message.headers["task"], message.payload[0]
     if (task, args) != ("shop.reprice", [1]):
-        raise Failure(f"the UPDATE became {task}{args}, not shop.reprice[1]")
+        raise CheckError(f"the UPDATE became {task}{args}, not shop.reprice[1]")
     say(f"an UPDATE became the task {task}({args[0]}) in RabbitMQ")
 
 
@@ -191,7 +192,7 @@ def check_stop(child: Child) -> None:
     status = child.wait(STOP_SECONDS)
     last = child.tail().splitlines()[-1]
     if status or "stopped" not in last:
-        raise Failure(f"after SIGTERM: status {status}, last line {last!r}")
+        raise CheckError(f"after SIGTERM: status {status}, last line {last!r}")
     say(f"SIGTERM: status 0, last line {last!r}")
 
 
@@ -203,7 +204,7 @@ def _wait(child: Child, true: Callable[[], bool], otherwise: str) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not true():
         if not child.running or time.monotonic() > deadline:
-            raise Failure(otherwise)
+            raise CheckError(otherwise)
         time.sleep(0.05)
 
 
@@ -237,14 +238,14 @@ def _users(pid: int) -> set[str]:
 def _buildah(*arguments: str) -> str:
     done = subprocess.run(["buildah", *arguments], check=False, capture_output=True, text=True)
     if done.returncode:
-        raise Failure(f"buildah {arguments[0]}: {done.stderr.strip()}")
+        raise CheckError(f"buildah {arguments[0]}: {done.stderr.strip()}")
     return done.stdout
 
 
 def main() -> None:
     try:
         check(*sys.argv[1:])
-    except (Failure, StartError, TimeoutError) as error:
+    except (CheckError, StartError, TimeoutError) as error:
         sys.exit(f"scripts/image: FAILED: {error}")
     say("passed")
 

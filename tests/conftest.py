@@ -1,3 +1,3 @@
 """Fixtures live in plugins, one per concern."""
 
-pytest_plugins = ["tests.fix_anyio", "tests.fix_postgres", "tests.fix_broker"]
+pytest_plugins = ["tests.fix_anyio", "tests.fix_postgres", "tests.fix_broker", "tests.fix_bridge", "tests.fix_worker"]

@@ -8,6 +8,7 @@ RabbitMQ vhost: name the worker you address.
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,9 +73,9 @@ def valkey_url(embedded_valkey: Valkey) -> Iterator[str]:
         client.flushall()
 
 
-@pytest.fixture
-def redis_url() -> Iterator[str]:
-    """An empty database of the machine's Redis, for this test alone."""
+@contextmanager
+def leased_redis() -> Iterator[str]:
+    """An empty database of the machine's Redis, for the caller alone."""
     server = os.environ.get("BRIDGE_TEST_REDIS_URL", MACHINE_REDIS).rstrip("/")
     # Database 0 is where people keep their things, so the search ends before it.
     for number in range(15, 0, -1):
@@ -85,22 +86,39 @@ def redis_url() -> Iterator[str]:
             except redis.RedisError as error:
                 absent("Redis of the machine (BRIDGE_TEST_REDIS_URL)", str(error))
             if taken:
-                yield url
-                client.flushdb()
+                try:
+                    yield url
+                finally:
+                    client.flushdb()
                 return
     absent("Redis of the machine (BRIDGE_TEST_REDIS_URL)", "none of its databases 1 to 15 is empty")
 
 
-@pytest.fixture
-def rabbitmq_url() -> str:
-    """The machine's RabbitMQ; the vhost is shared, queues must have names of their own."""
+@contextmanager
+def swept_rabbitmq() -> Iterator[Broker]:
+    """The machine's RabbitMQ; the vhost is shared, so queues have names of their own, and go at the end."""
     url = os.environ.get("BRIDGE_TEST_RABBITMQ_URL", MACHINE_RABBITMQ)
     with kombu.Connection(url, connect_timeout=5) as connection:
         try:
             connection.connect()
         except OSError as error:
             absent("RabbitMQ of the machine (BRIDGE_TEST_RABBITMQ_URL)", str(error))
-    return url
+    broker = Broker("rabbitmq", url)
+    try:
+        yield broker
+    finally:
+        with broker.connect() as connection:
+            channel: Any = connection.default_channel
+            for name in broker.queues:
+                channel.queue_delete(name)
+                channel.exchange_delete(name)  # Celery declares one of the queue's name
+
+
+@pytest.fixture
+def redis_url() -> Iterator[str]:
+    """An empty database of the machine's Redis, for this test alone."""
+    with leased_redis() as url:
+        yield url
 
 
 @pytest.fixture
@@ -114,14 +132,14 @@ def redis_broker(redis_url: str) -> Broker:
 
 
 @pytest.fixture
-def rabbitmq(rabbitmq_url: str) -> Iterator[Broker]:
-    broker = Broker("rabbitmq", rabbitmq_url)
-    yield broker
-    with broker.connect() as connection:
-        channel: Any = connection.default_channel
-        for name in broker.queues:
-            channel.queue_delete(name)
-            channel.exchange_delete(name)  # Celery declares one of the queue's name
+def rabbitmq() -> Iterator[Broker]:
+    with swept_rabbitmq() as broker:
+        yield broker
+
+
+@pytest.fixture
+def rabbitmq_url(rabbitmq: Broker) -> str:
+    return rabbitmq.url
 
 
 @pytest.fixture(params=["valkey", "redis", "rabbitmq"])

@@ -1,0 +1,59 @@
+"""The Dockerfile as data: its stages, each a list of instructions."""
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    base: str
+    instructions: list[tuple[str, str]] = field(default_factory=list)
+
+    def all(self, name: str) -> list[str]:
+        return [rest for instruction, rest in self.instructions if instruction == name]
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Name and the rest, comments gone and continued lines joined."""
+    text = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    lines = re.sub(r"\\\n\s*", "", text).splitlines()
+    return [(name, rest.strip()) for name, _, rest in (line.partition(" ") for line in lines if line)]
+
+
+def stages() -> dict[str, Stage]:
+    found: dict[str, Stage] = {}
+    for name, rest in instructions():
+        if name == "FROM":
+            base, _, stage = rest.partition(" AS ")
+            found[stage] = Stage(stage, base)
+        elif found:
+            list(found.values())[-1].instructions.append((name, rest))
+    return found
+
+
+def inherited(stage: str) -> list[tuple[str, str]]:
+    """The stage's instructions, its bases' first."""
+    found = stages()
+    return inherited(found[stage].base) + found[stage].instructions if stage in found else []
+
+
+def last(stage: str, name: str) -> str | None:
+    """The one that counts: CMD, USER, HEALTHCHECK, ..."""
+    rests = [rest for instruction, rest in inherited(stage) if instruction == name]
+    return rests[-1] if rests else None
+
+
+def exec_form(rest: str) -> list[str]:
+    """The words of CMD ["a", "b"], without the options before it."""
+    words: list[str] = json.loads(rest[rest.index("[") :])
+    return words
+
+
+def environment(stage: str) -> dict[str, str]:
+    pairs = [pair for name, rest in inherited(stage) if name == "ENV" for pair in rest.split()]
+    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}

@@ -1,0 +1,86 @@
+"""Real Celery workers, one per broker and test process: they take seconds to start.
+
+A worker is shared by tests, so a test looks only at tasks of its own watch, whose name nobody else has.
+"""
+
+import json
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from embedded import Child, PrivateDirectory, Valkey
+
+from tests.eventually import eventually
+from tests.fix_bridge import ROOT, environment
+from tests.fix_broker import Broker, leased_redis, swept_rabbitmq
+
+CELERY = Path(sys.executable).with_name("celery")
+
+
+@dataclass(frozen=True)
+class Worker:
+    broker: Broker
+    file: Path
+    watch: str = field(default_factory=lambda: f"reprice_{secrets.token_hex(6)}")
+    """A name for the test's watch."""
+
+    def received(self, watch: str | None = None) -> list[dict[str, Any]]:
+        """What the tasks of this watch got, in order."""
+        complete, _, _ = self.file.read_text().rpartition("\n")
+        lines = [json.loads(line) for line in complete.splitlines()]
+        return [line for line in lines if line["bridge"] and line["bridge"]["watch"] == (watch or self.watch)]
+
+    def wait_for(self, count: int, seconds: float = 20) -> list[dict[str, Any]]:
+        """At least so many tasks of the test's watch."""
+        assert eventually(lambda: len(self.received()) >= count, seconds), f"{count} expected: {self.received()}"
+        return self.received()
+
+
+@contextmanager
+def working(broker: Broker) -> Iterator[Worker]:
+    with PrivateDirectory() as directory:
+        file = directory.path / "received"
+        file.touch()
+        env = environment(SHOP_BROKER=broker.url, SHOP_QUEUE=broker.queue, SHOP_RECEIVED=str(file), C_FORCE_ROOT="1")
+        log = directory.path / "log"
+        name = f"{broker.queue}@localhost"
+        quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+        argv = [CELERY, "-A", "tests.worker_app", "worker", "--pool=solo", "--loglevel=info", f"--hostname={name}"]
+        child = Child([*argv, "-Q", broker.queue, *quiet], directory, log=log, env=env, cwd=ROOT)
+        try:
+            child.wait_until(lambda: f"{name} ready." in log.read_text(), 60)
+            yield Worker(broker, file)
+        finally:
+            # Its work is done and its queue goes with it: there is nothing to end politely.
+            child.kill()
+
+
+@pytest.fixture(scope="session")
+def valkey_worker() -> Iterator[Worker]:
+    # A server of its own, since the shared one is emptied after each test.
+    with Valkey() as server, working(Broker("valkey", server.url())) as worker:
+        yield worker
+
+
+@pytest.fixture(scope="session")
+def redis_worker() -> Iterator[Worker]:
+    with leased_redis() as url, working(Broker("redis", url)) as worker:
+        yield worker
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_worker() -> Iterator[Worker]:
+    with swept_rabbitmq() as broker, working(broker) as worker:
+        yield worker
+
+
+@pytest.fixture(params=["valkey", "redis", "rabbitmq"])
+def worker(request: pytest.FixtureRequest) -> Worker:
+    # The workers are fixtures of their own: this one ends with each change of parameter, they last.
+    shared: Worker = request.getfixturevalue(f"{request.param}_worker")
+    return Worker(shared.broker, shared.file)

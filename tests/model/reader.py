@@ -1,0 +1,47 @@
+"""A relay's way through one stream: windows read, positions moved, deaths between the two."""
+
+from contextlib import AbstractContextManager, ExitStack
+
+from anyio.from_thread import BlockingPortal
+
+from bridge.event import Event
+from bridge.event_log import EventLog
+
+
+class Reader:
+    def __init__(self, portal: BlockingPortal, dsn: str, stream: str, batch_size: int) -> None:
+        self.delivered: list[Event] = []
+        self._portal = portal
+        self._dsn = dsn
+        self._stream = stream
+        self._batch_size = batch_size
+        self._stack = ExitStack()
+        self._log = self._start()
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def restart(self) -> None:
+        self.close()
+        self._log = self._start()
+
+    def read(self, *, settle: bool) -> bool:
+        """One batch. False: there was none. Events of a batch that is not settled have to come again."""
+        batch = self._portal.call(self._log.read)
+        if not settle or not batch.events:
+            return False
+        self._portal.call(self._log.move, batch.position)
+        self.delivered += batch.events
+        return True
+
+    def drain(self) -> None:
+        while self.read(settle=True):
+            pass
+
+    def _start(self) -> EventLog:
+        opened: AbstractContextManager[EventLog] = self._portal.wrap_async_context_manager(
+            EventLog.open(self._dsn, self._stream, self._batch_size)
+        )
+        log = self._stack.enter_context(opened)
+        self._portal.call(log.own)
+        return log

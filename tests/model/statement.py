@@ -1,0 +1,132 @@
+"""Statements: their SQL, and what they change."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from tests.model.kind import Cell
+from tests.model.table import Column, Row, Rows, Table
+from tests.model.watch import Change
+
+
+class Duplicate(Exception):  # noqa: N818 - it is what PostgreSQL must say, not an error of the model
+    """The statement would make two rows of one key."""
+
+
+class Statement(Protocol):
+    @property
+    def table(self) -> Table: ...
+
+    def sql(self) -> str: ...
+
+    def changes(self, rows: Rows) -> Iterator[Change]:
+        """What it does to these rows, each once. Raises Duplicate."""
+        ...
+
+
+@dataclass(frozen=True)
+class Where:
+    """Rows with these values; no values at all mean every row."""
+
+    cells: tuple[tuple[Column, Cell], ...]
+    never: bool = False
+
+    def sql(self) -> str:
+        tests = [f"{c.sql}::text is not distinct from {cell.sql(c.kind.type)}::text" for c, cell in self.cells]
+        return " and ".join(tests + ["false"] * self.never) or "true"
+
+    def matches(self, row: Row) -> bool:
+        return not self.never and all(row[c.name].text == cell.text for c, cell in self.cells)
+
+
+@dataclass(frozen=True)
+class Insert:
+    table: Table
+    rows: tuple[Row, ...]
+    how: Literal["values", "select", "copy", "nothing", "update", "merge"]
+    """The last three meet rows that are there already."""
+
+    def sql(self) -> str:
+        names = ", ".join(c.sql for c in self.table.columns)
+        if self.how == "copy":
+            return f"copy {self.table.sql} ({names}) from stdin"
+        values = ", ".join(f"({self._values(row)})" for row in self.rows)
+        if self.how == "merge":
+            return self._merge(names, values)
+        source = f"select * from (values {values}) as v" if self.how == "select" else f"values {values}"
+        conflict = {"nothing": " on conflict do nothing", "update": self._on_conflict_update()}.get(self.how, "")
+        return f"insert into {self.table.sql} ({names}) {source}{conflict}"
+
+    def changes(self, rows: Rows) -> Iterator[Change]:
+        seen: set[object] = set()
+        for row in self.rows:
+            key = self.table.key(row)
+            old = rows.get(key)
+            if key in seen and self.how != "nothing":
+                raise Duplicate
+            if old is None and key not in seen:
+                yield Change(self.table, "insert", new=row)
+            elif self.how in {"update", "merge"}:
+                yield Change(self.table, "update", old, row)
+            elif self.how != "nothing":
+                raise Duplicate
+            seen.add(key)
+
+    def _values(self, row: Row) -> str:
+        return ", ".join(row[c.name].sql(c.kind.type) for c in self.table.columns)
+
+    def _on_conflict_update(self) -> str:
+        sets = ", ".join(f"{c.sql} = excluded.{c.sql}" for c in self.table.values)
+        return f" on conflict ({', '.join(c.sql for c in self.table.keys)}) do update set {sets}"
+
+    def _merge(self, names: str, values: str) -> str:
+        on = " and ".join(f"t.{c.sql} = s.{c.sql}" for c in self.table.keys)
+        sets = ", ".join(f"{c.sql} = s.{c.sql}" for c in self.table.values)
+        source = ", ".join(f"s.{c.sql}" for c in self.table.columns)
+        return (
+            f"merge into {self.table.sql} t using (values {values}) as s ({names}) on {on}"
+            f" when matched then update set {sets} when not matched then insert ({names}) values ({source})"
+        )
+
+
+@dataclass(frozen=True)
+class Update:
+    table: Table
+    where: Where
+    sets: tuple[tuple[Column, Cell], ...]
+
+    def sql(self) -> str:
+        sets = ", ".join(f"{c.sql} = {cell.sql(c.kind.type)}" for c, cell in self.sets)
+        return f"update {self.table.sql} set {sets} where {self.where.sql()}"
+
+    def changes(self, rows: Rows) -> Iterator[Change]:
+        new = {c.name: cell for c, cell in self.sets}
+        changes = [Change(self.table, "update", r, {**r, **new}) for r in rows.values() if self.where.matches(r)]
+        untouched = {key for key, r in rows.items() if not self.where.matches(r)}
+        keys = [self.table.key(change.new) for change in changes if change.new]
+        if len(set(keys)) < len(keys) or untouched.intersection(keys):
+            raise Duplicate
+        yield from changes
+
+
+@dataclass(frozen=True)
+class Delete:
+    table: Table
+    where: Where
+
+    def sql(self) -> str:
+        return f"delete from {self.table.sql} where {self.where.sql()}"
+
+    def changes(self, rows: Rows) -> Iterator[Change]:
+        return (Change(self.table, "delete", old=row) for row in rows.values() if self.where.matches(row))
+
+
+@dataclass(frozen=True)
+class Truncate:
+    table: Table
+
+    def sql(self) -> str:
+        return f"truncate {self.table.sql}"
+
+    def changes(self, rows: Rows) -> Iterator[Change]:
+        yield Change(self.table, "truncate")

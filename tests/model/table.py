@@ -1,0 +1,89 @@
+"""Tables of a story, and their rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tests.model.kind import Cell, Kind
+
+Row = Mapping[str, Cell]
+Key = tuple[str | None, ...]
+Rows = Mapping[Key, Row]
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    kind: Kind
+    pool: tuple[Cell, ...]
+    """The values that it ever has."""
+
+    @property
+    def sql(self) -> str:
+        return identifier(self.name)
+
+
+@dataclass(frozen=True)
+class Table:
+    name: str
+    keys: tuple[Column, ...]
+    values: tuple[Column, ...]
+    levels: int
+    """Of partitions; 0 for an ordinary table."""
+
+    @property
+    def sql(self) -> str:
+        return f'"My Shop".{identifier(self.name)}'
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return self.keys + self.values
+
+    def column(self, name: str) -> Column:
+        return next(c for c in self.columns if c.name == name)
+
+    def key(self, row: Row) -> Key:
+        return tuple(row[c.name].text for c in self.keys)
+
+    def moves(self, old: Row, new: Row) -> bool:
+        """Whether the row goes to another partition."""
+        return self._partition(old) != self._partition(new)
+
+    def ddl(self) -> list[str]:
+        columns = [f"{c.sql} {c.kind.type}" for c in self.columns]
+        create = f"create table {self.sql} ({', '.join(columns)}, primary key ({', '.join(c.sql for c in self.keys)}))"
+        if self.levels == 0:
+            return [f"{create} {_QUIET}"]
+        by = self.keys[0]
+        some = ", ".join(c.sql(by.kind.type) for c in self._apart())
+        first, rest, leaf_1, leaf_2 = (f'"My Shop".{identifier(self.name + n)}' for n in ("_1", "_2", "_2_1", "_2_2"))
+        statements = [
+            f"{create} partition by list ({by.sql})",
+            f"create table {first} partition of {self.sql} for values in ({some}) {_QUIET}",
+        ]
+        if self.levels == 1:
+            return [*statements, f"create table {rest} partition of {self.sql} default {_QUIET}"]
+        last = self.keys[-1]
+        return [
+            *statements,
+            f"create table {rest} partition of {self.sql} default partition by list ({last.sql})",
+            f"create table {leaf_1} partition of {rest} for values in ({last.pool[-1].sql(last.kind.type)}) {_QUIET}",
+            f"create table {leaf_2} partition of {rest} default {_QUIET}",
+        ]
+
+    def _apart(self) -> tuple[Cell, ...]:
+        pool = self.keys[0].pool
+        return pool[: len(pool) // 2]
+
+    def _partition(self, row: Row) -> int:
+        if self.levels == 0 or row[self.keys[0].name] in self._apart():
+            return 0
+        last = self.keys[-1]
+        return 2 if self.levels == 2 and row[last.name] == last.pool[-1] else 1
+
+
+# Autovacuum would take locks at its own times.
+_QUIET = "with (autovacuum_enabled = false)"
+
+
+def identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

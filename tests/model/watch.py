@@ -1,0 +1,128 @@
+"""Watches: which events a change of a row, or a truncate, must become."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tests.model.condition import Condition
+from tests.model.kind import canonical, quoted
+from tests.model.table import Row, Table
+
+Operation = Literal["insert", "update", "delete", "truncate"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happened to one row, or, with neither version, to a table."""
+
+    table: Table
+    op: Operation
+    old: Row | None = None
+    new: Row | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """`key` and `data` are canonical JSON."""
+
+    stream: str
+    watch: str
+    op: str
+    key: str | None
+    data: str | None
+    context: str | None
+
+
+@dataclass(frozen=True)
+class Watch:
+    name: str
+    table: Table
+    operations: tuple[Operation, ...]
+    columns: tuple[str, ...] | None
+    condition: Condition | None
+    key: tuple[str, ...] | None
+    data: tuple[str, ...] | None
+    whole_event: bool
+    """Option "call" is "event"."""
+    may_skip: bool
+    stream: str
+
+    def sql(self) -> str:
+        options: dict[str, Any] = {}
+        if self.whole_event:
+            options["call"] = "event"
+        if self.may_skip:
+            options["may_skip"] = True
+        condition = "null" if self.condition is None else quoted(self.condition.sql())
+        return (
+            f"select bridge.watch({quoted(self.name)}, {quoted(self.table.sql)}, 'shop.tasks.touch',"
+            f" operations => {_names(self.operations)}, columns => {_names(self.columns)}, condition => {condition},"
+            f" key => {_names(self.key)}, data => {_names(self.data)},"
+            f" options => {quoted(json.dumps(options))}, stream => {quoted(self.stream)})"
+        )
+
+    def events(self, change: Change, context: str | None, capture: bool) -> Iterator[Event]:
+        if change.table is not self.table or (self.may_skip and not capture):
+            return
+        for seen in _as_seen_by_triggers(change):
+            if seen.op in self.operations and self._matches(seen):
+                key, data = self._key(seen), self._data(seen)
+                yield Event(
+                    self.stream,
+                    self.name,
+                    seen.op,
+                    None if key is None else canonical(key),
+                    canonical(data) if data else None,
+                    context or None,
+                )
+
+    def _matches(self, change: Change) -> bool:
+        if change.op == "truncate":
+            return True
+        if change.op == "update" and self.columns is not None and not _changed(change, self.columns):
+            return False
+        return self.condition is None or self.condition.holds(change.old, change.new) is True
+
+    def _key(self, change: Change) -> list[Any] | None:
+        row = change.new or change.old
+        return None if row is None else self._key_of(row)
+
+    def _key_of(self, row: Row) -> list[Any]:
+        return [row[name].json for name in self._key_names]
+
+    @property
+    def _key_names(self) -> tuple[str, ...]:
+        return self.key or tuple(c.name for c in self.table.keys)
+
+    def _data(self, change: Change) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        if self.data is not None:
+            for version, row in (("old", change.old), ("new", change.new)):
+                if row is not None:
+                    data[version] = {name: row[name].json for name in self.data}
+        if change.op == "update" and change.old is not None:
+            if self.data is not None or self.whole_event:
+                compared = (self.columns or ()) + (self.data or ()) or tuple(c.name for c in self.table.columns)
+                data["changed"] = sorted(_changed(change, compared))
+            if _changed(change, self._key_names):
+                data["old_key"] = self._key_of(change.old)
+        return data
+
+
+def _as_seen_by_triggers(change: Change) -> Iterator[Change]:
+    yield change
+    if change.op == "update" and change.old and change.new and change.table.moves(change.old, change.new):
+        # PostgreSQL makes an update that moves a row between partitions of a delete and an insert.
+        yield Change(change.table, "delete", old=change.old)
+        yield Change(change.table, "insert", new=change.new)
+
+
+def _changed(change: Change, names: tuple[str, ...]) -> set[str]:
+    assert change.old is not None
+    assert change.new is not None
+    return {name for name in names if change.old[name].text != change.new[name].text}
+
+
+def _names(names: tuple[str, ...] | None) -> str:
+    return "null" if names is None else f"array[{', '.join(map(quoted, names))}]"

@@ -1,0 +1,149 @@
+"""What must be: rows that a transaction sees, rows that are committed, events that are committed."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Literal
+
+from tests.model.statement import Duplicate, Insert, Statement
+from tests.model.table import Key, Row, Rows, Table
+from tests.model.watch import Change, Event, Watch
+
+Isolation = Literal["read committed", "repeatable read", "serializable"]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Events of one statement, whose order among each other is PostgreSQL's own affair."""
+
+    number: int
+    events: Counter[Event]
+
+
+@dataclass(frozen=True)
+class State:
+    """What a transaction has done so far: a rollback to a savepoint brings an earlier one back."""
+
+    writes: dict[str, dict[Key, Row | None]] = field(default_factory=dict)
+    emptied: frozenset[str] = frozenset()
+    context: str | None = None
+    capture: bool = True
+    chunks: tuple[Chunk, ...] = ()
+
+
+@dataclass
+class Transaction:
+    isolation: Isolation = "read committed"
+    state: State = field(default_factory=State)
+    savepoints: list[State] = field(default_factory=list)
+    snapshot: dict[str, Rows] | None = None
+    touched: set[str] = field(default_factory=set)
+    """Tables that it may hold locks on."""
+
+
+class World:
+    def __init__(self, tables: Iterable[Table], watches: Iterable[Watch]) -> None:
+        self.watches = list(watches)
+        self.committed: dict[str, Rows] = {table.name: {} for table in tables}
+        self.open: list[Transaction] = []
+        self._log: list[Chunk] = []
+        self._numbers = count()
+
+    def begin(self, isolation: Isolation) -> Transaction:
+        self.open.append(Transaction(isolation))
+        return self.open[-1]
+
+    def foresee(self, transaction: Transaction, statement: Statement) -> list[Change] | None:
+        """The statement's changes; None when it must fail, since it would make two rows of one key."""
+        if transaction.isolation != "read committed" and transaction.snapshot is None:
+            transaction.snapshot = dict(self.committed)
+        transaction.touched.add(statement.table.name)
+        try:
+            return list(statement.changes(self._visible(transaction, statement.table.name)))
+        except Duplicate:
+            return None
+
+    def failures(self, transaction: Transaction, statement: Statement) -> set[str]:
+        """SQLSTATEs that the statement may fail with although `foresee` sees nothing against it."""
+        table = statement.table.name
+        others = [t for t in self.open if t is not transaction and table in t.touched]
+        allowed = {"55P03"} if others else set()
+        if transaction.snapshot is not None and (
+            transaction.isolation == "serializable" or self._is_stale(transaction)
+        ):
+            # It may meet rows that have been committed since its snapshot.
+            allowed |= {"40001", "23505"}
+        return allowed
+
+    def is_certain(self, transaction: Transaction, statement: Statement) -> bool:
+        """False where an old snapshot meets a unique index, which knows no snapshots: a key that the transaction still
+        sees, though its row has been deleted since, may be inserted once more."""
+        if transaction.snapshot is None or not self._is_stale(transaction):
+            return True
+        if self.foresee(transaction, statement) is None:
+            return False
+        table = statement.table.name
+        gone = self._visible(transaction, table).keys() - self.committed[table].keys()
+        gone -= transaction.state.writes.get(table, {}).keys()
+        return not (isinstance(statement, Insert) and any(statement.table.key(row) in gone for row in statement.rows))
+
+    def done(self, transaction: Transaction, changes: Iterable[Change]) -> None:
+        """The statement succeeded."""
+        state = transaction.state
+        writes = {table: dict(rows) for table, rows in state.writes.items()}
+        emptied = set(state.emptied)
+        events: Counter[Event] = Counter()
+        gone: list[tuple[Table, Row]] = []
+        come: list[tuple[Table, Row]] = []
+        for change in changes:
+            for watch in self.watches:
+                events.update(watch.events(change, state.context, state.capture))
+            if change.op == "truncate":
+                emptied.add(change.table.name)
+                writes[change.table.name] = {}
+            if change.old is not None:
+                gone.append((change.table, change.old))
+            if change.new is not None:
+                come.append((change.table, change.new))
+        for table, row in gone:
+            writes.setdefault(table.name, {})[table.key(row)] = None
+        for table, row in come:
+            writes.setdefault(table.name, {})[table.key(row)] = row
+        chunks = (*state.chunks, Chunk(next(self._numbers), events)) if events else state.chunks
+        transaction.state = replace(state, writes=writes, emptied=frozenset(emptied), chunks=chunks)
+
+    def commit(self, transaction: Transaction) -> None:
+        self.open.remove(transaction)
+        state = transaction.state
+        for name in state.emptied:
+            # Whoever has an older snapshot sees the table empty, too: TRUNCATE knows no versions.
+            for other in self.open:
+                if other.snapshot is not None:
+                    other.snapshot[name] = {}
+        for name, writes in state.writes.items():
+            self.committed[name] = _written({} if name in state.emptied else self.committed[name], writes)
+        self._log += state.chunks
+
+    def rollback(self, transaction: Transaction) -> None:
+        self.open.remove(transaction)
+
+    def log(self) -> Iterator[Counter[Event]]:
+        """Committed events in the order in which their statements ran."""
+        return (chunk.events for chunk in sorted(self._log, key=lambda chunk: chunk.number))
+
+    def committed_events(self, stream: str) -> int:
+        return sum(n for chunk in self._log for event, n in chunk.events.items() if event.stream == stream)
+
+    def _visible(self, transaction: Transaction, table: str) -> Rows:
+        before = (transaction.snapshot or self.committed)[table]
+        base: Rows = {} if table in transaction.state.emptied else before
+        return _written(base, transaction.state.writes.get(table, {}))
+
+    def _is_stale(self, transaction: Transaction) -> bool:
+        return transaction.snapshot != self.committed
+
+
+def _written(rows: Rows, writes: dict[Key, Row | None]) -> Rows:
+    merged: dict[Key, Row | None] = {**rows, **writes}
+    return {key: row for key, row in merged.items() if row is not None}

