@@ -65,7 +65,7 @@ def cli() -> None:
     2. bridge apply bridge.toml   say which tables start which tasks (or: select bridge.watch(...))
     3. bridge run                 turn committed changes into tasks
 
-    Every option can be given as an environment variable: BRIDGE_DATABASE_URL, BRIDGE_BROKER_URL, ...
+    Every setting of `bridge run` has an environment variable: BRIDGE_DATABASE_URL, BRIDGE_BROKER_URL, ...
     """
 
 

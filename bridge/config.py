@@ -47,6 +47,6 @@ def without_password(address: str) -> str:
 def host_and_port(address: str) -> tuple[str, int]:
     """HOST:PORT, [IPv6]:PORT or :PORT (every interface) as a pair."""
     host, _, port = address.rpartition(":")
-    if not port.isdecimal() or not 0 <= int(port) < 65536:
+    if ":" not in address or not port.isdecimal() or not 0 <= int(port) < 65536:
         raise ConfigError(f"--http {address}: give HOST:PORT, such as 127.0.0.1:8090")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - asked for by ":PORT"

@@ -30,13 +30,19 @@ _SESSION = """
     select set_config(name, value, false)
     from (values ('statement_timeout', '0'), ('lock_timeout', '0'), ('idle_in_transaction_session_timeout', '0'),
         ('idle_session_timeout', '0'), ('enable_seqscan', 'off'), ('jit', 'off'),
-        ('plan_cache_mode', 'force_generic_plan'), ('max_parallel_workers_per_gather', '0'), ('timezone', 'UTC')
+        ('plan_cache_mode', 'force_generic_plan'), ('max_parallel_workers_per_gather', '0'), ('timezone', 'UTC'),
+        -- The server's side of the keepalives: what a vanished bridge held is free for the next one in seconds.
+        ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '2'), ('tcp_keepalives_count', '3'),
+        ('tcp_user_timeout', '15000')
     ) as setting (name, value)
 """
 
 _PERMANENT = re.compile(
     r"FATAL:.*(does not exist|authentication failed|no pg_hba.conf entry|is not permitted)|invalid \w+ value", re.DOTALL
 )
+
+# What is missing is ours: `relation "bridge.event" does not exist`, `schema "bridge" does not exist`.
+_OURS = re.compile(r'(relation |function )"?bridge[".]|schema "bridge"')
 
 
 def statement(name: str) -> str:
@@ -143,10 +149,8 @@ def translate(error: psycopg.Error) -> BridgeError:
     text = " ".join((diagnosis.message_primary or str(error)).split()) or type(error).__name__
     if diagnosis.message_hint:
         text = f"{text} ({diagnosis.message_hint})"
-    if isinstance(
-        error,
-        psycopg.errors.InvalidSchemaName | psycopg.errors.UndefinedTable | psycopg.errors.UndefinedFunction,
-    ):
+    missing = psycopg.errors.InvalidSchemaName | psycopg.errors.UndefinedTable | psycopg.errors.UndefinedFunction
+    if isinstance(error, missing) and _OURS.search(text):
         return ConfigError(f"{text}: is Commit Bridge installed in this database? `bridge install` does it")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return ConfigError(f"{text}: connect with a role that has this right, see docs/howto/roles.md")

@@ -20,6 +20,8 @@ _PERIOD = 60.0
 async def keep_house(settings: Settings, serve: Callable[[Iterable[str]], None]) -> None:
     """Calls `serve` with the streams to be served, again and again, and recycles the log; runs until cancelled."""
     backoff = Backoff()
+    # Later outages are told by the relays; before there is one, nobody else says why nothing happens.
+    level = logging.WARNING
     while True:
         try:
             async with Catalog.open(settings.database_url) as catalog:
@@ -31,9 +33,11 @@ async def keep_house(settings: Settings, serve: Callable[[Iterable[str]], None])
                     if slots:
                         logger.info("log recycled", extra={"slots": slots})
                     backoff.reset()
+                    level = logging.DEBUG
                     await anyio.sleep(_PERIOD)
         except DatabaseError as error:
-            logger.debug("housekeeping without database", extra={"reason": str(error)})
+            logger.log(level, "database away, trying again", extra={"reason": str(error)})
+            level = logging.DEBUG
         await anyio.sleep(backoff.next())
 
 

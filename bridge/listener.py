@@ -74,26 +74,13 @@ class Listener:
     async def _arm(self) -> Wakeup:
         """Asks for the sleep key; whichever comes first, the grant or a notification, ends the wait for the other."""
         granted = False
-        failures: list[BridgeError] = []
-        async with anyio.create_task_group() as race:
 
-            async def lock() -> None:
-                nonlocal granted
-                await advisory_lock(self._arming, self._sleep_key)
-                granted = True
+        async def lock() -> None:
+            nonlocal granted
+            await advisory_lock(self._arming, self._sleep_key)
+            granted = True
 
-            async def contend(step: Callable[[], Awaitable[object]]) -> None:
-                try:
-                    with translated():
-                        await step()
-                except BridgeError as error:
-                    failures.append(error)
-                race.cancel_scope.cancel()
-
-            race.start_soon(contend, lock)
-            race.start_soon(contend, self._notification)
-        if failures:
-            raise failures[0]
+        await _race(lock, self._notification)
         if granted:
             # Also when both happened: the look after the grant sees what the notification was about.
             self._state = "armed"
@@ -102,7 +89,20 @@ class Listener:
         return "notified"
 
     async def _sleep(self) -> Wakeup:
-        notified = await self._notification(self._floor)
+        notified = False
+
+        async def notice() -> None:
+            nonlocal notified
+            notified = await self._notification(self._floor)
+
+        async def hold() -> None:
+            # Nothing is ever sent to this connection. It ends with an error when the server ends it, and with it the
+            # lock that makes writers notify: sleeping on would mean to wait for the floor.
+            async with aclosing(self._arming.notifies()) as silence:
+                async for _ in silence:
+                    pass
+
+        await _race(notice, hold)
         await self._disarm()
         if not notified:
             await self._heartbeat()
@@ -129,3 +129,22 @@ class Listener:
             async for _ in notifications:
                 return True
         return False
+
+
+async def _race(*steps: Callable[[], Awaitable[object]]) -> None:
+    """Runs the steps side by side until the first one ends, and raises its error if it failed."""
+    failures: list[BridgeError] = []
+    async with anyio.create_task_group() as race:
+
+        async def contend(step: Callable[[], Awaitable[object]]) -> None:
+            try:
+                with translated():
+                    await step()
+            except BridgeError as error:
+                failures.append(error)
+            race.cancel_scope.cancel()
+
+        for step in steps:
+            race.start_soon(contend, step)
+    if failures:
+        raise failures[0]

@@ -24,7 +24,7 @@ class Metrics:
         )
         self.broker_errors = Counter(
             "bridge_broker_errors",
-            "Batches that the broker did not confirm.",
+            "Times that the broker was away, refused, or did not confirm.",
             ["stream"],
             registry=self.registry,
         )

@@ -15,7 +15,7 @@ from bridge.watch import Watch
 
 def print_plan(changes: Sequence[Change], watches: Sequence[Watch], dry_run: bool) -> None:
     """The plan as a diff: what goes in red, what comes in green."""
-    console = Console(highlight=False)
+    console = _console()
     for change in changes:
         if change.action == "keep":
             continue
@@ -29,6 +29,12 @@ def print_plan(changes: Sequence[Change], watches: Sequence[Watch], dry_run: boo
     count = sum(change.action != "keep" for change in changes)
     todo = "to do" if dry_run else "done"
     console.print(f"{count} {todo}, {len(watches)} watches declared." if count else "Nothing to do: all as declared.")
+
+
+def _console() -> Console:
+    """As wide as the terminal; in a pipe wide enough that no line is broken."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=200)
 
 
 def _flat(definition: dict[str, Any] | None) -> dict[str, str]:
@@ -45,7 +51,7 @@ def print_status(streams: Sequence[StreamStatus]) -> None:
         served = "nobody" if s.owner_pid is None else f"backend {s.owner_pid}{', asleep' if s.asleep else ''}"
         moved = f"{s.moved_at:%Y-%m-%d %H:%M:%S}"
         table.add_row(s.stream, str(s.watches), f"{s.waiting:,}", _duration(s.lag), str(s.dead_letters), served, moved)
-    Console().print(table)
+    _console().print(table)
 
 
 def _duration(value: timedelta) -> str:

@@ -1,3 +1,10 @@
 """Fixtures live in plugins, one per concern."""
 
-pytest_plugins = ["tests.fix_anyio", "tests.fix_postgres", "tests.fix_broker", "tests.fix_bridge", "tests.fix_worker"]
+pytest_plugins = [
+    "tests.fix_anyio",
+    "tests.fix_postgres",
+    "tests.fix_schema",
+    "tests.fix_broker",
+    "tests.fix_bridge",
+    "tests.fix_worker",
+]

@@ -37,7 +37,7 @@ class Bridge:
     ) -> None:
         self._directory = directory
         self._name = name
-        self._argv = [BRIDGE, "run", "--http=127.0.0.1:0", "--log-format=json", *options]
+        self._argv: list[str | Path] = [BRIDGE, "run", "--http=127.0.0.1:0", "--log-format=json", *options]
         self._env = environment(BRIDGE_DATABASE_URL=database_url, **env)
         self._logs: list[Path] = []
         self._child: Child | None = None

@@ -49,9 +49,10 @@ def working(broker: Broker) -> Iterator[Worker]:
         env = environment(SHOP_BROKER=broker.url, SHOP_QUEUE=broker.queue, SHOP_RECEIVED=str(file), C_FORCE_ROOT="1")
         log = directory.path / "log"
         name = f"{broker.queue}@localhost"
-        quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-        argv = [CELERY, "-A", "tests.worker_app", "worker", "--pool=solo", "--loglevel=info", f"--hostname={name}"]
-        child = Child([*argv, "-Q", broker.queue, *quiet], directory, log=log, env=env, cwd=ROOT)
+        argv: list[str | Path] = [CELERY, "-A", "tests.worker_app", "worker", "--pool=solo", "--loglevel=info"]
+        argv += [f"--hostname={name}", f"--queues={broker.queue}"]
+        argv += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+        child = Child(argv, directory, log=log, env=env, cwd=ROOT)
         try:
             child.wait_until(lambda: f"{name} ready." in log.read_text(), 60)
             yield Worker(broker, file)

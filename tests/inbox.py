@@ -38,7 +38,8 @@ class Inbox:
     def waiting(self) -> int:
         """Messages that the broker has for us."""
         # Not passive: that fails for a queue of Redis that is empty at this moment.
-        count: int = self._queue.queue_declare().message_count
+        declared: Any = self._queue.queue_declare()
+        count: int = declared.message_count
         return count
 
     def take(self, count: int, seconds: float = 20) -> list[Task]:

@@ -6,7 +6,7 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -79,6 +79,25 @@ def started(*arguments: str | Path, **more: str) -> Result:
         [BRIDGE, *arguments], check=False, capture_output=True, text=True, timeout=30, env=environment(**more)
     )
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+class Launch(Protocol):
+    def __call__(self, argv: Sequence[str | Path], log: Path, env: Mapping[str, str]) -> Child: ...
+
+
+@pytest.fixture
+def launch() -> Iterator[Launch]:
+    """Starts processes that end with the test."""
+    children: list[Child] = []
+    with PrivateDirectory() as directory:
+
+        def start(argv: Sequence[str | Path], log: Path, env: Mapping[str, str]) -> Child:
+            children.append(Child(argv, directory, log=log, env=env))
+            return children[-1]
+
+        yield start
+        for child in children:
+            child.kill()
 
 
 @pytest.fixture
@@ -207,13 +226,14 @@ def test_server_that_is_down(bridge: Command, file: Path) -> None:
     assert "refused" in sentence.lower()
 
 
-def test_run_waits_for_a_server_that_is_down_and_says_so(directory: PrivateDirectory) -> None:
+def test_run_waits_for_a_server_that_is_down_and_says_so(launch: Launch, tmp_path: Path) -> None:
     url = f"postgresql://ann:{SECRET}@127.0.0.1:{free_port()}/shop"
-    log = directory.path / "run.log"
+    log = tmp_path / "run.log"
     env = environment(BRIDGE_DATABASE_URL=url, BRIDGE_BROKER_URL="memory://")
-    child = Child([BRIDGE, "run"], directory, log=log, env=env)
+    child = launch([BRIDGE, "run"], log, env)
     assert eventually(lambda: "refused" in log.read_text().lower()), log.read_text()
     assert child.stop() == 0
+    assert log.read_text().lower().count("refused") == 1, "once, not with every try"
     assert SECRET not in log.read_text()
 
 
@@ -406,21 +426,15 @@ def test_status_finds_problems(
 # --- tail -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def directory() -> Iterator[PrivateDirectory]:
-    with PrivateDirectory() as directory:
-        yield directory
-
-
 @on_pg18
 @pytest.mark.parametrize("style", [[], ["--json"]], ids=["text", "json"])
 def test_tail_shows_events_as_they_come(
-    database: Database, conn: psycopg.Connection, product: None, directory: PrivateDirectory, style: list[str]
+    database: Database, conn: psycopg.Connection, product: None, launch: Launch, tmp_path: Path, style: list[str]
 ) -> None:
     conn.execute("select bridge.watch('touch', 'product', 'shop.tasks.touch', data => '{price}')")
-    log = directory.path / "tail.log"
+    log = tmp_path / "tail.log"
     env = environment(BRIDGE_DATABASE_URL=database.dsn, PYTHONUNBUFFERED="1")
-    child = Child([BRIDGE, "tail", *style], directory, log=log, env=env)
+    child = launch([BRIDGE, "tail", *style], log, env)
 
     # Nothing says that it looks, so events come until it shows one.
     def seen() -> bool:
@@ -447,13 +461,13 @@ def test_tail_of_an_unknown_stream(bridge: Command, database: Database) -> None:
 
 @on_pg18
 def test_reader_of_tail_may_go(
-    database: Database, conn: psycopg.Connection, product: None, directory: PrivateDirectory
+    database: Database, conn: psycopg.Connection, product: None, launch: Launch, tmp_path: Path
 ) -> None:
     """`bridge tail | head -1` ends without a traceback."""
     conn.execute("select bridge.watch('touch', 'product', 'shop.tasks.touch')")
-    log = directory.path / "tail.log"
+    log = tmp_path / "tail.log"
     pipe = f"PYTHONUNBUFFERED=1 '{BRIDGE}' tail | head -1; echo ended"
-    child = Child(["/bin/bash", "-c", pipe], directory, log=log, env=environment(BRIDGE_DATABASE_URL=database.dsn))
+    child = launch(["/bin/bash", "-c", pipe], log, environment(BRIDGE_DATABASE_URL=database.dsn))
 
     def ended() -> bool:
         conn.execute("insert into product select coalesce(max(id), 0) + 1, 5 from product")

@@ -11,7 +11,7 @@ import psycopg
 
 from tests.model.kind import canonical, quoted
 from tests.model.reader import Reader
-from tests.model.stage import SESSIONS, STREAMS, Stage
+from tests.model.stage import SESSIONS, Stage
 from tests.model.statement import Insert, Statement
 from tests.model.story import Begin, End, EndPrepared, Read, Savepoint, Set, Step, Story, Write
 from tests.model.watch import Event
@@ -50,7 +50,7 @@ class Performance:
         for watch in self._story.watches:
             self._run(None, watch.sql())
         with ExitStack() as stack:
-            for stream in STREAMS:
+            for stream in {watch.stream for watch in self._story.watches}:
                 self._readers[stream] = Reader(self._stage.portal, self._stage.dsn, stream, self._story.batch_size)
                 stack.callback(self._readers[stream].close)
             for step in self._story.steps:
@@ -59,7 +59,7 @@ class Performance:
                 self._end(session, "commit")
             while self._prepared:
                 self._end_prepared(commit=True)
-            for stream in STREAMS:
+            for stream in self._readers:
                 self._read(stream, "all")
         self._compare_logs()
         self._compare_order()
@@ -83,7 +83,8 @@ class Performance:
                 if self._prepared:
                     self._end_prepared(commit)
             case Read(stream, action):
-                self._read(stream, action)
+                if stream in self._readers:
+                    self._read(stream, action)
             case _:
                 assert_never(step)
 

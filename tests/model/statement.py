@@ -8,6 +8,9 @@ from tests.model.kind import Cell
 from tests.model.table import Column, Row, Rows, Table
 from tests.model.watch import Change
 
+# "nothing" and "update" are what is done ON CONFLICT; they and "merge" may meet rows that are there already.
+How = Literal["values", "select", "copy", "nothing", "update", "merge"]
+
 
 class Duplicate(Exception):  # noqa: N818 - it is what PostgreSQL must say, not an error of the model
     """The statement would make two rows of one key."""
@@ -43,8 +46,7 @@ class Where:
 class Insert:
     table: Table
     rows: tuple[Row, ...]
-    how: Literal["values", "select", "copy", "nothing", "update", "merge"]
-    """The last three meet rows that are there already."""
+    how: How
 
     def sql(self) -> str:
         names = ", ".join(c.sql for c in self.table.columns)

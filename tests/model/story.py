@@ -1,20 +1,25 @@
 """Random stories: tables, watches, and a history of several sessions, step by step."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, TypeVar
 
 from hypothesis import strategies as st
-from hypothesis.strategies import DrawFn, SearchStrategy
+from hypothesis.strategies import DrawFn
 
-from tests.model.condition import Both, Condition, Differs, Either, Equals, IsNull, Not
-from tests.model.kind import KEY_KINDS, NULL, VALUE_KINDS, Cell, distinct
+from tests.model.condition import Both, Condition, Differs, Either, Equals, IsNull, Not, Version
+from tests.model.kind import KEY_KINDS, NULL, VALUE_KINDS, Cell, Kind, distinct
 from tests.model.stage import SESSIONS, STREAMS
-from tests.model.statement import Delete, Insert, Statement, Truncate, Update, Where
-from tests.model.table import Column, Row, Table
+from tests.model.statement import Delete, How, Insert, Statement, Truncate, Update, Where
+from tests.model.table import Column, Table
 from tests.model.watch import Operation, Watch
 from tests.model.world import Isolation
 
 T = TypeVar("T")
+SavepointAction = Literal["set", "rollback", "release"]
+EndAction = Literal["commit", "rollback", "prepare"]
+ReadAction = Literal["batch", "unsettled", "all", "restart"]
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,13 @@ class Set:
 @dataclass(frozen=True)
 class Savepoint:
     session: int
-    action: Literal["set", "rollback", "release"]
+    action: SavepointAction
 
 
 @dataclass(frozen=True)
 class End:
     session: int
-    action: Literal["commit", "rollback", "prepare"]
+    action: EndAction
 
 
 @dataclass(frozen=True)
@@ -62,142 +67,181 @@ class Read:
     """A relay of the stream looks: at one batch, whose delivery may fail, or at all; or it dies and comes back."""
 
     stream: str
-    action: Literal["batch", "unsettled", "all", "restart"]
+    action: ReadAction
 
 
 Step = Write | Begin | Set | Savepoint | End | EndPrepared | Read
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Story:
     tables: tuple[Table, ...]
     watches: tuple[Watch, ...]
     batch_size: int
     steps: tuple[Step, ...]
 
+    def __repr__(self) -> str:
+        return f"<{len(self.steps)} steps; the SQL is a note on the error>"
+
 
 _COLUMN_NAMES = ["price", "Größe", "select", "old", "new", "r", 'a "b"', "it's", "%s", "$body$", "tg_op", "data"]
+_OPERATIONS: tuple[Operation, ...] = ("insert", "update", "delete", "truncate")
+_VERSIONS: tuple[Version, ...] = ("old", "new")
+_HOWS: tuple[How, ...] = ("values", "nothing", "update", "merge", "copy", "select")
+_READS: tuple[ReadAction, ...] = ("batch", "all", "unsettled", "restart")
+_SAVEPOINTS: tuple[SavepointAction, ...] = ("set", "rollback", "release")
+_ENDS: tuple[EndAction, ...] = ("commit", "commit", "commit", "rollback", "prepare")
+_ISOLATIONS: tuple[Isolation, ...] = ("read committed", "repeatable read", "serializable")
 _TABLE_NAMES = ["product", 'Odd "Name"', "order", "表", "new", "%I"]
-_CONTEXTS = ["", '{"user": 7}', "not json", "it's"]
+_CONTEXTS = [None, "", '{"user": 7}', "not json", "it's"]
 
 
-def _some(items: list[T], most: int | None = None) -> SearchStrategy[tuple[T, ...]]:
-    return st.lists(st.sampled_from(items), min_size=1, max_size=most or len(items), unique_by=id).map(tuple)
+class _Author:
+    """Draws with few strategies, each made once: making one costs more than drawing from it."""
+
+    def __init__(self, draw: DrawFn) -> None:
+        self._draw = draw
+
+    def number(self, least: int, most: int) -> int:
+        return least + self._draw(_below(most - least + 1))
+
+    def pick(self, items: Sequence[T]) -> T:
+        return items[self._draw(_below(len(items)))]
+
+    def often(self) -> bool:
+        return self.number(0, 2) > 0
+
+    def some(self, items: Sequence[T], most: int) -> tuple[T, ...]:
+        """1 to `most` of them, each once, in any order."""
+        left = list(items)
+        return tuple(left.pop(self.number(0, len(left) - 1)) for _ in range(self.number(1, min(most, len(items)))))
+
+    def column(self, name: str, kinds: Sequence[Kind], *, nullable: bool) -> Column:
+        kind = self.pick(kinds)
+        cells = self._draw(_pool(kind.type))
+        return Column(name, kind, (NULL, *cells) if nullable else tuple(cells))
+
+    def table(self, name: str) -> Table:
+        names = self.some(_COLUMN_NAMES, 6)
+        if len(names) < 2:
+            names = (*names, "note")
+        split = self.number(1, min(2, len(names) - 1))
+        keys = tuple(self.column(n, KEY_KINDS, nullable=False) for n in names[:split])
+        values = tuple(self.column(n, VALUE_KINDS, nullable=True) for n in names[split:])
+        return Table(name, keys, values, self.pick([0, 0, 1, 2]))
+
+    def condition(self, table: Table, depth: int = 0) -> Condition:
+        column = self.pick([c for c in table.columns if c.kind.plain])
+        version = self.pick(_VERSIONS)
+        match self.number(0, 3 if depth == 2 else 6):
+            case 0:
+                return Differs(column)
+            case 1:
+                return IsNull(version, column)
+            case 2 | 3:
+                return Equals(version, column, self.pick(column.pool))
+            case 4:
+                return Not(self.condition(table, depth + 1))
+            case 5:
+                return Both(self.condition(table, depth + 1), self.condition(table, depth + 1))
+            case _:
+                return Either(self.condition(table, depth + 1), self.condition(table, depth + 1))
+
+    def watch(self, tables: Sequence[Table], name: str) -> Watch:
+        table = self.pick(tables)
+        names = [c.name for c in table.columns]
+        operations = _OPERATIONS if self.often() else self.some(_OPERATIONS, 3)
+        return Watch(
+            name=name,
+            table=table,
+            operations=operations,
+            columns=None if self.often() or "update" not in operations else self.some(names, 6),
+            condition=None if self.often() else self.condition(table),
+            key=None if self.often() else self.some(names, 2),
+            data=self.some(names, 6) if self.often() else None,
+            whole_event=self.often(),
+            may_skip=self.often(),
+            stream=self.pick(STREAMS),
+        )
+
+    def cells(self, columns: Sequence[Column]) -> tuple[tuple[Column, Cell], ...]:
+        return tuple((c, self.pick(c.pool)) for c in columns)
+
+    def insert(self, table: Table, most: int, how: How) -> Insert:
+        rows = [{c.name: cell for c, cell in self.cells(table.columns)} for _ in range(self.number(1, most))]
+        return Insert(table, tuple(rows), how)
+
+    def where(self, table: Table) -> Where:
+        match self.number(0, 5):
+            case 0:
+                return Where((), never=True)
+            case 1:
+                return Where(())
+            case 2 | 3:
+                return Where(self.cells(self.some(table.columns, 1)))
+            case _:
+                return Where(self.cells(table.keys))
+
+    def statement(self, table: Table) -> Statement:
+        match self.number(0, 11):
+            case 0:
+                return Truncate(table)
+            case 1 | 2:
+                return Delete(table, self.where(table))
+            case 3 | 4:
+                return Update(table, self.where(table), self.cells(self.some(table.columns, 2)))
+            case 5 | 6 | 7:
+                return Update(table, self.where(table), self.cells(self.some(table.values, 3)))
+            case _:
+                return self.insert(table, 3, self.pick(_HOWS))
+
+    def step(self, tables: Sequence[Table]) -> Step:
+        match self.number(0, 15):
+            case 0:
+                return Read(self.pick(STREAMS), self.pick(_READS))
+            case 1:
+                return EndPrepared(self.often())
+            case 2 | 3 | 4 | 5 | 6 | 7:
+                return self.border()
+            case _:
+                return Write(self.session(), self.statement(self.pick(tables)))
+
+    def border(self) -> Step:
+        """A step that changes no row."""
+        match self.number(0, 5):
+            case 0:
+                return Set(self.session(), self.pick(_CONTEXTS), self.pick([None, False, True]))
+            case 1 | 2:
+                return Savepoint(self.session(), self.pick(_SAVEPOINTS))
+            case 3:
+                return End(self.session(), self.pick(_ENDS))
+            case _:
+                return Begin(self.session(), self.pick(_ISOLATIONS))
+
+    def session(self) -> int:
+        return self.number(0, SESSIONS - 1)
+
+
+@cache
+def _below(number: int) -> st.SearchStrategy[int]:
+    return st.integers(0, number - 1)
+
+
+@cache
+def _pool(type_name: str) -> st.SearchStrategy[list[Cell]]:
+    return distinct(next(k for k in VALUE_KINDS if k.type == type_name), 2, 3)
 
 
 @st.composite
-def _columns(draw: DrawFn) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
-    names = draw(st.permutations(_COLUMN_NAMES))
-    keys = []
-    for _ in range(draw(st.integers(1, 2))):
-        kind = draw(st.sampled_from(KEY_KINDS))
-        keys.append(Column(names.pop(), kind, tuple(draw(distinct(kind, 2, 3)))))
-    values = []
-    for _ in range(draw(st.integers(1, 4))):
-        kind = draw(st.sampled_from(VALUE_KINDS))
-        values.append(Column(names.pop(), kind, (NULL, *draw(distinct(kind, 1, 3)))))
-    return tuple(keys), tuple(values)
-
-
-@st.composite
-def _tables(draw: DrawFn) -> tuple[Table, ...]:
-    names = draw(_some(_TABLE_NAMES, 2))
-    return tuple(Table(name, *draw(_columns()), draw(st.sampled_from([0, 0, 1, 2]))) for name in names)
-
-
-@st.composite
-def _leaf_condition(draw: DrawFn, table: Table) -> Condition:
-    version: Literal["old", "new"] = draw(st.sampled_from(["old", "new"]))
-    column = draw(st.sampled_from([c for c in table.columns if c.kind.plain]))
-    leaves: list[Condition] = [
-        IsNull(version, column),
-        Differs(column),
-        *(Equals(version, column, c) for c in column.pool),
-    ]
-    return draw(st.sampled_from(leaves))
-
-
-def _conditions(table: Table) -> SearchStrategy[Condition]:
-    leaf: SearchStrategy[Condition] = _leaf_condition(table)
-    return st.recursive(
-        leaf,
-        lambda inner: inner.map(Not) | st.builds(Both, inner, inner) | st.builds(Either, inner, inner),
-        max_leaves=3,
-    )
-
-
-@st.composite
-def _watch(draw: DrawFn, tables: tuple[Table, ...], name: str) -> Watch:
-    table = draw(st.sampled_from(tables))
-    names = [c.name for c in table.columns]
-    every: list[Operation] = ["insert", "update", "delete", "truncate"]
-    operations = draw(_some(every))
-    return Watch(
-        name=name,
-        table=table,
-        operations=operations,
-        columns=draw(st.none() | _some(names)) if "update" in operations else None,
-        condition=draw(st.none() | _conditions(table)),
-        key=draw(st.none() | _some(names, 2)),
-        data=draw(st.none() | _some(names)),
-        whole_event=draw(st.booleans()),
-        may_skip=draw(st.booleans()),
-        stream=draw(st.sampled_from(STREAMS)),
-    )
-
-
-def _cells(columns: tuple[Column, ...]) -> SearchStrategy[tuple[tuple[Column, Cell], ...]]:
-    return st.tuples(*(st.sampled_from(c.pool).map(lambda cell, c=c: (c, cell)) for c in columns))  # type: ignore[misc]
-
-
-def _wheres(table: Table) -> SearchStrategy[Where]:
-    one = st.sampled_from(table.columns).flatmap(lambda c: _cells((c,)))
-    return (
-        st.builds(Where, _cells(table.keys))
-        | st.builds(Where, one)
-        | st.sampled_from([Where(()), Where((), never=True)])
-    )
-
-
-def _rows(table: Table) -> SearchStrategy[Row]:
-    return _cells(table.columns).map(lambda cells: {c.name: cell for c, cell in cells})
-
-
-def _statements(table: Table) -> SearchStrategy[Statement]:
-    inserts: SearchStrategy[Statement] = st.builds(
-        Insert,
-        st.just(table),
-        st.lists(_rows(table), min_size=1, max_size=4).map(tuple),
-        st.sampled_from(["values", "select", "copy", "nothing", "update", "merge"]),
-    )
-    sets = _some(list(table.values)).flatmap(_cells) | _some(list(table.columns)).flatmap(_cells)
-    updates: SearchStrategy[Statement] = st.builds(Update, st.just(table), _wheres(table), sets)
-    deletes: SearchStrategy[Statement] = st.builds(Delete, st.just(table), _wheres(table))
-    truncates: SearchStrategy[Statement] = st.just(Truncate(table))
-    return st.one_of(inserts, inserts, updates, updates, deletes, truncates)
-
-
-def _steps(tables: tuple[Table, ...]) -> SearchStrategy[Step]:
-    session = st.integers(0, SESSIONS - 1)
-    writes: SearchStrategy[Step] = st.builds(Write, session, st.sampled_from(tables).flatmap(_statements))
-    isolation = st.sampled_from(["read committed", "repeatable read", "serializable"])
-    context = st.none() | st.sampled_from(_CONTEXTS)
-    capture = st.sampled_from([None, False, True])
-    rest: list[SearchStrategy[Step]] = [
-        st.builds(Begin, session, isolation),
-        st.builds(Begin, session, isolation),
-        st.builds(Set, session, context, capture),
-        st.builds(Savepoint, session, st.sampled_from(["set", "rollback", "release"])),
-        st.builds(End, session, st.sampled_from(["commit", "commit", "commit", "rollback", "prepare"])),
-        st.builds(EndPrepared, st.booleans()),
-        st.builds(Read, st.sampled_from(STREAMS), st.sampled_from(["batch", "unsettled", "all", "restart"])),
-    ]
-    return st.one_of(writes, writes, writes, writes, writes, *rest)
+def _steps(draw: DrawFn, tables: Sequence[Table]) -> Step:
+    return _Author(draw).step(tables)
 
 
 @st.composite
 def stories(draw: DrawFn) -> Story:
-    tables = draw(_tables())
-    watches = tuple(draw(_watch(tables, name)) for name in ("w.1", "W-2", "_3")[: draw(st.integers(1, 3))])
-    steps = draw(st.lists(_steps(tables), min_size=5, max_size=40))
-    return Story(tables, watches, draw(st.integers(1, 12)), tuple(steps))
+    author = _Author(draw)
+    tables = tuple(map(author.table, author.some(_TABLE_NAMES, 2)))
+    watches = tuple(author.watch(tables, name) for name in author.some(["w.1", "W-2", "_3"], 3))
+    seeds = tuple(Write(0, author.insert(table, 6, "nothing")) for table in tables)
+    steps = draw(st.lists(_steps(tables), min_size=10, max_size=40))
+    return Story(tables, watches, author.number(1, 12), seeds + tuple(steps))

@@ -32,7 +32,7 @@ class State:
     chunks: tuple[Chunk, ...] = ()
 
 
-@dataclass
+@dataclass(eq=False)
 class Transaction:
     isolation: Isolation = "read committed"
     state: State = field(default_factory=State)

@@ -1,0 +1,1253 @@
+CREATE SCHEMA bridge;
+
+COMMENT ON SCHEMA bridge IS 'Commit Bridge: committed rows start Celery tasks';
+
+CREATE TABLE bridge.watch (
+    name text NOT NULL COLLATE pg_catalog."C",
+    relation regclass NOT NULL,
+    task text NOT NULL,
+    operations text[] NOT NULL,
+    columns text[],
+    condition text,
+    key text[],
+    data text[],
+    options jsonb NOT NULL,
+    stream text NOT NULL COLLATE pg_catalog."C",
+    fingerprint text NOT NULL,
+    changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    removed_at timestamp with time zone
+);
+
+CREATE FUNCTION bridge._capture_branch(w bridge.watch, op text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    row_name constant text := case op when 'delete' then 'old' else 'new' end;
+    key constant text := case op when 'truncate' then 'null' else format('bridge.%I(%s)', 'key_' || w.name, row_name) end;
+    moved constant text := (
+        select string_agg(bridge._changed(w.relation, k), ' or ') from unnest(bridge._key(w.relation, w.key)) k
+    );
+    parts text[] := '{}';
+    data text := 'null';
+begin
+    if op <> 'truncate' and w.data is not null then
+        parts := parts || case when op <> 'insert' then format('''old'', bridge.%I(old)', 'data_' || w.name) end
+            || case when op <> 'delete' then format('''new'', bridge.%I(new)', 'data_' || w.name) end;
+    end if;
+    if op = 'update' and bridge._carries_data(w) then
+        parts := parts || format('''changed'', bridge.%I(old, new)', 'changed_' || w.name);
+    end if;
+    parts := array_remove(parts, null);
+    if cardinality(parts) > 0 then
+        data := format('pg_catalog.jsonb_build_object(%s)', array_to_string(parts, ', '));
+    end if;
+    if op = 'update' then
+        -- A row that changed its key: one event that carries both.
+        data := format(
+            'case when %s then %s pg_catalog.jsonb_build_object(''old_key'', bridge.%I(old)) else %s end',
+            moved, nullif(data, 'null') || ' ||', 'key_' || w.name, data
+        );
+    end if;
+    return format(
+        $branch$
+        insert into bridge.event (stream, watch, op, key, data, context)
+        values (%L, %L, %L, %s, %s, nullif(current_setting('bridge.context', true), ''));$branch$,
+        w.stream, w.name, op, key, data
+    );
+end
+$_$;
+
+CREATE FUNCTION bridge._capture_function(w bridge.watch) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    position bridge.position;
+    branches text;
+    guard text := '';
+    -- What a BEFORE trigger returns is what is written; what an AFTER trigger returns is ignored.
+    leave constant text := case when 'move' = any (bridge._operations(w)) then
+        'if tg_when = ''BEFORE'' then return new; end if; return null;' else 'return null;' end;
+begin
+    select * into position from bridge.position p where p.stream = w.stream;
+    select string_agg(
+        format(E'    %s tg_op = %L then%s\n', case n when 1 then 'if' else 'elsif' end, upper(op), bridge._capture_branch(w, op)), '' order by n
+    ) || E'    end if;\n'
+    into branches
+    from unnest(w.operations) with ordinality as o (op, n);
+    -- Where a trigger has no old or no new row, its WHEN can't name it; in here it reads as NULL.
+    if bridge._guards_inside(w) then
+        guard := format(
+            E'    if tg_op <> ''TRUNCATE'' and bridge.%I(old, new) is not true then\n        %s\n    end if;\n', 'when_' || w.name, leave
+        );
+    end if;
+    if leave <> 'return null;' then
+        guard := E'    if tg_when = ''BEFORE'' and not bridge._moves(tg_relid, new) then\n        return new;\n    end if;\n' || guard;
+    end if;
+    return format(
+        $capture$
+create or replace function bridge.%1$I() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp%2$s
+as %3$L
+$capture$,
+        'capture_' || w.name,
+        case when bridge._needs_pinned_settings(w.relation, bridge._key(w.relation, w.key) || coalesce(w.data, '{}')) then
+            E'\nset timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = iso_8601 set bytea_output = hex set extra_float_digits = 1'
+        else '' end,
+        -- As a literal: a name may hold any text, such as the end of a dollar quote.
+        format(
+            E'\nbegin\n%s%s%s    %s\nend\n',
+            guard,
+            case w.options ->> 'on_error' when 'warn' then format(
+                $warn$    begin
+%s    exception when others then
+        raise warning 'watch %%: a change of %% was not recorded: %%', %L, tg_relid::regclass, sqlerrm;
+        %s
+    end;
+$warn$,
+                branches, w.name, leave
+            ) else branches end,
+            -- PREPARE TRANSACTION refuses a transaction that has notified; such a table's events wait for the poll floor.
+            case when w.options -> 'notify' = 'false' then '' else format(
+                $notify$    if not pg_try_advisory_xact_lock_shared(%s) then
+        perform pg_notify(%L, '');
+    end if;
+$notify$,
+                position.sleep_key, 'bridge:' || w.stream
+            ) end,
+            leave
+        )
+    );
+end
+$_$;
+
+CREATE FUNCTION bridge._carries_data(w bridge.watch) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select w.data is not null or w.options ->> 'call' is not distinct from 'event' $$;
+
+CREATE FUNCTION bridge._changed(relation regclass, name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select case
+        when a.atttypid = any ('{bool,int2,int4,int8,oid,uuid,date,time,timestamp,timestamptz,bytea}'::regtype[])
+            or a.atttypid = any ('{text,varchar,name}'::regtype[]) and coalesce(c.collisdeterministic, true)
+        then format('old.%1$I is distinct from new.%1$I', name)
+        else format('pg_catalog.record_image_ne(row(old.%1$I), row(new.%1$I))', name)
+    end
+    from pg_attribute a
+    left join pg_collation c on c.oid = a.attcollation
+    where a.attrelid = relation and a.attname = name
+$_$;
+
+CREATE FUNCTION bridge._check_columns(watch_name text, parameter text, names text[], relation regclass) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    unknown text;
+begin
+    if names is null then return; end if;
+    if cardinality(names) = 0 or array_position(names, null) is not null then
+        raise exception 'watch "%": "%" is empty: name columns, or leave it out', watch_name, parameter
+            using errcode = 'invalid_parameter_value';
+    end if;
+    select n into unknown from unnest(names) n where n <> all (bridge._columns(relation)) limit 1;
+    if unknown is not null then
+        raise exception 'watch "%": table % has no column "%" (in "%")', watch_name, relation, unknown, parameter
+            using errcode = 'undefined_column', hint = format('Its columns: %s.', array_to_string(bridge._columns(relation), ', '));
+    end if;
+end
+$$;
+
+CREATE FUNCTION bridge._check_condition(watch_name text, condition text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    bare text;
+    depth integer := 0;
+    letter text;
+begin
+    if condition is null then return; end if;
+    -- A condition is pasted into DDL, so it must be one expression: literals and quoted names are emptied, then what
+    -- could end the expression is refused. E'' strings have other rules for quotes and are refused as a whole.
+    bare := regexp_replace(condition, '('')[^'']*''|(")[^"]*"', '\1\1\2\2', 'g');
+    if bare ~* '(^|[^a-z0-9_])(e|u&)''' or bare ~* '(^|[^a-z0-9_])u&"' then
+        raise exception 'watch "%": the condition uses an escape string (E'''' or U&''''); write it as a plain string', watch_name
+            using errcode = 'invalid_parameter_value';
+    end if;
+    bare := replace(replace(bare, '''''', ' '), '""', ' ');
+    foreach letter in array regexp_split_to_array(bare, '') loop
+        depth := depth + case letter when '(' then 1 when ')' then -1 else 0 end;
+        exit when depth < 0;
+    end loop;
+    if depth <> 0 or bare ~ '[;$\\''"]|--|/\*' or btrim(bare) = '' and btrim(condition) = '' then
+        raise exception 'watch "%": the condition is not one SQL expression: %', watch_name, condition
+            using errcode = 'syntax_error', hint = 'Write a boolean expression over old and new, such as: new.price > 10.';
+    end if;
+end
+$_$;
+
+CREATE FUNCTION bridge._check_options(what text, options jsonb) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    known constant text[] := '{call,queue,priority,countdown,expires,headers,source,always,may_skip,notify,on_error}';
+    flags constant text[] := '{always,may_skip,notify}';
+    unknown text;
+    complaint text;
+begin
+    if jsonb_typeof(options) is distinct from 'object' then
+        raise exception '%: options must be a JSON object', what using errcode = 'invalid_parameter_value';
+    end if;
+    select k into unknown from jsonb_object_keys(options) k where k <> all (known) limit 1;
+    complaint := case
+        when unknown is not null then
+            format('unknown option "%s"; there are: %s', unknown, array_to_string(known, ', '))
+        when coalesce(options -> 'call', '"key"') not in ('"key"', '"event"') then
+            'option "call" must be "key" (the key''s values are the arguments) or "event" (one dict is)'
+        when jsonb_typeof(options -> 'queue') <> 'string' or options ->> 'queue' = '' then
+            'option "queue" must be the name of a queue'
+        when jsonb_typeof(options -> 'priority') <> 'number' or (options ->> 'priority')::numeric not between 0 and 255
+            or (options ->> 'priority')::numeric % 1 <> 0 then
+            'option "priority" must be a whole number from 0 to 255'
+        when jsonb_typeof(options -> 'countdown') <> 'number' or (options ->> 'countdown')::numeric < 0 then
+            'option "countdown" must be a number of seconds, 0 or more'
+        when jsonb_typeof(options -> 'expires') <> 'number' or (options ->> 'expires')::numeric <= 0 then
+            'option "expires" must be a number of seconds over 0'
+        when jsonb_typeof(options -> 'headers') <> 'object' then
+            'option "headers" must be a JSON object'
+        when jsonb_typeof(options -> 'source') <> 'string' then
+            'option "source" must be a string'
+        when exists (select from unnest(flags) f where jsonb_typeof(options -> f) <> 'boolean') then
+            'options "always", "may_skip" and "notify" must be true or false'
+        when coalesce(options -> 'on_error', '"fail"') not in ('"fail"', '"warn"') then
+            'option "on_error" must be "fail" (a change that can''t be recorded fails) or "warn" (it goes on, unrecorded)'
+    end;
+    if complaint is not null then
+        raise exception '%: %', what, complaint using errcode = 'invalid_parameter_value';
+    end if;
+end
+$$;
+
+CREATE FUNCTION bridge._check_watch(w bridge.watch) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    class pg_class;
+    complaint text;
+begin
+    select * into class from pg_class where oid = w.relation;
+    -- 47 bytes: with the longest prefix of a generated name ("bridge_truncate_", "zzz_bridge_move_") that is PostgreSQL's limit of 63.
+    complaint := case
+        when w.name is null or w.name !~ '^[A-Za-z_][A-Za-z0-9_.-]{0,46}$' then
+            'a name has 1 to 47 letters, digits, "_", "." or "-", and starts with a letter or "_"'
+        when class.oid is null then 'its table does not exist'
+        when class.relkind not in ('r', 'p') then format('%s is not a table', w.relation)
+        when class.relpersistence = 't' then format('%s is a temporary table: no listener could ever see its rows', w.relation)
+        when class.relkind = 'r' and exists (select from pg_inherits where inhparent = w.relation) then
+            format('%s has tables that inherit from it, whose rows its triggers would not see: watch each of them', w.relation)
+        when class.relnamespace in ('bridge'::regnamespace, 'pg_catalog'::regnamespace) then format('%s belongs to the system', w.relation)
+        when w.task is null or w.task !~ '^\S+$' then 'the task must be the full name of a Celery task, such as shop.tasks.reprice'
+        when cardinality(w.operations) = 0 or not w.operations <@ '{insert,update,delete,truncate}' then
+            format('operations are insert, update, delete and truncate, not {%s}', array_to_string(w.operations, ',', 'null'))
+        when w.stream is null or w.stream !~ '^[a-z_][a-z0-9_]{0,39}$' then
+            'a stream''s name has 1 to 40 lower-case letters, digits or "_"'
+        when w.columns is not null and not 'update' = any (w.operations) then
+            '"columns" narrows updates, but the watch has no "update" among its operations'
+    end;
+    if complaint is not null then
+        raise exception 'watch "%": %', w.name, complaint using errcode = 'invalid_parameter_value';
+    end if;
+    perform bridge._check_columns(w.name, 'columns', w.columns, w.relation);
+    perform bridge._check_columns(w.name, 'key', w.key, w.relation);
+    perform bridge._check_columns(w.name, 'data', w.data, w.relation);
+    perform bridge._check_condition(w.name, w.condition);
+    perform bridge._check_options(format('watch "%s"', w.name), w.options);
+    if bridge._key(w.relation, w.key) is null then
+        raise exception 'watch "%": table % has no primary key: name the columns that identify a row, key => ''{column}''',
+            w.name, w.relation using errcode = 'invalid_parameter_value';
+    end if;
+end
+$_$;
+
+CREATE FUNCTION bridge._cluster() RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select system_identifier from pg_control_system() $$;
+
+CREATE FUNCTION bridge._columns(relation regclass) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(array_agg(attname::text order by attnum), '{}')
+    from pg_attribute
+    where attrelid = relation and attnum > 0 and not attisdropped
+$$;
+
+COMMENT ON FUNCTION bridge._columns(relation regclass) IS 'Names of the columns of a table, in order.';
+
+CREATE FUNCTION bridge._definition(w bridge.watch) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select jsonb_strip_nulls(to_jsonb(w) - '{fingerprint,changed_at,removed_at}'::text[])
+$$;
+
+CREATE FUNCTION bridge._fingerprint(w bridge.watch) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select md5(array_to_string(bridge._statements(w), E'\n')) $$;
+
+CREATE FUNCTION bridge._functions(w bridge.watch) RETURNS text[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    key text[] := bridge._key(w.relation, w.key);
+    compared text[] := coalesce(nullif(coalesce(w.columns, '{}') || coalesce(w.data, '{}'), '{}'), bridge._columns(w.relation));
+    made text[];
+begin
+    made := array[bridge._row_function(
+        'key_' || w.name, 'r ' || w.relation, 'pg_catalog.jsonb',
+        format('pg_catalog.jsonb_build_array(%s)', (select string_agg(bridge._value(w.relation, k, 'r'), ', ') from unnest(key) k))
+    )];
+    if w.data is not null then
+        made := made || bridge._row_function(
+            'data_' || w.name, 'r ' || w.relation, 'pg_catalog.jsonb', bridge._object(w.relation, w.data, 'r')
+        );
+    end if;
+    if 'update' = any (w.operations) and bridge._carries_data(w) then
+        made := made || bridge._row_function(
+            'changed_' || w.name, format('old %1$s, new %1$s', w.relation), 'pg_catalog.text[]',
+            format('pg_catalog.array_remove(array[%s], null)', (
+                select string_agg(format('case when %s then %L end', bridge._changed(w.relation, n), n), ', ' order by n)
+                from (select distinct n from unnest(compared) n) n
+            ))
+        );
+    end if;
+    if w.condition is not null then
+        made := made || bridge._row_function(
+            'when_' || w.name, format('old %1$s, new %1$s', w.relation), 'pg_catalog.bool', format(E'(\n%s\n)', w.condition)
+        );
+    end if;
+    return made;
+end
+$_$;
+
+CREATE FUNCTION bridge._generated(watch_name text) RETURNS SETOF regprocedure
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select p.oid::regprocedure
+    from unnest('{key,data,changed,when,capture}'::text[]) as prefix
+    join pg_proc p on p.pronamespace = 'bridge'::regnamespace and p.proname = (prefix || '_' || watch_name)::name
+$$;
+
+CREATE FUNCTION bridge._guards_inside(w bridge.watch) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select w.condition is not null and not w.operations <@ '{update,truncate}' $$;
+
+CREATE FUNCTION bridge._holder(key bigint) RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select pid
+    from pg_locks
+    where locktype = 'advisory' and granted and mode = 'ExclusiveLock' and objsubid = 1
+        and database = (select oid from pg_database where datname = current_database())
+        and classid = (key >> 32)::oid and objid = (key & 4294967295)::oid
+    limit 1
+$$;
+
+CREATE FUNCTION bridge._install(w bridge.watch) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    statement text;
+begin
+    perform bridge._check_watch(w);
+    update bridge.installation set generation = generation + 1;
+    insert into bridge.position (stream) values (w.stream) on conflict do nothing;
+    -- The lock that CREATE TRIGGER takes anyway, taken first: no writer may run between the old functions and the new.
+    execute format('lock table %s in share row exclusive mode', w.relation);
+    perform bridge._uninstall(w.name, w.relation, bridge._operations(w));
+    begin
+        foreach statement in array bridge._statements(w) loop
+            execute statement;
+        end loop;
+    exception when syntax_error or undefined_column or undefined_table or undefined_function or invalid_object_definition
+        or datatype_mismatch or feature_not_supported or grouping_error or windowing_error or ambiguous_function
+        or invalid_text_representation or invalid_function_definition or undefined_object or indeterminate_datatype then
+        if w.condition is null then raise; end if;
+        raise exception 'watch "%": the condition does not work: %', w.name, sqlerrm
+            using errcode = sqlstate, hint = format('The condition is: %s', w.condition);
+    end;
+    for statement in select format('revoke all on function %s from public', f) from bridge._generated(w.name) f loop
+        execute statement;
+    end loop;
+    w.fingerprint := bridge._fingerprint(w);
+    w.changed_at := clock_timestamp();
+    w.removed_at := null;
+    delete from bridge.watch x where x.name = w.name;
+    insert into bridge.watch values (w.*);
+end
+$$;
+
+CREATE FUNCTION bridge._is_intact(w bridge.watch) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- A column that is gone makes the fingerprint null.
+    select coalesce(bridge._fingerprint(w) = w.fingerprint, false)
+    and (select count(*) from bridge._generated(w.name)) = cardinality(bridge._functions(w)) + 1
+    and (
+        select coalesce(array_agg(t.op order by t.op), '{}') = array(select o from unnest(bridge._operations(w)) o order by o)
+        from bridge._triggers(w.name) t
+        where t.relation = w.relation and t.enabled
+    )
+$$;
+
+CREATE FUNCTION bridge._key(relation regclass, key text[]) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(
+        key,
+        (
+            select array_agg(a.attname::text order by k.place)
+            from pg_index i
+            cross join unnest(i.indkey::smallint[]) with ordinality as k (attnum, place)
+            join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+            where i.indrelid = relation and i.indisprimary
+        )
+    )
+$$;
+
+COMMENT ON FUNCTION bridge._key(relation regclass, key text[]) IS 'Key columns of a watch: those it names, else the primary key; null without either.';
+
+CREATE FUNCTION bridge._moves(partition oid, new anyelement) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    stays boolean;
+begin
+    execute format('select %s from (select ($1).*) as r', pg_get_partition_constraintdef(partition)) into stays using new;
+    return stays is not true;
+end
+$_$;
+
+CREATE FUNCTION bridge._needs_pinned_settings(relation regclass, names text[]) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(bool_or(
+        a.atttypid <> all ('{bool,int2,int4,int8,oid,uuid,date,timestamp,text,varchar,bpchar,numeric,bytea,json,jsonb}'::regtype[])
+    ), false)
+    from pg_attribute a
+    where a.attrelid = relation and a.attname = any (names)
+$$;
+
+CREATE FUNCTION bridge._object(relation regclass, names text[], row_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select format('pg_catalog.jsonb_build_object(%s)', string_agg(format('%L, %s', n, bridge._value(relation, n, row_name)), ', '))
+    from unnest(names) n
+$$;
+
+CREATE FUNCTION bridge._operations(w bridge.watch) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case
+        when 'update' = any (w.operations) and exists (select from pg_class where oid = w.relation and relkind = 'p')
+        then w.operations || 'move'::text
+        else w.operations
+    end
+$$;
+
+CREATE FUNCTION bridge._partition_columns(relation regclass) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case when bool_or(k.attnum = 0) then bridge._columns(relation) else array_agg(distinct a.attname::text) end
+    from pg_partition_tree(relation) t
+    join pg_partitioned_table p on p.partrelid = t.relid
+    cross join unnest(p.partattrs::smallint[]) as k (attnum)
+    left join pg_attribute a on a.attrelid = p.partrelid and a.attnum = k.attnum
+$$;
+
+CREATE FUNCTION bridge._row_function(name text, arguments text, result text, body text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select format('create function bridge.%I(%s) returns %s language sql stable begin atomic select %s; end', name, arguments, result, body)
+$$;
+
+CREATE FUNCTION bridge._statements(w bridge.watch) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select bridge._functions(w) || bridge._capture_function(w)
+        || array(select bridge._trigger(w, op) from unnest(bridge._operations(w)) with ordinality as o (op, n) order by n)
+        || array(
+            -- On a replica (session_replication_role, logical replication) ordinary triggers are silent.
+            select format(
+                'alter table %s enable %s trigger %I', w.relation, case w.options -> 'always' when 'true' then 'always' else '' end,
+                bridge._trigger_name(op, w.name)
+            )
+            from unnest(bridge._operations(w)) with ordinality as o (op, n)
+            order by n
+        )
+$$;
+
+CREATE FUNCTION bridge._texts(list jsonb) RETURNS text[]
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select case jsonb_typeof(list) when 'array' then array(select jsonb_array_elements_text(list)) end $$;
+
+CREATE FUNCTION bridge._trigger(w bridge.watch, op text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    used text[];
+    tests text[] := '{}';
+begin
+    if op <> 'truncate' then
+        if op = 'move' then
+            tests := tests || ('(' || (
+                select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(bridge._partition_columns(w.relation)) c
+            ) || ')');
+        end if;
+        if op in ('update', 'move') and w.columns is not null then
+            tests := tests || ('(' || (select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(w.columns) c) || ')');
+        end if;
+        if w.condition is not null and not bridge._guards_inside(w) then
+            tests := tests || format(E'(\n%s\n)', w.condition);
+        end if;
+        -- Always true and folded away by the planner; it makes the trigger depend on the columns that its function
+        -- reads, so that DROP COLUMN is refused, and DROP COLUMN ... CASCADE takes the trigger along instead of
+        -- leaving one that fails in every writer.
+        used := bridge._key(w.relation, w.key) || coalesce(w.data, '{}');
+        tests := tests || (
+            select format('(true or %s)', string_agg(format('%s.%I is null', case op when 'delete' then 'old' else 'new' end, u), ' or ' order by u))
+            from (select distinct u from unnest(used) u) u
+        );
+    end if;
+    if w.options -> 'may_skip' = 'true' then
+        tests := tests || 'pg_catalog.current_setting(''bridge.capture'', true) is distinct from ''off'''::text;
+    end if;
+    return format(
+        'create or replace trigger %I %s on %s for each %s %s execute function bridge.%I()',
+        bridge._trigger_name(op, w.name), case op when 'move' then 'before update' else 'after ' || op end, w.relation, case op when 'truncate' then 'statement' else 'row' end,
+        coalesce('when (' || nullif(array_to_string(tests, ' and '), '') || ')', ''), 'capture_' || w.name
+    );
+end
+$$;
+
+CREATE FUNCTION bridge._trigger_name(op text, watch_name text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- A BEFORE trigger comes late in the alphabet, since earlier ones may still change the row.
+    select case op when 'move' then 'zzz_bridge_move_' else format('bridge_%s_', op) end || watch_name
+$$;
+
+CREATE FUNCTION bridge._triggers(watch_name text) RETURNS TABLE(relation regclass, trigger_name name, op text, enabled boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select t.tgrelid, t.tgname, o.op, t.tgenabled in ('O', 'A')
+    from unnest('{insert,update,delete,truncate,move}'::text[]) as o (op)
+    join pg_trigger t on t.tgname = bridge._trigger_name(o.op, watch_name)::name
+    join pg_proc p on p.oid = t.tgfoid and p.pronamespace = 'bridge'::regnamespace
+    where not t.tgisinternal and t.tgparentid = 0
+$$;
+
+CREATE FUNCTION bridge._uninstall(watch_name text, kept_relation regclass, kept text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    statement text;
+begin
+    for statement in
+        select format('drop trigger %I on %s', t.trigger_name, t.relation)
+        from bridge._triggers(watch_name) t
+        where t.relation is distinct from kept_relation or t.op <> all (kept)
+    loop
+        execute statement;
+    end loop;
+    for statement in
+        -- The trigger function stays as long as triggers call it; CREATE OR REPLACE renews it.
+        select format('drop function %s', f)
+        from bridge._generated(watch_name) f
+        where cardinality(kept) = 0
+            or f is distinct from to_regprocedure(format('bridge.%I()', 'capture_' || watch_name))
+    loop
+        execute statement;
+    end loop;
+end
+$$;
+
+CREATE FUNCTION bridge._value(relation regclass, name text, row_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case coalesce(nullif(t.typbasetype, 0), t.oid)
+        when 'numeric'::regtype then format('(%s).%I::text', row_name, name)
+        when 'bytea'::regtype then format('''\x'' || encode((%s).%I, ''hex'')', row_name, name)
+        else format('(%s).%I', row_name, name)
+    end
+    from pg_attribute a
+    join pg_type t on t.oid = a.atttypid
+    where a.attrelid = relation and a.attname = name
+$$;
+
+CREATE FUNCTION bridge._wanted(item jsonb) RETURNS bridge.watch
+    LANGUAGE plpgsql STABLE
+    AS $$
+declare
+    known constant text[] := '{name,relation,task,operations,columns,condition,key,data,options,stream}';
+    unknown text;
+    w bridge.watch;
+begin
+    -- No fixed search_path: a table's name means here what it means to the caller.
+    select k into unknown from jsonb_object_keys(item) k where k <> all (known) limit 1;
+    if unknown is not null then
+        raise exception 'watch "%": unknown parameter "%"; there are: %', item ->> 'name', unknown, array_to_string(known, ', ')
+            using errcode = 'invalid_parameter_value';
+    end if;
+    if to_regclass(item ->> 'relation') is null then
+        raise exception 'watch "%": there is no table %', item ->> 'name', coalesce(item ->> 'relation', '(none is named)')
+            using errcode = 'undefined_table', hint = 'Quote a name with capitals or spaces as SQL does: "Odd Name", or "My Schema"."Odd Name".';
+    end if;
+    w := bridge._watch(
+        item ->> 'name', to_regclass(item ->> 'relation'), item ->> 'task',
+        coalesce(bridge._texts(item -> 'operations'), '{insert,update,delete}'), bridge._texts(item -> 'columns'),
+        item ->> 'condition', bridge._texts(item -> 'key'), bridge._texts(item -> 'data'), item -> 'options', item ->> 'stream'
+    );
+    perform bridge._check_watch(w);
+    return w;
+end
+$$;
+
+CREATE FUNCTION bridge._watch(name text, relation regclass, task text, operations text[], columns text[], condition text, key text[], data text[], options jsonb, stream text) RETURNS bridge.watch
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select (
+        name, relation, task, coalesce(array(select distinct o from unnest(operations) o order by o), '{}'),
+        columns, nullif(btrim(condition), ''), key, data, coalesce(options, '{}'), coalesce(stream, 'default'),
+        '', clock_timestamp(), null
+    )::bridge.watch
+$$;
+
+CREATE FUNCTION bridge.adopt(stream text, seen pg_snapshot, largest_id bigint) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    delete from bridge.event e where e.stream = adopt.stream and e.xid >= pg_snapshot_xmax(adopt.seen)
+        and e.id <= adopt.largest_id;
+    update bridge.position p
+    set seen = adopt.seen, upto = null, after_id = null, largest_id = adopt.largest_id, cluster = bridge._cluster(),
+        moved_at = clock_timestamp()
+    where p.stream = adopt.stream;
+end
+$$;
+
+CREATE FUNCTION bridge.allow(task text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    update bridge.installation set generation = generation + 1;
+    insert into bridge.sendable values (task) on conflict do nothing;
+end
+$$;
+
+COMMENT ON FUNCTION bridge.allow(task text) IS 'Lets send() start this task.';
+
+CREATE FUNCTION bridge.apply(wanted jsonb, prune boolean DEFAULT false, source text DEFAULT NULL::text) RETURNS TABLE(action text, name text, before jsonb, after jsonb)
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+declare
+    step record;
+begin
+    for step in select * from bridge.plan(wanted, prune, source) loop
+        if step.action = 'remove' then
+            perform bridge.unwatch(step.name);
+        elsif step.action <> 'keep' then
+            perform bridge._install(bridge._wanted(item)) from jsonb_array_elements(wanted) item where item ->> 'name' = step.name;
+        end if;
+        action := step.action; name := step.name; before := step.before; after := step.after;
+        return next;
+    end loop;
+end
+$$;
+
+COMMENT ON FUNCTION bridge.apply(wanted jsonb, prune boolean, source text) IS 'Brings the watches in line with a JSON array of objects whose keys are the parameters of watch(); returns what plan() said.';
+
+CREATE FUNCTION bridge.disallow(task text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    update bridge.installation set generation = generation + 1;
+    delete from bridge.sendable s where s.task = disallow.task;
+    return found;
+end
+$$;
+
+COMMENT ON FUNCTION bridge.disallow(task text) IS 'No longer lets send() start this task; what was sent and still waits becomes a dead letter.';
+
+CREATE FUNCTION bridge.drift() RETURNS TABLE(name text, relation text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select w.name, w.relation::text
+    from bridge.watch w
+    where w.removed_at is null
+        and not case when exists (select from pg_class c where c.oid = w.relation) then bridge._is_intact(w) else false end
+    order by 1
+$$;
+
+COMMENT ON FUNCTION bridge.drift() IS 'Watches whose triggers are missing, switched off or outdated, or whose table is gone; apply() mends them.';
+
+CREATE FUNCTION bridge.plan(wanted jsonb, prune boolean DEFAULT false, source text DEFAULT NULL::text) RETURNS TABLE(action text, name text, before jsonb, after jsonb)
+    LANGUAGE plpgsql STABLE
+    AS $$
+#variable_conflict use_column
+declare
+    twice text;
+begin
+    select w ->> 'name' into twice from jsonb_array_elements(wanted) w group by 1 having count(*) > 1 limit 1;
+    if twice is not null then
+        raise exception 'watch "%" is declared twice; give each watch its own name', twice using errcode = 'invalid_parameter_value';
+    end if;
+    return query
+        with target as (
+            select w.name, w as row_, bridge._definition(w) as definition
+            from jsonb_array_elements(wanted) item
+            cross join lateral bridge._wanted(item) w
+        ),
+        present as (
+            select w.name, w as row_, bridge._definition(w) as definition from bridge.watch w where w.removed_at is null
+        )
+        select
+            case
+                when p.name is null then 'create'
+                when t.name is null then 'remove'
+                when p.definition <> t.definition then 'replace'
+                when not bridge._is_intact(p.row_) then 'repair'
+                else 'keep'
+            end,
+            coalesce(t.name, p.name), p.definition, t.definition
+        from target t
+        full join present p on p.name = t.name
+        -- Who prunes removes only what it declared itself: Django's watches and those of a bridge.toml live side by side.
+        where t.name is not null or prune and p.definition -> 'options' ->> 'source' is not distinct from plan.source
+        order by 2;
+end
+$$;
+
+COMMENT ON FUNCTION bridge.plan(wanted jsonb, prune boolean, source text) IS 'What apply() would do: one row a watch, action create, replace, repair (triggers missing, switched off or outdated), keep, or, with prune, remove.';
+
+CREATE FUNCTION bridge.recycle(retention interval) RETURNS smallint[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '200ms'
+    AS $$
+declare
+    period constant bigint := extract(epoch from clock_timestamp())::bigint / 14400;
+    done smallint[] := '{}';
+    filled boolean;
+    waiting boolean;
+begin
+    if retention < interval '0' or retention > interval '24 hours' then
+        raise exception 'the log keeps events for up to 24 hours, not for %', retention using errcode = 'invalid_parameter_value';
+    end if;
+    -- From the youngest slot that is no longer written to the oldest.
+    for age in 1..7 loop
+        continue when clock_timestamp() - to_timestamp((period - age + 1) * 14400) < retention;
+        execute format('select exists (select from bridge.event_%s)', (period - age) % 8) into filled;
+        continue when not filled;
+        begin
+            execute format('lock table bridge.event_%s in access exclusive mode', (period - age) % 8);
+            execute format(
+                'select exists (
+                    select from bridge.position p
+                    join bridge.event_%s e on e.stream = p.stream and e.xid >= pg_snapshot_xmin(p.seen)
+                    where not pg_visible_in_snapshot(e.xid, p.seen)
+                )', (period - age) % 8
+            ) into waiting;
+            if not waiting then
+                execute format('truncate bridge.event_%s', (period - age) % 8);
+                done := done || ((period - age) % 8)::smallint;
+            end if;
+        exception when lock_not_available then
+            null; -- somebody reads or writes it: the next round comes
+        end;
+    end loop;
+    return done;
+end
+$$;
+
+CREATE FUNCTION bridge.send(task text, args jsonb DEFAULT '[]'::jsonb, kwargs jsonb DEFAULT '{}'::jsonb, options jsonb DEFAULT '{}'::jsonb, stream text DEFAULT 'default'::text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    wake bigint;
+    event_id bigint;
+begin
+    if not exists (select from bridge.sendable s where s.task = send.task) then
+        raise exception 'task "%" may not be sent', task
+            using errcode = 'insufficient_privilege', hint = 'The owner of schema bridge allows it: select bridge.allow(''...'').';
+    end if;
+    if jsonb_typeof(args) is distinct from 'array' or jsonb_typeof(kwargs) is distinct from 'object' then
+        raise exception 'task "%": args must be a JSON array and kwargs a JSON object', task using errcode = 'invalid_parameter_value';
+    end if;
+    perform bridge._check_options(format('task "%s"', task), options);
+    select sleep_key into wake from bridge.position p where p.stream = send.stream;
+    if wake is null then
+        raise exception 'there is no stream "%"', stream using errcode = 'invalid_parameter_value';
+    end if;
+    insert into bridge.event (stream, watch, op, data, context)
+    values (
+        stream, '', 'send', jsonb_build_object('task', task, 'args', args, 'kwargs', kwargs, 'options', options),
+        nullif(current_setting('bridge.context', true), '')
+    )
+    returning id into event_id;
+    if not pg_try_advisory_xact_lock_shared(wake) then
+        perform pg_notify('bridge:' || stream, '');
+    end if;
+    return event_id;
+end
+$$;
+
+COMMENT ON FUNCTION bridge.send(task text, args jsonb, kwargs jsonb, options jsonb, stream text) IS 'Starts an allowed task once the calling transaction has committed; returns the id of the event.';
+
+CREATE FUNCTION bridge.status() RETURNS TABLE(stream text, watches bigint, waiting bigint, lag interval, dead_letters bigint, owner_pid integer, asleep boolean, moved_at timestamp with time zone)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select
+        p.stream,
+        (select count(*) from bridge.watch w where w.stream = p.stream and w.removed_at is null),
+        coalesce(e.waiting, 0),
+        coalesce(clock_timestamp() - e.oldest, '0'),
+        (select count(*) from bridge.dead_letter d where d.stream = p.stream),
+        bridge._holder(p.owner_key),
+        bridge._holder(p.sleep_key) is not null,
+        p.moved_at
+    from bridge.position p
+    left join (select w.stream, count(*) as waiting, min(w.at) as oldest from bridge.waiting w group by 1) e on e.stream = p.stream
+    order by 1
+$$;
+
+COMMENT ON FUNCTION bridge.status() IS 'One row a stream: its watches, committed events that wait, age of the oldest one, dead letters, and the backend of the relay that serves it.';
+
+CREATE FUNCTION bridge.unwatch(name text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    update bridge.installation set generation = generation + 1;
+    update bridge.watch w set removed_at = clock_timestamp() where w.name = unwatch.name and w.removed_at is null;
+    if not found then return false; end if;
+    perform bridge._uninstall(name, null, '{}');
+    return true;
+end
+$$;
+
+COMMENT ON FUNCTION bridge.unwatch(name text) IS 'Removes a watch and its triggers; events that it has recorded are still delivered. False: there was no such watch.';
+
+CREATE FUNCTION bridge.version() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select version from bridge.installation $$;
+
+COMMENT ON FUNCTION bridge.version() IS 'Version of the triggers.sql that is installed.';
+
+CREATE FUNCTION bridge.watch(name text, relation regclass, task text, operations text[] DEFAULT '{insert,update,delete}'::text[], columns text[] DEFAULT NULL::text[], condition text DEFAULT NULL::text, key text[] DEFAULT NULL::text[], data text[] DEFAULT NULL::text[], options jsonb DEFAULT '{}'::jsonb, stream text DEFAULT 'default'::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform bridge._install(bridge._watch(name, relation, task, operations, columns, condition, key, data, options, stream));
+end
+$$;
+
+COMMENT ON FUNCTION bridge.watch(name text, relation regclass, task text, operations text[], columns text[], condition text, key text[], data text[], options jsonb, stream text) IS 'When these operations touch these columns of this table, call this task. Creates the rule and its triggers, or replaces them.';
+
+CREATE TABLE bridge.dead_letter (
+    id bigint NOT NULL,
+    stream text NOT NULL COLLATE pg_catalog."C",
+    watch text NOT NULL COLLATE pg_catalog."C",
+    op text NOT NULL COLLATE pg_catalog."C",
+    key jsonb,
+    data jsonb,
+    context text,
+    at timestamp with time zone NOT NULL,
+    reason text NOT NULL,
+    failed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+CREATE TABLE bridge.event (
+    id bigint NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    stream text NOT NULL COLLATE pg_catalog."C",
+    watch text NOT NULL COLLATE pg_catalog."C",
+    op text NOT NULL COLLATE pg_catalog."C",
+    key jsonb,
+    data jsonb,
+    context text,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) NOT NULL
+)
+PARTITION BY LIST (slot);
+
+CREATE SEQUENCE bridge.event_id
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE bridge.event_id OWNED BY bridge.event.id;
+
+CREATE TABLE bridge.event_0 (
+    id bigint DEFAULT nextval('bridge.event_id'::regclass) CONSTRAINT event_id_not_null NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() CONSTRAINT event_xid_not_null NOT NULL,
+    stream text CONSTRAINT event_stream_not_null NOT NULL COLLATE pg_catalog."C",
+    watch text CONSTRAINT event_watch_not_null NOT NULL COLLATE pg_catalog."C",
+    op text CONSTRAINT event_op_not_null NOT NULL COLLATE pg_catalog."C",
+    key jsonb,
+    data jsonb,
+    context text,
+    at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT event_at_not_null NOT NULL,
+    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL
+);
+
+CREATE TABLE bridge.event_1 (
+    id bigint DEFAULT nextval('bridge.event_id'::regclass) CONSTRAINT event_id_not_null NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() CONSTRAINT event_xid_not_null NOT NULL,
+    stream text CONSTRAINT event_stream_not_null NOT NULL COLLATE pg_catalog."C",
+    watch text CONSTRAINT event_watch_not_null NOT NULL COLLATE pg_catalog."C",
+    op text CONSTRAINT event_op_not_null NOT NULL COLLATE pg_catalog."C",
+    key jsonb,
+    data jsonb,
+    context text,
+    at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT event_at_not_null NOT NULL,
+    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL
+);
+
+CREATE TABLE bridge.event_2 (
+    id bigint DEFAULT nextval('bridge.event_id'::regclass) CONSTRAINT event_id_not_null NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() CONSTRAINT event_xid_not_null NOT NULL,
+    stream text CONSTRAINT event_stream_not_null NOT NULL COLLATE pg_catalog."C",
+    watch text CONSTRAINT event_watch_not_null NOT NULL COLLATE pg_catalog."C",
+    op text CONSTRAINT event_op_not_null NOT NULL COLLATE pg_catalog."C",
+    key jsonb,
+    data jsonb,
+    context text,
+    at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT event_at_not_null NOT NULL,
+    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL
+);
+
+CREATE TABLE bridge.event_3 (
+    id bigint DEFAULT nextval('bridge.event_id'::regclass) CONSTRAINT event_id_not_null NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() CONSTRAINT event_xid_not_null NOT NULL,
+    stream text CONSTRAINT event_stream_not_null NOT NULL COLLATE pg_catalog."C",
+    watch text CONSTRAINT event_watch_not_null NOT NULL COLLATE pg_catalog."C",
+    op text CONSTRAINT event_op_not_null NOT NULL COLLATE pg_catalog."C",
+    key jsonb,
+    data jsonb,
+    context text,
+    at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT event_at_not_null NOT NULL,
+    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL
+);
+
+CREATE TABLE bridge.event_4 (
+    id bigint DEFAULT nextval('bridge.event_id'::regclass) CONSTRAINT event_id_not_null NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() CONSTRAINT event_xid_not_null NOT NULL,
+    stream text CONSTRAINT event_stream_not_null NOT NULL COLLATE pg_catalog."C",
+    watch text CONSTRAINT event_watch_not_null NOT NULL COLLATE pg_catalog."C",
+    op text CONSTRAINT event_op_not_null NOT NULL COLLATE pg_catalog."C",
+    key jsonb,
+    data jsonb,
+    context text,
+    at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT event_at_not_null NOT NULL,
+    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL
+);
+
+CREATE TABLE bridge.event_5 (
+    id bigint DEFAULT nextval('bridge.event_id'::regclass) CONSTRAINT event_id_not_null NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() CONSTRAINT event_xid_not_null NOT NULL,
+    stream text CONSTRAINT event_stream_not_null NOT NULL COLLATE pg_catalog."C",
+    watch text CONSTRAINT event_watch_not_null NOT NULL COLLATE pg_catalog."C",
+    op text CONSTRAINT event_op_not_null NOT NULL COLLATE pg_catalog."C",
+    key jsonb,
+    data jsonb,
+    context text,
+    at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT event_at_not_null NOT NULL,
+    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL
+);
+
+CREATE TABLE bridge.event_6 (
+    id bigint DEFAULT nextval('bridge.event_id'::regclass) CONSTRAINT event_id_not_null NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() CONSTRAINT event_xid_not_null NOT NULL,
+    stream text CONSTRAINT event_stream_not_null NOT NULL COLLATE pg_catalog."C",
+    watch text CONSTRAINT event_watch_not_null NOT NULL COLLATE pg_catalog."C",
+    op text CONSTRAINT event_op_not_null NOT NULL COLLATE pg_catalog."C",
+    key jsonb,
+    data jsonb,
+    context text,
+    at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT event_at_not_null NOT NULL,
+    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL
+);
+
+CREATE TABLE bridge.event_7 (
+    id bigint DEFAULT nextval('bridge.event_id'::regclass) CONSTRAINT event_id_not_null NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() CONSTRAINT event_xid_not_null NOT NULL,
+    stream text CONSTRAINT event_stream_not_null NOT NULL COLLATE pg_catalog."C",
+    watch text CONSTRAINT event_watch_not_null NOT NULL COLLATE pg_catalog."C",
+    op text CONSTRAINT event_op_not_null NOT NULL COLLATE pg_catalog."C",
+    key jsonb,
+    data jsonb,
+    context text,
+    at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT event_at_not_null NOT NULL,
+    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL
+);
+
+CREATE TABLE bridge.installation (
+    singleton boolean DEFAULT true NOT NULL,
+    version text NOT NULL,
+    generation bigint DEFAULT 1 NOT NULL,
+    CONSTRAINT installation_singleton_check CHECK (singleton)
+);
+
+CREATE TABLE bridge."position" (
+    stream text NOT NULL COLLATE pg_catalog."C",
+    number integer NOT NULL,
+    seen pg_snapshot DEFAULT pg_current_snapshot() NOT NULL,
+    upto pg_snapshot,
+    after_id bigint,
+    largest_id bigint DEFAULT 0 NOT NULL,
+    cluster bigint DEFAULT bridge._cluster() NOT NULL,
+    moved_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    sleep_key bigint GENERATED ALWAYS AS (('4778957226326884352'::bigint + (number * 2))) STORED NOT NULL,
+    owner_key bigint GENERATED ALWAYS AS (('4778957226326884353'::bigint + (number * 2))) STORED NOT NULL,
+    CONSTRAINT position_check CHECK (((upto IS NULL) = (after_id IS NULL))),
+    CONSTRAINT position_stream_check CHECK ((stream ~ '^[a-z_][a-z0-9_]{0,39}$'::text))
+)
+WITH (fillfactor='50');
+
+ALTER TABLE bridge."position" ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME bridge.position_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE bridge.sendable (
+    task text NOT NULL COLLATE pg_catalog."C",
+    CONSTRAINT sendable_task_check CHECK ((task ~ '^\S+$'::text))
+);
+
+CREATE VIEW bridge.waiting AS
+ SELECT e.id,
+    e.xid,
+    e.stream,
+    e.watch,
+    e.op,
+    e.key,
+    e.data,
+    e.context,
+    e.at,
+    e.slot
+   FROM (bridge."position" p
+     JOIN bridge.event e ON (((e.stream = p.stream) AND ((e.xid >= pg_snapshot_xmax(p.seen)) OR (e.xid = ANY (ARRAY( SELECT pg_snapshot_xip(p.seen) AS pg_snapshot_xip)))) AND ((p.upto IS NULL) OR (e.id > p.after_id) OR (NOT pg_visible_in_snapshot(e.xid, p.upto))))));
+
+COMMENT ON VIEW bridge.waiting IS 'Events that are committed and not delivered yet.';
+
+ALTER TABLE ONLY bridge.event ATTACH PARTITION bridge.event_0 FOR VALUES IN ('0');
+
+ALTER TABLE ONLY bridge.event ATTACH PARTITION bridge.event_1 FOR VALUES IN ('1');
+
+ALTER TABLE ONLY bridge.event ATTACH PARTITION bridge.event_2 FOR VALUES IN ('2');
+
+ALTER TABLE ONLY bridge.event ATTACH PARTITION bridge.event_3 FOR VALUES IN ('3');
+
+ALTER TABLE ONLY bridge.event ATTACH PARTITION bridge.event_4 FOR VALUES IN ('4');
+
+ALTER TABLE ONLY bridge.event ATTACH PARTITION bridge.event_5 FOR VALUES IN ('5');
+
+ALTER TABLE ONLY bridge.event ATTACH PARTITION bridge.event_6 FOR VALUES IN ('6');
+
+ALTER TABLE ONLY bridge.event ATTACH PARTITION bridge.event_7 FOR VALUES IN ('7');
+
+ALTER TABLE ONLY bridge.event ALTER COLUMN id SET DEFAULT nextval('bridge.event_id'::regclass);
+
+ALTER TABLE ONLY bridge.dead_letter
+    ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY bridge.installation
+    ADD CONSTRAINT installation_pkey PRIMARY KEY (singleton);
+
+ALTER TABLE ONLY bridge."position"
+    ADD CONSTRAINT position_number_key UNIQUE (number);
+
+ALTER TABLE ONLY bridge."position"
+    ADD CONSTRAINT position_pkey PRIMARY KEY (stream);
+
+ALTER TABLE ONLY bridge.sendable
+    ADD CONSTRAINT sendable_pkey PRIMARY KEY (task);
+
+ALTER TABLE ONLY bridge.watch
+    ADD CONSTRAINT watch_pkey PRIMARY KEY (name);
+
+CREATE INDEX event_stream_xid ON ONLY bridge.event USING btree (stream, xid);
+
+CREATE INDEX event_0_stream_xid_idx ON bridge.event_0 USING btree (stream, xid);
+
+CREATE INDEX event_1_stream_xid_idx ON bridge.event_1 USING btree (stream, xid);
+
+CREATE INDEX event_2_stream_xid_idx ON bridge.event_2 USING btree (stream, xid);
+
+CREATE INDEX event_3_stream_xid_idx ON bridge.event_3 USING btree (stream, xid);
+
+CREATE INDEX event_4_stream_xid_idx ON bridge.event_4 USING btree (stream, xid);
+
+CREATE INDEX event_5_stream_xid_idx ON bridge.event_5 USING btree (stream, xid);
+
+CREATE INDEX event_6_stream_xid_idx ON bridge.event_6 USING btree (stream, xid);
+
+CREATE INDEX event_7_stream_xid_idx ON bridge.event_7 USING btree (stream, xid);
+
+ALTER INDEX bridge.event_stream_xid ATTACH PARTITION bridge.event_0_stream_xid_idx;
+
+ALTER INDEX bridge.event_stream_xid ATTACH PARTITION bridge.event_1_stream_xid_idx;
+
+ALTER INDEX bridge.event_stream_xid ATTACH PARTITION bridge.event_2_stream_xid_idx;
+
+ALTER INDEX bridge.event_stream_xid ATTACH PARTITION bridge.event_3_stream_xid_idx;
+
+ALTER INDEX bridge.event_stream_xid ATTACH PARTITION bridge.event_4_stream_xid_idx;
+
+ALTER INDEX bridge.event_stream_xid ATTACH PARTITION bridge.event_5_stream_xid_idx;
+
+ALTER INDEX bridge.event_stream_xid ATTACH PARTITION bridge.event_6_stream_xid_idx;
+
+ALTER INDEX bridge.event_stream_xid ATTACH PARTITION bridge.event_7_stream_xid_idx;
+
+ALTER TABLE ONLY bridge.watch
+    ADD CONSTRAINT watch_stream_fkey FOREIGN KEY (stream) REFERENCES bridge."position"(stream);
+
+REVOKE ALL ON FUNCTION bridge._capture_branch(w bridge.watch, op text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._capture_function(w bridge.watch) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._carries_data(w bridge.watch) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._changed(relation regclass, name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._check_columns(watch_name text, parameter text, names text[], relation regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._check_condition(watch_name text, condition text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._check_options(what text, options jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._check_watch(w bridge.watch) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._cluster() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._columns(relation regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._definition(w bridge.watch) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._fingerprint(w bridge.watch) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._functions(w bridge.watch) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._generated(watch_name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._guards_inside(w bridge.watch) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._holder(key bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._install(w bridge.watch) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._is_intact(w bridge.watch) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._key(relation regclass, key text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._moves(partition oid, new anyelement) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._needs_pinned_settings(relation regclass, names text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._object(relation regclass, names text[], row_name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._operations(w bridge.watch) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._partition_columns(relation regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._row_function(name text, arguments text, result text, body text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._statements(w bridge.watch) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._texts(list jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._trigger(w bridge.watch, op text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._trigger_name(op text, watch_name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._triggers(watch_name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._uninstall(watch_name text, kept_relation regclass, kept text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._value(relation regclass, name text, row_name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._wanted(item jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._watch(name text, relation regclass, task text, operations text[], columns text[], condition text, key text[], data text[], options jsonb, stream text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.adopt(stream text, seen pg_snapshot, largest_id bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.allow(task text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.apply(wanted jsonb, prune boolean, source text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.disallow(task text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.drift() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.plan(wanted jsonb, prune boolean, source text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.recycle(retention interval) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.send(task text, args jsonb, kwargs jsonb, options jsonb, stream text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.status() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.unwatch(name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.version() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.watch(name text, relation regclass, task text, operations text[], columns text[], condition text, key text[], data text[], options jsonb, stream text) FROM PUBLIC;
