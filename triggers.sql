@@ -305,19 +305,32 @@ $$;
 
 -- 3 --- Generated capture: one trigger function per watch, static SQL inside --------------------------------------------
 
+-- The type under a domain, or under a domain over a domain.
+create or replace function bridge._base_type(type oid) returns oid
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with recursive under (oid) as (
+        select type
+        union all
+        select t.typbasetype from under u join pg_type t on t.oid = u.oid where t.typbasetype <> 0
+    )
+    select u.oid from under u join pg_type t on t.oid = u.oid where t.typbasetype = 0
+$$;
+
+
 -- What a column looks like in JSON. numeric goes as text, since most JSON readers would make it a float and lose digits;
 -- bytea as hex whatever bytea_output says.
 create or replace function bridge._value(relation regclass, name text, row_name text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select case coalesce(nullif(t.typbasetype, 0), t.oid)
+    select case bridge._base_type(a.atttypid)
         when 'numeric'::regtype then format('(%s).%I::text', row_name, name)
         when 'bytea'::regtype then format('''\x'' || encode((%s).%I, ''hex'')', row_name, name)
         else format('(%s).%I', row_name, name)
     end
     from pg_attribute a
-    join pg_type t on t.oid = a.atttypid
     where a.attrelid = relation and a.attname = name
 $$;
 
@@ -498,7 +511,7 @@ as %3$L
 $capture$,
         'capture_' || w.name,
         case when bridge._needs_pinned_settings(w.relation, bridge._key(w.relation, w.key) || coalesce(w.data, '{}')) then
-            E'\nset timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = iso_8601 set bytea_output = hex set extra_float_digits = 1'
+            E'\nset timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = iso_8601 set bytea_output = hex set extra_float_digits = 1 set lc_monetary = ''C'''
         else '' end,
         -- As a literal: a name may hold any text, such as the end of a dollar quote.
         format(
