@@ -147,6 +147,19 @@ $$;
 comment on function bridge._columns(regclass) is 'Names of the columns of a table, in order.';
 
 
+create or replace function bridge._readable(relation regclass) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(array_agg(a.attname::text order by a.attnum), '{}')
+    from pg_attribute a
+    join pg_class c on c.oid = a.attrelid
+    where a.attrelid = relation and a.attnum > 0 and not a.attisdropped
+        and (a.attgenerated = '' or a.attgenerated = 's' and c.relkind <> 'p')
+$$;
+comment on function bridge._readable(regclass) is 'Names of the columns whose values capture can read.';
+
+
 create or replace function bridge._key(relation regclass, key text[]) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -158,7 +171,8 @@ as $$
             from pg_index i
             cross join unnest(i.indkey::smallint[]) with ordinality as k (attnum, place)
             join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-            where i.indrelid = relation and i.indisprimary
+            -- What INCLUDE adds to the index is not part of the key.
+            where i.indrelid = relation and i.indisprimary and k.place <= i.indnkeyatts
         )
     )
 $$;
@@ -181,6 +195,27 @@ begin
     if unknown is not null then
         raise exception 'watch "%": table % has no column "%" (in "%")', watch_name, relation, unknown, parameter
             using errcode = 'undefined_column', hint = format('Its columns: %s.', array_to_string(bridge._columns(relation), ', '));
+    end if;
+    perform bridge._check_generated(watch_name, names, relation);
+end
+$$;
+
+
+-- A trigger would read a wrong NULL from some generated columns: from virtual ones always, from stored ones before the
+-- update, which is when a row that moves between partitions is captured.
+create or replace function bridge._check_generated(watch_name text, names text[], relation regclass) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    unreadable text := (
+        select n from unnest(names) n where n = any (bridge._columns(relation)) and n <> all (bridge._readable(relation)) limit 1
+    );
+begin
+    if unreadable is not null then
+        raise exception 'watch "%": column "%" is generated, and triggers can''t read it where it is virtual or its table partitioned',
+            watch_name, unreadable
+            using errcode = 'invalid_parameter_value', hint = 'Name the columns that it is made of.';
     end if;
 end
 $$;
@@ -319,15 +354,53 @@ as $$
 $$;
 
 
+-- Whether json (not jsonb) is in a type: itself, under a domain, in an array, in a composite.
+create or replace function bridge._holds_json(type oid) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with recursive part (oid) as (
+        select type
+        union
+        select inner_.oid
+        from part
+        join pg_type t on t.oid = part.oid
+        cross join lateral (
+            select t.typbasetype
+            union all
+            select t.typelem
+            union all
+            select a.atttypid from pg_attribute a where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+        ) as inner_ (oid)
+        where inner_.oid <> 0
+    )
+    select exists (select from part where part.oid = 'json'::regtype)
+$$;
+
+
+-- json takes what jsonb refuses (\u0000, half a surrogate pair, 1e200000): such a value is recorded as its text.
+create or replace function bridge._json(value anyelement) returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return to_jsonb(value);
+exception when data_exception or program_limit_exceeded then
+    return to_jsonb(value::text);
+end
+$$;
+
+
 -- What a column looks like in JSON. numeric goes as text, since most JSON readers would make it a float and lose digits;
 -- bytea as hex whatever bytea_output says.
 create or replace function bridge._value(relation regclass, name text, row_name text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select case bridge._base_type(a.atttypid)
-        when 'numeric'::regtype then format('(%s).%I::text', row_name, name)
-        when 'bytea'::regtype then format('''\x'' || encode((%s).%I, ''hex'')', row_name, name)
+    select case
+        when bridge._base_type(a.atttypid) = 'numeric'::regtype then format('(%s).%I::text', row_name, name)
+        when bridge._base_type(a.atttypid) = 'bytea'::regtype then format('''\x'' || encode((%s).%I, ''hex'')', row_name, name)
+        when bridge._holds_json(a.atttypid) then format('bridge._json((%s).%I)', row_name, name)
         else format('(%s).%I', row_name, name)
     end
     from pg_attribute a
@@ -393,7 +466,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     key text[] := bridge._key(w.relation, w.key);
-    compared text[] := coalesce(nullif(coalesce(w.columns, '{}') || coalesce(w.data, '{}'), '{}'), bridge._columns(w.relation));
+    compared text[] := coalesce(nullif(coalesce(w.columns, '{}') || coalesce(w.data, '{}'), '{}'), bridge._readable(w.relation));
     made text[];
 begin
     made := array[bridge._row_function(
@@ -515,17 +588,16 @@ $capture$,
         else '' end,
         -- As a literal: a name may hold any text, such as the end of a dollar quote.
         format(
-            E'\nbegin\n%s%s%s    %s\nend\n',
-            guard,
+            E'\nbegin\n%s%s    %s\nend\n',
             case w.options ->> 'on_error' when 'warn' then format(
                 $warn$    begin
-%s    exception when others then
+%s%s    exception when others then
         raise warning 'watch %%: a change of %% was not recorded: %%', %L, tg_relid::regclass, sqlerrm;
         %s
     end;
 $warn$,
-                branches, w.name, leave
-            ) else branches end,
+                guard, branches, w.name, leave
+            ) else guard || branches end,
             -- PREPARE TRANSACTION refuses a transaction that has notified; such a table's events wait for the poll floor.
             case when w.options -> 'notify' = 'false' then '' else format(
                 $notify$    if not pg_try_advisory_xact_lock_shared(%s) then
@@ -544,7 +616,23 @@ $$;
 create or replace function bridge._guards_inside(w bridge.watch) returns boolean
 language sql immutable
 set search_path = pg_catalog, pg_temp
-as $$ select w.condition is not null and not w.operations <@ '{update,truncate}' $$;
+as $$
+    -- With on_error "warn" also a condition that raises an error must not fail the write, as it would in the trigger's WHEN.
+    select w.condition is not null and (not w.operations <@ '{update,truncate}' or w.options ->> 'on_error' is not distinct from 'warn')
+$$;
+
+
+-- The columns that a condition names: its function depends on them.
+create or replace function bridge._columns_of_condition(w bridge.watch) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select array_agg(distinct a.attname::text)
+    from pg_proc p
+    join pg_depend d on d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass
+    join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+    where p.pronamespace = 'bridge'::regnamespace and p.proname = ('when_' || w.name)::name and d.refobjid = w.relation
+$$;
 
 
 -- The operations of a watch, and 'move' where rows can move between partitions: PostgreSQL tells such an update to row
@@ -591,7 +679,8 @@ as $$
 declare
     stays boolean;
 begin
-    execute format('select %s from (select ($1).*) as r', pg_get_partition_constraintdef(partition)) into stays using new;
+    -- A default partition without any other one has no constraint.
+    execute format('select %s from (select ($1).*) as r', coalesce(pg_get_partition_constraintdef(partition), 'true')) into stays using new;
     return stays is not true;
 end
 $$;
@@ -664,16 +753,26 @@ set search_path = pg_catalog, pg_temp
 as $$ select md5(array_to_string(bridge._statements(w), E'\n')) $$;
 
 
--- Triggers of a watch as they stand: name of the operation and whether it is switched on.
+-- Triggers of a watch as they stand: the operation ("renamed" where the name tells none) and whether it is switched on, as
+-- the watch wants it and on every partition.
 create or replace function bridge._triggers(watch_name text) returns table (relation regclass, trigger_name name, op text, enabled boolean)
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select t.tgrelid, t.tgname, o.op, t.tgenabled in ('O', 'A')
-    from unnest('{insert,update,delete,truncate,move}'::text[]) as o (op)
-    join pg_trigger t on t.tgname = bridge._trigger_name(o.op, watch_name)::name
+    select
+        t.tgrelid, t.tgname, coalesce(o.op, 'renamed'),
+        t.tgenabled = case w.options ->> 'always' when 'true' then 'A' else 'O' end
+        and not exists (
+            -- on a partition
+            select from pg_trigger c
+            where c.tgfoid = t.tgfoid and c.tgtype = t.tgtype and c.tgparentid <> 0 and c.tgenabled <> t.tgenabled
+        )
+    from pg_trigger t
     join pg_proc p on p.oid = t.tgfoid and p.pronamespace = 'bridge'::regnamespace
-    where not t.tgisinternal and t.tgparentid = 0
+    left join unnest('{insert,update,delete,truncate,move}'::text[]) as o (op)
+        on t.tgname = bridge._trigger_name(o.op, watch_name)::name
+    left join bridge.watch w on w.name = watch_name
+    where not t.tgisinternal and t.tgparentid = 0 and (o.op is not null or p.proname = ('capture_' || watch_name)::name)
 $$;
 
 
@@ -699,6 +798,10 @@ as $$
         select coalesce(array_agg(t.op order by t.op), '{}') = array(select o from unnest(bridge._operations(w)) o order by o)
         from bridge._triggers(w.name) t
         where t.relation = w.relation and t.enabled
+    )
+    -- Rows of tables that inherit from this one, since the watch was made, go unseen.
+    and not exists (
+        select from pg_inherits i join pg_class c on c.oid = i.inhparent where i.inhparent = w.relation and c.relkind = 'r'
     )
 $$;
 
@@ -758,6 +861,7 @@ begin
         raise exception 'watch "%": the condition does not work: %', w.name, sqlerrm
             using errcode = sqlstate, hint = format('The condition is: %s', w.condition);
     end;
+    perform bridge._check_generated(w.name, bridge._columns_of_condition(w), w.relation);
     for statement in select format('revoke all on function %s from public', f) from bridge._generated(w.name) f loop
         execute statement;
     end loop;

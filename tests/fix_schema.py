@@ -25,6 +25,6 @@ def renew_schema(request: pytest.FixtureRequest) -> bool:
 
 def dump(database: Database) -> str:
     """pg_dump orders objects by kind and name; here only its noise goes."""
-    command = [Postgres.bin("pg_dump"), "--schema-only", "--no-owner", "--schema=bridge", database.dsn]
+    command = [str(Postgres.bin("pg_dump")), "--schema-only", "--no-owner", "--schema=bridge", database.dsn]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return re.sub(r"\n{3,}", "\n\n", _NOISE.sub("", text)).strip() + "\n"

@@ -38,6 +38,8 @@ class Transaction:
     state: State = field(default_factory=State)
     savepoints: list[State] = field(default_factory=list)
     snapshot: dict[str, Rows] | None = None
+    snapshot_at: int = 0
+    """Commits that came before it."""
     touched: set[str] = field(default_factory=set)
     """Tables that it may hold locks on."""
 
@@ -47,6 +49,7 @@ class World:
         self.watches = list(watches)
         self.committed: dict[str, Rows] = {table.name: {} for table in tables}
         self.open: list[Transaction] = []
+        self._commits = 0
         self._log: list[Chunk] = []
         self._numbers = count()
 
@@ -57,7 +60,7 @@ class World:
     def foresee(self, transaction: Transaction, statement: Statement) -> list[Change] | None:
         """The statement's changes; None when it must fail, since it would make two rows of one key."""
         if transaction.isolation != "read committed" and transaction.snapshot is None:
-            transaction.snapshot = dict(self.committed)
+            transaction.snapshot, transaction.snapshot_at = dict(self.committed), self._commits
         transaction.touched.add(statement.table.name)
         try:
             return list(statement.changes(self._visible(transaction, statement.table.name)))
@@ -115,6 +118,7 @@ class World:
 
     def commit(self, transaction: Transaction) -> None:
         self.open.remove(transaction)
+        self._commits += 1
         state = transaction.state
         for name in state.emptied:
             # Whoever has an older snapshot sees the table empty, too: TRUNCATE knows no versions.
@@ -141,7 +145,7 @@ class World:
         return _written(base, transaction.state.writes.get(table, {}))
 
     def _is_stale(self, transaction: Transaction) -> bool:
-        return transaction.snapshot != self.committed
+        return transaction.snapshot_at != self._commits
 
 
 def _written(rows: Rows, writes: dict[Key, Row | None]) -> Rows:

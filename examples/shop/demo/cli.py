@@ -44,6 +44,8 @@ def main(edits: int, check: bool, as_json: bool, svg: Path | None) -> None:
     """
     signal.signal(signal.SIGTERM, _leave)
     console = Console(stderr=as_json)
+    if svg and not svg.parent.is_dir():
+        raise click.BadParameter(f"there is no directory {svg.parent}", param_hint="--svg")
     try:
         with Stack(edits, partial(_report, console)) as stack:
             with Browser(stack.address) as browser:
