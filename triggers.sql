@@ -147,19 +147,6 @@ $$;
 comment on function bridge._columns(regclass) is 'Names of the columns of a table, in order.';
 
 
-create or replace function bridge._readable(relation regclass) returns text[]
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select coalesce(array_agg(a.attname::text order by a.attnum), '{}')
-    from pg_attribute a
-    join pg_class c on c.oid = a.attrelid
-    where a.attrelid = relation and a.attnum > 0 and not a.attisdropped
-        and (a.attgenerated = '' or a.attgenerated = 's' and c.relkind <> 'p')
-$$;
-comment on function bridge._readable(regclass) is 'Names of the columns whose values capture can read.';
-
-
 create or replace function bridge._key(relation regclass, key text[]) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -195,27 +182,6 @@ begin
     if unknown is not null then
         raise exception 'watch "%": table % has no column "%" (in "%")', watch_name, relation, unknown, parameter
             using errcode = 'undefined_column', hint = format('Its columns: %s.', array_to_string(bridge._columns(relation), ', '));
-    end if;
-    perform bridge._check_generated(watch_name, names, relation);
-end
-$$;
-
-
--- A trigger would read a wrong NULL from some generated columns: from virtual ones always, from stored ones before the
--- update, which is when a row that moves between partitions is captured.
-create or replace function bridge._check_generated(watch_name text, names text[], relation regclass) returns void
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    unreadable text := (
-        select n from unnest(names) n where n = any (bridge._columns(relation)) and n <> all (bridge._readable(relation)) limit 1
-    );
-begin
-    if unreadable is not null then
-        raise exception 'watch "%": column "%" is generated, and triggers can''t read it where it is virtual or its table partitioned',
-            watch_name, unreadable
-            using errcode = 'invalid_parameter_value', hint = 'Name the columns that it is made of.';
     end if;
 end
 $$;
@@ -295,6 +261,35 @@ end
 $$;
 
 
+-- The columns that triggers can read. From a virtual generated column they get a wrong NULL; so they do from a stored one
+-- before the update, which is when a row that moves between partitions is captured.
+create or replace function bridge._readable(w bridge.watch) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(array_agg(a.attname::text order by a.attnum), '{}')
+    from pg_attribute a
+    join pg_class c on c.oid = a.attrelid
+    where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
+        and (a.attgenerated = '' or a.attgenerated = 's' and (c.relkind <> 'p' or 'update' <> all (w.operations)))
+$$;
+
+
+create or replace function bridge._check_generated(w bridge.watch, names text[]) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    unreadable constant text := (select n from unnest(names) n where n <> all (bridge._readable(w)) limit 1);
+begin
+    if unreadable is not null then
+        raise exception 'watch "%": triggers can''t read the generated column "%" (it is virtual, or its table is partitioned)',
+            w.name, unreadable using errcode = 'invalid_parameter_value', hint = 'Name the columns that it is made of.';
+    end if;
+end
+$$;
+
+
 create or replace function bridge._check_watch(w bridge.watch) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -334,6 +329,7 @@ begin
         raise exception 'watch "%": table % has no primary key: name the columns that identify a row, key => ''{column}''',
             w.name, w.relation using errcode = 'invalid_parameter_value';
     end if;
+    perform bridge._check_generated(w, w.columns || bridge._key(w.relation, w.key) || w.data);
 end
 $$;
 
@@ -466,7 +462,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     key text[] := bridge._key(w.relation, w.key);
-    compared text[] := coalesce(nullif(coalesce(w.columns, '{}') || coalesce(w.data, '{}'), '{}'), bridge._readable(w.relation));
+    compared text[] := coalesce(nullif(coalesce(w.columns, '{}') || coalesce(w.data, '{}'), '{}'), bridge._readable(w));
     made text[];
 begin
     made := array[bridge._row_function(
@@ -861,7 +857,7 @@ begin
         raise exception 'watch "%": the condition does not work: %', w.name, sqlerrm
             using errcode = sqlstate, hint = format('The condition is: %s', w.condition);
     end;
-    perform bridge._check_generated(w.name, bridge._columns_of_condition(w), w.relation);
+    perform bridge._check_generated(w, bridge._columns_of_condition(w));
     for statement in select format('revoke all on function %s from public', f) from bridge._generated(w.name) f loop
         execute statement;
     end loop;
@@ -870,6 +866,7 @@ begin
     w.removed_at := null;
     delete from bridge.watch x where x.name = w.name;
     insert into bridge.watch values (w.*);
+    perform pg_notify('bridge', ''); -- a running bridge looks whether there is a new stream to serve
 end
 $$;
 

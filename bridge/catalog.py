@@ -10,7 +10,7 @@ import msgspec
 
 from bridge import schema
 from bridge.backoff import Backoff
-from bridge.database import Connection, connect, query
+from bridge.database import Connection, connect, notification, query, translated
 from bridge.errors import ConfigError, LockTimeoutError
 from bridge.watch import Watch
 
@@ -113,6 +113,15 @@ class Catalog:
         """Names of watches whose triggers are missing, switched off or don't fit their table any more."""
         rows = await query(self._connection, "select name from bridge.drift() order by name")
         return [row[0] for row in rows]
+
+    async def changed(self, within: float) -> bool:
+        """Whether somebody has changed a watch within so many seconds; `listen` comes first."""
+        with translated():
+            return await notification(self._connection, within)
+
+    async def listen(self) -> None:
+        """Asks to be told when somebody changes a watch."""
+        await query(self._connection, 'listen "bridge"')
 
     async def streams(self) -> list[str]:
         """All streams that there are."""

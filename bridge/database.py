@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from importlib.resources import files
 from typing import Any
 
@@ -131,6 +131,14 @@ async def query(connection: Connection, text: str, values: Mapping[str, Any] | N
         if cursor.description:
             rows = await cursor.fetchall()
     return rows
+
+
+async def notification(connection: Connection, within: float | None = None) -> bool:
+    """Whether a notification came within so many seconds (None: no limit)."""
+    async with aclosing(connection.notifies(timeout=within, stop_after=1)) as notifications:
+        async for _ in notifications:
+            return True
+    return False
 
 
 @contextmanager

@@ -58,9 +58,11 @@ class EventLog:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, database_url: str, stream: str, batch_size: int) -> AsyncIterator["EventLog"]:
+    async def open(
+        cls, database_url: str, stream: str, batch_size: int, purpose: str = "relay"
+    ) -> AsyncIterator["EventLog"]:
         """Connects; `batch_size` is the most events that `read` returns at once."""
-        async with connect(database_url, f"relay {stream}") as connection:
+        async with connect(database_url, f"{purpose} {stream}") as connection:
             yield cls(connection, stream, batch_size)
 
     async def own(self) -> None:

@@ -13,7 +13,7 @@ from bridge.errors import DatabaseError
 
 logger = logging.getLogger(__name__)
 
-# A new stream is born with a new watch, which is rare; a slot of the log lasts hours.
+# A new stream is born with a new watch, which is told; a slot of the log lasts hours.
 _PERIOD = 60.0
 
 
@@ -27,6 +27,7 @@ async def keep_house(settings: Settings, serve: Callable[[Iterable[str]], None])
             async with Catalog.open(settings.database_url) as catalog:
                 await catalog.require()
                 await _compare_versions(catalog)
+                await catalog.listen()
                 while True:
                     serve(await _streams(catalog, settings))
                     slots = await catalog.recycle(settings.retention)
@@ -34,7 +35,7 @@ async def keep_house(settings: Settings, serve: Callable[[Iterable[str]], None])
                         logger.info("log recycled", extra={"slots": slots})
                     backoff.reset()
                     level = logging.DEBUG
-                    await anyio.sleep(_PERIOD)
+                    await catalog.changed(within=_PERIOD)
         except DatabaseError as error:
             logger.log(level, "database away, trying again", extra={"reason": str(error)})
             level = logging.DEBUG

@@ -12,14 +12,15 @@ reads to read.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Literal, Self
 
 import anyio
 import psycopg
 from psycopg import sql
 
-from bridge.database import Connection, advisory_lock, connect, query, statement, translated
+from bridge.database import Connection, advisory_lock, connect, notification, query, statement, translated
 from bridge.errors import BridgeError, DatabaseError
 
 Wakeup = Literal["connected", "armed", "notified", "polled"]
@@ -80,7 +81,7 @@ class Listener:
             await advisory_lock(self._arming, self._sleep_key)
             granted = True
 
-        await _race(lock, self._notification)
+        await _race(lock, partial(notification, self._listening))
         if granted:
             # Also when both happened: the look after the grant sees what the notification was about.
             self._state = "armed"
@@ -93,14 +94,12 @@ class Listener:
 
         async def notice() -> None:
             nonlocal notified
-            notified = await self._notification(self._floor)
+            notified = await notification(self._listening, within=self._floor)
 
         async def hold() -> None:
             # Nothing is ever sent to this connection. It ends with an error when the server ends it, and with it the
             # lock that makes writers notify: sleeping on would mean to wait for the floor.
-            async with aclosing(self._arming.notifies()) as silence:
-                async for _ in silence:
-                    pass
+            await notification(self._arming)
 
         await _race(notice, hold)
         await self._disarm()
@@ -120,15 +119,8 @@ class Listener:
     async def _heartbeat(self) -> None:
         """A notification to oneself: the only proof that the listening connection still hears."""
         await query(self._arming, "select pg_notify(%(channel)s, '')", {"channel": self._channel})
-        if not await self._notification(within=10):
+        if not await notification(self._listening, within=10):
             raise DatabaseError("the listening connection is deaf: no notification came within 10 s")
-
-    async def _notification(self, within: float | None = None) -> bool:
-        """Whether a notification came within so many seconds (None: no limit)."""
-        async with aclosing(self._listening.notifies(timeout=within, stop_after=1)) as notifications:
-            async for _ in notifications:
-                return True
-        return False
 
 
 async def _race(*steps: Callable[[], Awaitable[object]]) -> None:

@@ -46,7 +46,12 @@ class Publisher:
         self._declared: set[str] = set()
         try:
             self.address: str = self._app.connection_for_write().as_uri()
-        except (KeyError, ValueError, ImportError) as error:
+        except ImportError as error:
+            raise ConfigError(
+                f"the broker's address can't be used: {error}; its client is missing, "
+                "for Redis: pip install 'commit-bridge[redis]'"
+            ) from error
+        except (KeyError, ValueError) as error:
             raise ConfigError(f"the broker's address can't be used: {error}") from error
 
     def publish(self, calls: Sequence[Call]) -> list[Refusal]:

@@ -28,7 +28,7 @@ def print_plan(changes: Sequence[Change], watches: Sequence[Watch], dry_run: boo
                         console.print(Text(f"  {sign} {name} = {values[name]}", style=style))
     count = sum(change.action != "keep" for change in changes)
     todo = "to do" if dry_run else "done"
-    console.print(f"{count} {todo}, {len(watches)} watches declared." if count else "Nothing to do: all as declared.")
+    console.print(f"{count} {todo}, {len(watches)} declared." if count else "Nothing to do: all as declared.")
 
 
 def _console() -> Console:

@@ -290,7 +290,7 @@ def test_apply_shows_a_diff_and_does_it(
     assert done.code == 0
     assert "create reprice" in done.out
     assert '+ task = "shop.tasks.reprice"' in done.out
-    assert "1 done, 1 watches declared." in done.out
+    assert "1 done, 1 declared." in done.out
     assert watches(conn) == ["reprice"]
     file.write_text(WATCH + 'columns = ["price"]\nqueue = "updates"\n')
     done = bridge("apply", file, "--database-url", database.dsn)

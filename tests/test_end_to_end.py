@@ -26,7 +26,6 @@ from tests.inbox import Inbox, inbox
 PSQL = Postgres.bin("psql")
 TASK = "shop.tasks.reprice"
 MEGABYTE = 1 << 20
-SLEEP = pytest.param("sleep default", marks=pytest.mark.xfail(strict=True, reason="noticed at the poll floor only"))
 needs_rabbitmq = pytest.mark.skipif(not RabbitMQ.available(), reason="no RabbitMQ installed")
 
 
@@ -82,6 +81,18 @@ def test_update_starts_the_task_with_the_key(conn: psycopg.Connection, worker: W
     [task] = worker.wait_for(1)
     assert (task["task"], task["args"], task["queue"]) == (TASK, [2], worker.broker.queue)
     assert {task["id"]} == expected_ids(conn)
+
+
+@on_pg18
+def test_a_stream_that_is_born_later_is_served_at_once(
+    conn: psycopg.Connection, worker: Worker, run_bridge: Bridges
+) -> None:
+    make_products(conn)
+    run_bridge(conn.info.dsn, broker_url=worker.broker.url)
+    watch(conn, worker.watch, worker.broker.queue, stream="later")
+    reprice(conn, 2)
+    [task] = worker.wait_for(1)
+    assert task["args"] == [2]
 
 
 @on_pg18
@@ -430,7 +441,7 @@ def test_standby_takes_over_when_the_owner_is_killed(
 
 
 @on_pg18
-@pytest.mark.parametrize("connection", ["relay default", "listen default", SLEEP, "catalog", "%"])
+@pytest.mark.parametrize("connection", ["relay default", "listen default", "sleep default", "catalog", "%"])
 def test_terminated_backend_is_replaced(
     conn: psycopg.Connection, valkey: Broker, run_bridge: Bridges, connection: str
 ) -> None:

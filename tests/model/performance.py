@@ -13,7 +13,7 @@ from tests.model.kind import canonical, quoted
 from tests.model.reader import Reader
 from tests.model.stage import SESSIONS, Stage
 from tests.model.statement import Insert, Statement
-from tests.model.story import Begin, End, EndPrepared, Read, Savepoint, Set, Step, Story, Write
+from tests.model.story import Begin, End, EndPrepared, Read, ReadAction, Savepoint, Set, Step, Story, Write
 from tests.model.watch import Event
 from tests.model.world import Transaction, World
 
@@ -153,15 +153,16 @@ class Performance:
         else:
             self._world.rollback(transaction)
 
-    def _read(self, stream: str, action: str) -> None:
+    def _read(self, stream: str, action: ReadAction) -> None:
         self.script.append(f"-- relay of {stream}: {action}")
         reader = self._readers[stream]
-        if action == "restart":
-            reader.restart()
-        elif action == "all":
-            reader.drain()
-        else:
-            reader.read(settle=action == "batch")
+        match action:
+            case "all":
+                reader.drain()
+            case "batch":
+                reader.read()
+            case "die":
+                reader.die()
         expected = self._world.committed_events(stream) - len(reader.delivered)
         assert action != "all" or expected == 0, f"{expected} committed events of stream {stream} were not read"
         assert self._stage.admin.execute(_WAITING, [stream]).fetchone() == (expected,)

@@ -21,21 +21,22 @@ class Reader:
     def close(self) -> None:
         self._stack.close()
 
-    def restart(self) -> None:
+    def die(self) -> None:
+        """In the middle of a batch, which has to come again to the relay that takes over."""
+        self._portal.call(self._log.read)
         self.close()
         self._log = self._start()
 
-    def read(self, *, settle: bool) -> bool:
-        """One batch. False: there was none. Events of a batch that is not settled have to come again."""
+    def read(self) -> bool:
+        """Whether there was a batch, delivered now."""
         batch = self._portal.call(self._log.read)
-        if not settle or not batch.events:
-            return False
-        self._portal.call(self._log.move, batch.position)
-        self.delivered += batch.events
-        return True
+        if batch.events:
+            self._portal.call(self._log.move, batch.position)
+            self.delivered += batch.events
+        return bool(batch.events)
 
     def drain(self) -> None:
-        while self.read(settle=True):
+        while self.read():
             pass
 
     def _start(self) -> EventLog:

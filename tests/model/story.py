@@ -19,7 +19,7 @@ from tests.model.world import Isolation
 T = TypeVar("T")
 SavepointAction = Literal["set", "rollback", "release"]
 EndAction = Literal["commit", "rollback", "prepare"]
-ReadAction = Literal["batch", "unsettled", "all", "restart"]
+ReadAction = Literal["batch", "all", "die"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class EndPrepared:
 
 @dataclass(frozen=True)
 class Read:
-    """A relay of the stream looks: at one batch, whose delivery may fail, or at all; or it dies and comes back."""
+    """A relay of the stream looks: at one batch or at all that waits, or it dies and another one takes over."""
 
     stream: str
     action: ReadAction
@@ -88,7 +88,7 @@ _COLUMN_NAMES = ["price", "Größe", "select", "old", "new", "r", 'a "b"', "it's
 _OPERATIONS: tuple[Operation, ...] = ("insert", "update", "delete", "truncate")
 _VERSIONS: tuple[Version, ...] = ("old", "new")
 _HOWS: tuple[How, ...] = ("values", "nothing", "update", "merge", "copy", "select")
-_READS: tuple[ReadAction, ...] = ("batch", "all", "unsettled", "restart")
+_READS: tuple[ReadAction, ...] = ("batch", "all", "die")
 _SAVEPOINTS: tuple[SavepointAction, ...] = ("set", "rollback", "release")
 _ENDS: tuple[EndAction, ...] = ("commit", "commit", "commit", "rollback", "prepare")
 _ISOLATIONS: tuple[Isolation, ...] = ("read committed", "repeatable read", "serializable")
