@@ -56,6 +56,7 @@ def test_on_conflict_do_update_whose_where_is_false_leaves_no_event(conn: psycop
 
 @ROWS
 def test_on_conflict_do_nothing_records_only_new_rows(conn: psycopg.Connection, rows: int) -> None:
+    conn.execute("insert into delivery values (6, 60)")
     conn.execute("insert into product select * from delivery where id <= 3 + %s on conflict do nothing", [rows])
     assert recorded(conn) == each("insert", 3 + rows)[3:]
 
@@ -137,8 +138,7 @@ def test_a_pipeline_of_statements_is_recorded_in_order(conn: psycopg.Connection)
     "statement",
     [
         "select * from product for update",
-        "alter table product add column size int default 7",
-        "alter table product alter column price type bigint using price + 1",
+        "alter table product add column size int",
         "create index on product (price)",
         "vacuum full product",
         "cluster product using product_pkey",

@@ -1,0 +1,61 @@
+"""Names that need quotes, or are as long as names get."""
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.capture.log import carried, mend, recorded, watch
+
+NAMES = [
+    "select",
+    "Mixed Case",
+    'quo"te',
+    "apo'strophe",
+    "dol$$lar",
+    "per%cent %s",
+    "back\\slash",
+    "semi;colon--",
+    "größe_表_🐘",
+    "n" * 63,
+    "ü" * 31,
+    "new",
+    "old",
+    "r",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_schemas_tables_and_columns_may_have_any_name(conn: psycopg.Connection, name: str) -> None:
+    quoted = sql.Identifier(name)
+    table = sql.Identifier(name, name)
+    other = sql.Identifier(f"{name[:1]}2")
+    conn.execute(sql.SQL("create schema {}").format(quoted))
+    conn.execute(sql.SQL("create table {} ({} int primary key, {} text)").format(table, quoted, other))
+    relation = table.as_string(conn)
+    new = sql.SQL("new.{}").format(other).as_string(conn)
+    watch(conn, relation, data=[name], columns=[name], condition=None if ";" in name else f"{new} is null")
+    conn.execute(sql.SQL("insert into {} values (1)").format(table))
+    conn.execute(sql.SQL("update {} set {} = 2").format(table, quoted))
+    assert recorded(conn) == [("insert", [1]), ("update", [2])]
+    assert carried(conn)[1] == {"old": {name: 1}, "new": {name: 2}, "changed": [name], "old_key": [1]}
+    declared = {"relation": relation, "data": [name], "columns": [name]}
+    assert mend(conn, **declared) == ["keep" if ";" in name else "replace"]
+
+
+@pytest.mark.parametrize("name", ["w" * 47, "UPPER.lower-9", "new", "key_w"])
+def test_a_watch_may_have_any_name_that_fits(conn: psycopg.Connection, name: str) -> None:
+    conn.execute("create table product (id int primary key) partition by hash (id)")
+    conn.execute("create table product_0 partition of product for values with (modulus 1, remainder 0)")
+    watch(conn, "product", name, operations=["insert", "update", "delete", "truncate"], data=["id"], condition="true")
+    conn.execute("insert into product values (1)")
+    assert conn.execute("select watch, key from bridge.event").fetchall() == [(name, [1])]
+
+
+def test_the_search_path_of_the_writer_makes_no_difference(conn: psycopg.Connection) -> None:
+    conn.execute("create table product (id int primary key)")
+    watch(conn, "product")
+    conn.execute("create temporary table product (id int primary key)")
+    conn.execute("insert into product values (1)")
+    conn.execute("set search_path = pg_catalog")
+    conn.execute("insert into public.product values (2)")
+    assert recorded(conn) == [("insert", [2])]
