@@ -6,8 +6,6 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.fix_postgres import PgServer
-
 ROWS = pytest.mark.parametrize("rows", [0, 1, 3])
 
 
@@ -48,9 +46,3 @@ def mend(conn: psycopg.Connection, **wanted: Any) -> list[str]:
     """bridge.apply with the watch w, changed as said; returns the actions."""
     declared = {"name": "w", "relation": "product", "task": "t", **wanted}
     return [row[0] for row in conn.execute("select action from bridge.apply(%s)", [Jsonb([declared])])]
-
-
-def needs(server: PgServer, version: int, what: str) -> None:
-    """Skips on servers that are too old for what a test is about."""
-    if server.version < version * 10000:
-        pytest.skip(f"{what} came with PostgreSQL {version}")

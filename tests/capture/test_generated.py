@@ -3,8 +3,8 @@
 import psycopg
 import pytest
 
-from tests.capture.log import carried, needs, recorded, watch
-from tests.fix_postgres import PgServer
+from tests.capture.log import carried, recorded, watch
+from tests.fix_postgres import on_pg18
 
 
 @pytest.fixture
@@ -13,8 +13,7 @@ def stored(conn: psycopg.Connection) -> None:
 
 
 @pytest.fixture
-def virtual(conn: psycopg.Connection, pg_server: PgServer) -> None:
-    needs(pg_server, 18, "virtual generated columns")
+def virtual(conn: psycopg.Connection) -> None:
     conn.execute("create table product (id int primary key, net int, gross int generated always as (net * 2) virtual)")
 
 
@@ -40,6 +39,7 @@ def test_a_stored_generated_column_can_be_watched_and_carried(conn: psycopg.Conn
     ]
 
 
+@on_pg18
 @pytest.mark.usefixtures("virtual")
 @pytest.mark.parametrize("use", [{"columns": ["gross"]}, {"data": ["gross"]}, {"key": ["gross"]}])
 def test_a_virtual_generated_column_is_refused(conn: psycopg.Connection, use: dict[str, list[str]]) -> None:
@@ -47,6 +47,7 @@ def test_a_virtual_generated_column_is_refused(conn: psycopg.Connection, use: di
         watch(conn, "product", **use)
 
 
+@on_pg18
 @pytest.mark.usefixtures("virtual")
 @pytest.mark.parametrize("operations", [["update"], ["insert", "update"]])
 def test_a_condition_on_a_virtual_generated_column_is_refused(conn: psycopg.Connection, operations: list[str]) -> None:
@@ -55,6 +56,7 @@ def test_a_condition_on_a_virtual_generated_column_is_refused(conn: psycopg.Conn
     assert conn.execute("select count(*) from bridge.watch").fetchone() == (0,)
 
 
+@on_pg18
 @pytest.mark.usefixtures("virtual")
 def test_a_table_with_a_virtual_generated_column_is_watched(conn: psycopg.Connection) -> None:
     watch(conn, "product", options={"call": "event"})

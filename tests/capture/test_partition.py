@@ -48,7 +48,7 @@ def test_copy_into_several_partitions_leaves_one_event_for_each_row(conn: psycop
     with conn.cursor() as cursor, cursor.copy("copy product from stdin") as copy:
         for n in range(1, rows + 1):
             copy.write_row((n, ("eu", "asia")[n % 2], 0))
-    assert recorded(conn) == each("insert", rows)
+    assert sorted(recorded(conn)) == each("insert", rows)
 
 
 @ROWS
@@ -92,10 +92,8 @@ def test_a_move_that_another_before_trigger_asks_for_is_recorded(conn: psycopg.C
     )
     conn.execute("create trigger go before update on product_eu for each row execute function go()")
     watch_product(conn, UPDATE_ONLY)
-    # PostgreSQL itself refuses such a move; a watch makes no difference.
-    with pytest.raises(psycopg.Error, match="moving row to another partition during a BEFORE"):
-        conn.execute("update product set price = 1")
-    assert recorded(conn) == []
+    conn.execute("update product set price = 1")
+    assert recorded(conn) == [("update", [1])]
 
 
 def test_an_update_inside_the_only_default_partition_is_one_event(conn: psycopg.Connection) -> None:

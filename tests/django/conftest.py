@@ -16,6 +16,9 @@ from shop.settings import database as database_settings  # noqa: E402
 from django_app import registry  # noqa: E402
 from tests.fix_postgres import Database  # noqa: E402
 
+# Programs that other tests start in this process inherit its environment, and must not become Django programs.
+del os.environ["DJANGO_SETTINGS_MODULE"]
+
 
 @pytest.fixture
 def shop_database(empty_database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:

@@ -197,11 +197,11 @@ class _Author:
 
     def step(self, tables: Sequence[Table]) -> Step:
         match self.number(0, 15):
-            case 0:
+            case 0 | 1:
                 return Read(self.pick(STREAMS), self.pick(_READS))
-            case 1:
+            case 2:
                 return EndPrepared(self.often())
-            case 2 | 3 | 4 | 5 | 6 | 7:
+            case 3 | 4 | 5 | 6 | 7:
                 return self.border()
             case _:
                 return Write(self.session(), self.statement(self.pick(tables)))

@@ -1,0 +1,131 @@
+"""Which changes count: columns, conditions; and what the event says about them."""
+
+import psycopg
+import pytest
+
+from tests.capture.log import carried, recorded, watch, watches
+
+
+@pytest.fixture(autouse=True)
+def product(conn: psycopg.Connection) -> None:
+    conn.execute("create table product (id int primary key, name text, price int, extra jsonb)")
+    conn.execute("insert into product values (1, 'a', 1), (2, 'b', 2)")
+
+
+def calls(conn: psycopg.Connection, statement: str) -> int:
+    """How often one statement enters the capture function of the watch w."""
+    with conn.transaction():
+        conn.execute("set local track_functions = 'all'")
+        conn.execute(statement.encode())
+        query = "select coalesce(sum(calls), 0) from pg_stat_xact_user_functions where funcname = 'capture_w'"
+        row = conn.execute(query.encode()).fetchone()
+        assert row
+        return int(row[0])
+
+
+def test_an_update_of_no_watched_column_does_not_enter_the_function(conn: psycopg.Connection) -> None:
+    watch(conn, "product", operations=["update"], columns=["price"])
+    assert calls(conn, "update product set name = 'x'") == 0
+    assert calls(conn, "update product set price = price, name = 'y'") == 0
+    assert calls(conn, "update product set price = 7") == 2
+    assert recorded(conn) == [("update", [1]), ("update", [2])]
+
+
+def test_columns_narrow_only_updates(conn: psycopg.Connection) -> None:
+    watch(conn, "product", columns=["price"])
+    conn.execute("insert into product (id) values (3)")
+    conn.execute("update product set name = 'x'")
+    conn.execute("delete from product where id = 3")
+    assert recorded(conn) == [("insert", [3]), ("delete", [3])]
+
+
+def test_an_update_whose_condition_is_false_does_not_enter_the_function(conn: psycopg.Connection) -> None:
+    watch(conn, "product", operations=["update"], condition="old.price < 2 and new.price > old.price")
+    assert calls(conn, "update product set price = price + 1 where id = 2") == 0
+    assert calls(conn, "update product set price = 0 where id = 1") == 0
+    assert calls(conn, "update product set price = 5 where id = 1") == 1
+    assert recorded(conn) == [("update", [1])]
+
+
+def test_without_columns_every_update_counts(conn: psycopg.Connection) -> None:
+    watch(conn, "product", operations=["update"])
+    conn.execute("update product set price = price where id = 1")
+    assert recorded(conn) == [("update", [1])]
+
+
+@pytest.mark.parametrize(
+    ("condition", "ops"),
+    [
+        ("new.price = 9", ["insert", "update"]),
+        ("old.price = 9", ["update", "delete"]),
+        ("old.price is null", ["insert", "update"]),
+        ("new.price is null", ["delete"]),
+        ("old.price is distinct from new.price", ["insert", "update", "update", "delete"]),
+        ("null", []),
+        ("true", ["insert", "update", "update", "delete"]),
+    ],
+)
+def test_a_condition_sees_old_and_new_of_each_operation(
+    conn: psycopg.Connection, condition: str, ops: list[str]
+) -> None:
+    """The row that an operation does not have reads as NULL."""
+    conn.execute("alter table product alter price drop not null")
+    watch(conn, "product", condition=condition)
+    conn.execute("insert into product (id, price) values (3, 9)")
+    conn.execute("update product set price = null where id = 3")
+    conn.execute("update product set price = 9 where id = 3")
+    conn.execute("delete from product where id = 3")
+    expected = {"old.price = 9": ["update", "delete"], "new.price is null": ["update", "delete"]}.get(condition, ops)
+    assert [op for op, _ in recorded(conn)] == expected
+
+
+def test_columns_and_condition_must_both_hold(conn: psycopg.Connection) -> None:
+    watch(conn, "product", columns=["price"], condition="new.name = 'a'")
+    conn.execute("update product set price = 7")
+    conn.execute("update product set name = 'a'")
+    assert recorded(conn) == [("update", [1])]
+
+
+def test_a_condition_may_call_functions_with_their_schema(conn: psycopg.Connection) -> None:
+    conn.execute("create schema shop")
+    conn.execute("create function shop.dear(int) returns boolean language sql immutable as 'select $1 > 5'")
+    watch(conn, "product", condition="shop.dear(new.price) and new.extra @> '{\"hot\": true}'")
+    conn.execute("update product set price = 7, extra = '{\"hot\": true}' where id = 1")
+    conn.execute("update product set price = 7 where id = 2")
+    assert recorded(conn) == [("update", [1])]
+
+
+def test_data_carries_the_chosen_columns_and_nothing_else(conn: psycopg.Connection) -> None:
+    watch(conn, "product", data=["price", "name"])
+    conn.execute("insert into product values (3, 'c', 3, '{}')")
+    conn.execute("update product set price = 4 where id = 3")
+    conn.execute("delete from product where id = 3")
+    before, after = {"price": 3, "name": "c"}, {"price": 4, "name": "c"}
+    assert carried(conn) == [{"new": before}, {"old": before, "new": after, "changed": ["price"]}, {"old": after}]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "changed"),
+    [
+        ({"options": {"call": "event"}}, ["extra", "name", "price"]),
+        ({"options": {"call": "event"}, "columns": ["price"]}, ["price"]),
+        ({"data": ["name", "id"]}, ["name"]),
+        ({"data": ["name"], "columns": ["price"]}, ["name", "price"]),
+    ],
+)
+def test_changed_lists_what_changed_of_the_columns_that_the_watch_names(
+    conn: psycopg.Connection, parameters: dict[str, object], changed: list[str]
+) -> None:
+    watch(conn, "product", **parameters)
+    conn.execute("update product set price = 7, name = 'x', extra = '1' where id = 1")
+    [data] = carried(conn)
+    assert data["changed"] == changed
+
+
+def test_several_watches_on_one_table_each_record_their_own(conn: psycopg.Connection) -> None:
+    watch(conn, "product", "prices", columns=["price"])
+    watch(conn, "product", "names", columns=["name"])
+    watch(conn, "product", "all")
+    conn.execute("update product set price = 7 where id = 1")
+    conn.execute("update product set name = 'x' where id = 1")
+    assert sorted(watches(conn)) == ["all", "all", "names", "prices"]
