@@ -99,8 +99,6 @@ create table if not exists bridge.event (
     slot smallint not null default (extract(epoch from transaction_timestamp())::bigint / 14400 % 8)
 ) partition by list (slot);
 
-alter sequence bridge.event_id owned by bridge.event.id;
-
 do $ring$
 begin
     for slot in 0..7 loop
@@ -109,8 +107,16 @@ begin
 end
 $ring$;
 
--- The one index: windows are ranges of xid within a stream. A second one (on id) would cost every writer.
-create index if not exists event_stream_xid on bridge.event (stream, xid);
+-- The one index: windows are ranges of xid within a stream. A second one (on id) would cost every writer. Asked for first,
+-- since IF NOT EXISTS takes the lock before it looks, and writers would wait for it during every upgrade.
+do $index$
+begin
+    if to_regclass('bridge.event_stream_xid') is null then
+        create index event_stream_xid on bridge.event (stream, xid);
+        alter sequence bridge.event_id owned by bridge.event.id;
+    end if;
+end
+$index$;
 
 -- An event that can't be published as it is, with the reason; it waits for a person.
 create table if not exists bridge.dead_letter (
@@ -804,6 +810,63 @@ $$;
 
 -- 4 --- watch and unwatch -------------------------------------------------------------------------------------------------
 
+-- Which locks it takes to install watches and to remove others: the one of CREATE TRIGGER, or, where a trigger goes, the
+-- stronger one of DROP TRIGGER.
+create or replace function bridge._locks(installed bridge.watch[], removed text[]) returns table (relation regclass, mode text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select l.relation, case when bool_or(l.drops) then 'access exclusive' else 'share row exclusive' end
+    from (
+        select w.relation, false as drops from unnest(installed) w
+        union all
+        select t.relation, t.relation <> w.relation or t.op <> all (bridge._operations(w))
+        from unnest(installed) w cross join lateral bridge._triggers(w.name) t
+        union all
+        select t.relation, true from unnest(removed) n cross join lateral bridge._triggers(n) t
+    ) l
+    join pg_class c on c.oid = l.relation
+    group by 1
+    order by 1
+$$;
+
+
+-- Takes all those locks, and never waits for one while it holds another: a writer that wants the same tables in another
+-- order would end in a deadlock, and PostgreSQL could choose the writer to fail. Whoever waits makes later writers wait
+-- too, so without a lock_timeout of the caller's it is three seconds.
+create or replace function bridge._lock_tables(installed bridge.watch[], removed text[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    patience constant text := current_setting('lock_timeout');
+    held integer;
+    l record;
+begin
+    for attempt in 1..50 loop
+        held := 0;
+        begin
+            perform set_config('lock_timeout', case patience when '0' then '3s' else patience end, true);
+            for l in select * from bridge._locks(installed, removed) loop
+                if held = 0 then
+                    execute format('lock table only %s in %s mode', l.relation, l.mode);
+                    held := 1;
+                end if;
+                -- With its partitions.
+                execute format('lock table %s in %s mode nowait', l.relation, l.mode);
+            end loop;
+            perform set_config('lock_timeout', patience, true);
+            return;
+        exception when lock_not_available then
+            -- What this attempt held is free again; only the first lock was waited for.
+            if held = 0 or attempt = 50 then raise; end if;
+        end;
+        perform pg_sleep(0.02 + 0.08 * random());
+    end loop;
+end
+$$;
+
+
 -- Drops functions and those triggers of a watch that are not among `kept`: DROP TRIGGER takes a stronger lock than
 -- CREATE OR REPLACE TRIGGER, so a replaced watch keeps its triggers and gets them replaced.
 create or replace function bridge._uninstall(watch_name text, kept_relation regclass, kept text[]) returns void
@@ -833,6 +896,7 @@ end
 $$;
 
 
+-- The caller holds the table's lock (_lock_tables): no writer may run between the old functions and the new.
 create or replace function bridge._install(w bridge.watch) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -843,8 +907,6 @@ begin
     perform bridge._check_watch(w);
     update bridge.installation set generation = generation + 1;
     insert into bridge.position (stream) values (w.stream) on conflict do nothing;
-    -- The lock that CREATE TRIGGER takes anyway, taken first: no writer may run between the old functions and the new.
-    execute format('lock table %s in share row exclusive mode', w.relation);
     perform bridge._uninstall(w.name, w.relation, bridge._operations(w));
     begin
         foreach statement in array bridge._statements(w) loop
@@ -901,8 +963,11 @@ create or replace function bridge.watch(
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    w constant bridge.watch := bridge._watch(name, relation, task, operations, columns, condition, key, data, options, stream);
 begin
-    perform bridge._install(bridge._watch(name, relation, task, operations, columns, condition, key, data, options, stream));
+    perform bridge._lock_tables(array[w], '{}');
+    perform bridge._install(w);
 end
 $$;
 comment on function bridge.watch(text, regclass, text, text[], text[], text, text[], text[], jsonb, text) is
@@ -917,6 +982,7 @@ begin
     update bridge.installation set generation = generation + 1;
     update bridge.watch w set removed_at = clock_timestamp() where w.name = unwatch.name and w.removed_at is null;
     if not found then return false; end if;
+    perform bridge._lock_tables('{}', array[name]);
     perform bridge._uninstall(name, null, '{}');
     return true;
 end
@@ -1087,7 +1153,16 @@ as $$
 #variable_conflict use_column
 declare
     step record;
+    installed bridge.watch[];
+    removed text[];
 begin
+    select
+        coalesce(array_agg(bridge._wanted(item)) filter (where p.action not in ('keep', 'remove')), '{}'),
+        coalesce(array_agg(p.name) filter (where p.action = 'remove'), '{}')
+    into installed, removed
+    from bridge.plan(wanted, prune, source) p
+    left join jsonb_array_elements(wanted) item on item ->> 'name' = p.name;
+    perform bridge._lock_tables(installed, removed);
     for step in select * from bridge.plan(wanted, prune, source) loop
         if step.action = 'remove' then
             perform bridge.unwatch(step.name);
@@ -1241,17 +1316,25 @@ revoke all on all functions in schema bridge from public;
 do $upgrade$
 declare
     w bridge.watch;
+    outdated bridge.watch[];
 begin
     insert into bridge.position (stream) values ('default') on conflict do nothing;
     insert into bridge.installation (version) values ('0.1.0')
         on conflict (singleton) do update set version = excluded.version where installation.version <> excluded.version;
-    for w in
-        select x.* from bridge.watch x join pg_class c on c.oid = x.relation where x.removed_at is null
-    loop
+    select coalesce(array_agg(x), '{}') into outdated
+    from bridge.watch x
+    join pg_class c on c.oid = x.relation
+    where x.removed_at is null and bridge._fingerprint(x) is distinct from x.fingerprint;
+    begin
+        perform bridge._lock_tables(outdated, '{}');
+    exception when lock_not_available then
+        raise warning 'the tables of % watches are busy, which keep their old triggers: apply this file again',
+            cardinality(outdated);
+        return;
+    end;
+    foreach w in array outdated loop
         begin
-            if bridge._fingerprint(w) <> w.fingerprint then
-                perform bridge._install(w);
-            end if;
+            perform bridge._install(w);
         exception when others then
             raise warning 'watch "%" could not be brought up to date and stays as it was: %', w.name, sqlerrm;
         end;

@@ -2,6 +2,18 @@ CREATE SCHEMA bridge;
 
 COMMENT ON SCHEMA bridge IS 'Commit Bridge: committed rows start Celery tasks';
 
+CREATE FUNCTION bridge._base_type(type oid) RETURNS oid
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with recursive under (oid) as (
+        select type
+        union all
+        select t.typbasetype from under u join pg_type t on t.oid = u.oid where t.typbasetype <> 0
+    )
+    select u.oid from under u join pg_type t on t.oid = u.oid where t.typbasetype = 0
+$$;
+
 CREATE TABLE bridge.watch (
     name text NOT NULL COLLATE pg_catalog."C",
     relation regclass NOT NULL,
@@ -94,21 +106,20 @@ as %3$L
 $capture$,
         'capture_' || w.name,
         case when bridge._needs_pinned_settings(w.relation, bridge._key(w.relation, w.key) || coalesce(w.data, '{}')) then
-            E'\nset timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = iso_8601 set bytea_output = hex set extra_float_digits = 1'
+            E'\nset timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = iso_8601 set bytea_output = hex set extra_float_digits = 1 set lc_monetary = ''C'''
         else '' end,
         -- As a literal: a name may hold any text, such as the end of a dollar quote.
         format(
-            E'\nbegin\n%s%s%s    %s\nend\n',
-            guard,
+            E'\nbegin\n%s%s    %s\nend\n',
             case w.options ->> 'on_error' when 'warn' then format(
                 $warn$    begin
-%s    exception when others then
+%s%s    exception when others then
         raise warning 'watch %%: a change of %% was not recorded: %%', %L, tg_relid::regclass, sqlerrm;
         %s
     end;
 $warn$,
-                branches, w.name, leave
-            ) else branches end,
+                guard, branches, w.name, leave
+            ) else guard || branches end,
             -- PREPARE TRANSACTION refuses a transaction that has notified; such a table's events wait for the poll floor.
             case when w.options -> 'notify' = 'false' then '' else format(
                 $notify$    if not pg_try_advisory_xact_lock_shared(%s) then
@@ -192,6 +203,20 @@ begin
 end
 $_$;
 
+CREATE FUNCTION bridge._check_generated(w bridge.watch, names text[]) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    unreadable constant text := (select n from unnest(names) n where n <> all (bridge._readable(w)) limit 1);
+begin
+    if unreadable is not null then
+        raise exception 'watch "%": triggers can''t read the generated column "%" (it is virtual, or its table is partitioned)',
+            w.name, unreadable using errcode = 'invalid_parameter_value', hint = 'Name the columns that it is made of.';
+    end if;
+end
+$$;
+
 CREATE FUNCTION bridge._check_options(what text, options jsonb) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -274,6 +299,7 @@ begin
         raise exception 'watch "%": table % has no primary key: name the columns that identify a row, key => ''{column}''',
             w.name, w.relation using errcode = 'invalid_parameter_value';
     end if;
+    perform bridge._check_generated(w, w.columns || bridge._key(w.relation, w.key) || w.data);
 end
 $_$;
 
@@ -293,6 +319,17 @@ $$;
 
 COMMENT ON FUNCTION bridge._columns(relation regclass) IS 'Names of the columns of a table, in order.';
 
+CREATE FUNCTION bridge._columns_of_condition(w bridge.watch) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select array_agg(distinct a.attname::text)
+    from pg_proc p
+    join pg_depend d on d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass
+    join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+    where p.pronamespace = 'bridge'::regnamespace and p.proname = ('when_' || w.name)::name and d.refobjid = w.relation
+$$;
+
 CREATE FUNCTION bridge._definition(w bridge.watch) RETURNS jsonb
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -311,7 +348,7 @@ CREATE FUNCTION bridge._functions(w bridge.watch) RETURNS text[]
     AS $_$
 declare
     key text[] := bridge._key(w.relation, w.key);
-    compared text[] := coalesce(nullif(coalesce(w.columns, '{}') || coalesce(w.data, '{}'), '{}'), bridge._columns(w.relation));
+    compared text[] := coalesce(nullif(coalesce(w.columns, '{}') || coalesce(w.data, '{}'), '{}'), bridge._readable(w));
     made text[];
 begin
     made := array[bridge._row_function(
@@ -353,7 +390,10 @@ $$;
 CREATE FUNCTION bridge._guards_inside(w bridge.watch) RETURNS boolean
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select w.condition is not null and not w.operations <@ '{update,truncate}' $$;
+    AS $$
+    -- With on_error "warn" also a condition that raises an error must not fail the write, as it would in the trigger's WHEN.
+    select w.condition is not null and (not w.operations <@ '{update,truncate}' or w.options ->> 'on_error' is not distinct from 'warn')
+$$;
 
 CREATE FUNCTION bridge._holder(key bigint) RETURNS integer
     LANGUAGE sql STABLE
@@ -367,6 +407,28 @@ CREATE FUNCTION bridge._holder(key bigint) RETURNS integer
     limit 1
 $$;
 
+CREATE FUNCTION bridge._holds_json(type oid) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with recursive part (oid) as (
+        select type
+        union
+        select inner_.oid
+        from part
+        join pg_type t on t.oid = part.oid
+        cross join lateral (
+            select t.typbasetype
+            union all
+            select t.typelem
+            union all
+            select a.atttypid from pg_attribute a where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+        ) as inner_ (oid)
+        where inner_.oid <> 0
+    )
+    select exists (select from part where part.oid = 'json'::regtype)
+$$;
+
 CREATE FUNCTION bridge._install(w bridge.watch) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -377,8 +439,6 @@ begin
     perform bridge._check_watch(w);
     update bridge.installation set generation = generation + 1;
     insert into bridge.position (stream) values (w.stream) on conflict do nothing;
-    -- The lock that CREATE TRIGGER takes anyway, taken first: no writer may run between the old functions and the new.
-    execute format('lock table %s in share row exclusive mode', w.relation);
     perform bridge._uninstall(w.name, w.relation, bridge._operations(w));
     begin
         foreach statement in array bridge._statements(w) loop
@@ -391,6 +451,7 @@ begin
         raise exception 'watch "%": the condition does not work: %', w.name, sqlerrm
             using errcode = sqlstate, hint = format('The condition is: %s', w.condition);
     end;
+    perform bridge._check_generated(w, bridge._columns_of_condition(w));
     for statement in select format('revoke all on function %s from public', f) from bridge._generated(w.name) f loop
         execute statement;
     end loop;
@@ -399,6 +460,7 @@ begin
     w.removed_at := null;
     delete from bridge.watch x where x.name = w.name;
     insert into bridge.watch values (w.*);
+    perform pg_notify('bridge', ''); -- a running bridge looks whether there is a new stream to serve
 end
 $$;
 
@@ -414,6 +476,21 @@ CREATE FUNCTION bridge._is_intact(w bridge.watch) RETURNS boolean
         from bridge._triggers(w.name) t
         where t.relation = w.relation and t.enabled
     )
+    -- Rows of tables that inherit from this one, since the watch was made, go unseen.
+    and not exists (
+        select from pg_inherits i join pg_class c on c.oid = i.inhparent where i.inhparent = w.relation and c.relkind = 'r'
+    )
+$$;
+
+CREATE FUNCTION bridge._json(value anyelement) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    return to_jsonb(value);
+exception when data_exception or program_limit_exceeded then
+    return to_jsonb(value::text);
+end
 $$;
 
 CREATE FUNCTION bridge._key(relation regclass, key text[]) RETURNS text[]
@@ -427,12 +504,63 @@ CREATE FUNCTION bridge._key(relation regclass, key text[]) RETURNS text[]
             from pg_index i
             cross join unnest(i.indkey::smallint[]) with ordinality as k (attnum, place)
             join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-            where i.indrelid = relation and i.indisprimary
+            -- What INCLUDE adds to the index is not part of the key.
+            where i.indrelid = relation and i.indisprimary and k.place <= i.indnkeyatts
         )
     )
 $$;
 
 COMMENT ON FUNCTION bridge._key(relation regclass, key text[]) IS 'Key columns of a watch: those it names, else the primary key; null without either.';
+
+CREATE FUNCTION bridge._lock_tables(installed bridge.watch[], removed text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    patience constant text := current_setting('lock_timeout');
+    held integer;
+    l record;
+begin
+    for attempt in 1..50 loop
+        held := 0;
+        begin
+            perform set_config('lock_timeout', case patience when '0' then '3s' else patience end, true);
+            for l in select * from bridge._locks(installed, removed) loop
+                if held = 0 then
+                    execute format('lock table only %s in %s mode', l.relation, l.mode);
+                    held := 1;
+                end if;
+                -- With its partitions.
+                execute format('lock table %s in %s mode nowait', l.relation, l.mode);
+            end loop;
+            perform set_config('lock_timeout', patience, true);
+            return;
+        exception when lock_not_available then
+            -- What this attempt held is free again; only the first lock was waited for.
+            if held = 0 or attempt = 50 then raise; end if;
+        end;
+        perform pg_sleep(0.02 + 0.08 * random());
+    end loop;
+end
+$$;
+
+CREATE FUNCTION bridge._locks(installed bridge.watch[], removed text[]) RETURNS TABLE(relation regclass, mode text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select l.relation, case when bool_or(l.drops) then 'access exclusive' else 'share row exclusive' end
+    from (
+        select w.relation, false as drops from unnest(installed) w
+        union all
+        select t.relation, t.relation <> w.relation or t.op <> all (bridge._operations(w))
+        from unnest(installed) w cross join lateral bridge._triggers(w.name) t
+        union all
+        select t.relation, true from unnest(removed) n cross join lateral bridge._triggers(n) t
+    ) l
+    join pg_class c on c.oid = l.relation
+    group by 1
+    order by 1
+$$;
 
 CREATE FUNCTION bridge._moves(partition oid, new anyelement) RETURNS boolean
     LANGUAGE plpgsql STABLE
@@ -441,7 +569,8 @@ CREATE FUNCTION bridge._moves(partition oid, new anyelement) RETURNS boolean
 declare
     stays boolean;
 begin
-    execute format('select %s from (select ($1).*) as r', pg_get_partition_constraintdef(partition)) into stays using new;
+    -- A default partition without any other one has no constraint.
+    execute format('select %s from (select ($1).*) as r', coalesce(pg_get_partition_constraintdef(partition), 'true')) into stays using new;
     return stays is not true;
 end
 $_$;
@@ -485,6 +614,17 @@ CREATE FUNCTION bridge._partition_columns(relation regclass) RETURNS text[]
     join pg_partitioned_table p on p.partrelid = t.relid
     cross join unnest(p.partattrs::smallint[]) as k (attnum)
     left join pg_attribute a on a.attrelid = p.partrelid and a.attnum = k.attnum
+$$;
+
+CREATE FUNCTION bridge._readable(w bridge.watch) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(array_agg(a.attname::text order by a.attnum), '{}')
+    from pg_attribute a
+    join pg_class c on c.oid = a.attrelid
+    where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
+        and (a.attgenerated = '' or a.attgenerated = 's' and (c.relkind <> 'p' or 'update' <> all (w.operations)))
 $$;
 
 CREATE FUNCTION bridge._row_function(name text, arguments text, result text, body text) RETURNS text
@@ -568,11 +708,20 @@ CREATE FUNCTION bridge._triggers(watch_name text) RETURNS TABLE(relation regclas
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select t.tgrelid, t.tgname, o.op, t.tgenabled in ('O', 'A')
-    from unnest('{insert,update,delete,truncate,move}'::text[]) as o (op)
-    join pg_trigger t on t.tgname = bridge._trigger_name(o.op, watch_name)::name
+    select
+        t.tgrelid, t.tgname, coalesce(o.op, 'renamed'),
+        t.tgenabled = case w.options ->> 'always' when 'true' then 'A' else 'O' end
+        and not exists (
+            -- on a partition
+            select from pg_trigger c
+            where c.tgfoid = t.tgfoid and c.tgtype = t.tgtype and c.tgparentid <> 0 and c.tgenabled <> t.tgenabled
+        )
+    from pg_trigger t
     join pg_proc p on p.oid = t.tgfoid and p.pronamespace = 'bridge'::regnamespace
-    where not t.tgisinternal and t.tgparentid = 0
+    left join unnest('{insert,update,delete,truncate,move}'::text[]) as o (op)
+        on t.tgname = bridge._trigger_name(o.op, watch_name)::name
+    left join bridge.watch w on w.name = watch_name
+    where not t.tgisinternal and t.tgparentid = 0 and (o.op is not null or p.proname = ('capture_' || watch_name)::name)
 $$;
 
 CREATE FUNCTION bridge._uninstall(watch_name text, kept_relation regclass, kept text[]) RETURNS void
@@ -605,13 +754,13 @@ CREATE FUNCTION bridge._value(relation regclass, name text, row_name text) RETUR
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select case coalesce(nullif(t.typbasetype, 0), t.oid)
-        when 'numeric'::regtype then format('(%s).%I::text', row_name, name)
-        when 'bytea'::regtype then format('''\x'' || encode((%s).%I, ''hex'')', row_name, name)
+    select case
+        when bridge._base_type(a.atttypid) = 'numeric'::regtype then format('(%s).%I::text', row_name, name)
+        when bridge._base_type(a.atttypid) = 'bytea'::regtype then format('''\x'' || encode((%s).%I, ''hex'')', row_name, name)
+        when bridge._holds_json(a.atttypid) then format('bridge._json((%s).%I)', row_name, name)
         else format('(%s).%I', row_name, name)
     end
     from pg_attribute a
-    join pg_type t on t.oid = a.atttypid
     where a.attrelid = relation and a.attname = name
 $$;
 
@@ -686,7 +835,16 @@ CREATE FUNCTION bridge.apply(wanted jsonb, prune boolean DEFAULT false, source t
 #variable_conflict use_column
 declare
     step record;
+    installed bridge.watch[];
+    removed text[];
 begin
+    select
+        coalesce(array_agg(bridge._wanted(item)) filter (where p.action not in ('keep', 'remove')), '{}'),
+        coalesce(array_agg(p.name) filter (where p.action = 'remove'), '{}')
+    into installed, removed
+    from bridge.plan(wanted, prune, source) p
+    left join jsonb_array_elements(wanted) item on item ->> 'name' = p.name;
+    perform bridge._lock_tables(installed, removed);
     for step in select * from bridge.plan(wanted, prune, source) loop
         if step.action = 'remove' then
             perform bridge.unwatch(step.name);
@@ -869,6 +1027,7 @@ begin
     update bridge.installation set generation = generation + 1;
     update bridge.watch w set removed_at = clock_timestamp() where w.name = unwatch.name and w.removed_at is null;
     if not found then return false; end if;
+    perform bridge._lock_tables('{}', array[name]);
     perform bridge._uninstall(name, null, '{}');
     return true;
 end
@@ -887,8 +1046,11 @@ CREATE FUNCTION bridge.watch(name text, relation regclass, task text, operations
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+declare
+    w constant bridge.watch := bridge._watch(name, relation, task, operations, columns, condition, key, data, options, stream);
 begin
-    perform bridge._install(bridge._watch(name, relation, task, operations, columns, condition, key, data, options, stream));
+    perform bridge._lock_tables(array[w], '{}');
+    perform bridge._install(w);
 end
 $$;
 
@@ -1160,6 +1322,8 @@ ALTER INDEX bridge.event_stream_xid ATTACH PARTITION bridge.event_7_stream_xid_i
 ALTER TABLE ONLY bridge.watch
     ADD CONSTRAINT watch_stream_fkey FOREIGN KEY (stream) REFERENCES bridge."position"(stream);
 
+REVOKE ALL ON FUNCTION bridge._base_type(type oid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge._capture_branch(w bridge.watch, op text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._capture_function(w bridge.watch) FROM PUBLIC;
@@ -1172,6 +1336,8 @@ REVOKE ALL ON FUNCTION bridge._check_columns(watch_name text, parameter text, na
 
 REVOKE ALL ON FUNCTION bridge._check_condition(watch_name text, condition text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge._check_generated(w bridge.watch, names text[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge._check_options(what text, options jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._check_watch(w bridge.watch) FROM PUBLIC;
@@ -1179,6 +1345,8 @@ REVOKE ALL ON FUNCTION bridge._check_watch(w bridge.watch) FROM PUBLIC;
 REVOKE ALL ON FUNCTION bridge._cluster() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._columns(relation regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._columns_of_condition(w bridge.watch) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._definition(w bridge.watch) FROM PUBLIC;
 
@@ -1192,11 +1360,19 @@ REVOKE ALL ON FUNCTION bridge._guards_inside(w bridge.watch) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._holder(key bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge._holds_json(type oid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge._install(w bridge.watch) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._is_intact(w bridge.watch) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge._json(value anyelement) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge._key(relation regclass, key text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._lock_tables(installed bridge.watch[], removed text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._locks(installed bridge.watch[], removed text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._moves(partition oid, new anyelement) FROM PUBLIC;
 
@@ -1207,6 +1383,8 @@ REVOKE ALL ON FUNCTION bridge._object(relation regclass, names text[], row_name 
 REVOKE ALL ON FUNCTION bridge._operations(w bridge.watch) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._partition_columns(relation regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._readable(w bridge.watch) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._row_function(name text, arguments text, result text, body text) FROM PUBLIC;
 

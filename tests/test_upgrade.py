@@ -145,7 +145,6 @@ def test_no_writer_fails_and_no_change_is_missed_during_an_upgrade(
     assert older.execute(captured).fetchall() == [("bill", written), ("item", written)]
 
 
-@pytest.mark.xfail(reason="an upgrade collects the locks of all watched tables and waits for each without a timeout")
 def test_a_writer_wins_over_an_upgrade_that_locks_tables_in_another_order(
     older: psycopg.Connection, empty_database: Database
 ) -> None:
