@@ -13,9 +13,18 @@
 -- its own transaction; with psql, `--single-transaction` makes it all or nothing.
 
 do $check$
+declare
+    installed text;
 begin
     if current_setting('server_version_num')::integer < 140000 then
         raise exception 'Commit Bridge needs PostgreSQL 14 or newer, this server is %', current_setting('server_version');
+    end if;
+    -- An older file would put older capture under a newer bridge.
+    if to_regclass('bridge.installation') is not null then
+        execute 'select version from bridge.installation' into installed;
+        if installed ~ '^[0-9.]+$' and string_to_array(installed, '.')::integer[] > string_to_array('0.1.0', '.')::integer[] then
+            raise exception 'Commit Bridge % is installed here, and this file is 0.1.0: upgrade the package that applies it', installed;
+        end if;
     end if;
     -- Two installers at once (two web containers that migrate) would collide in the catalogs: one after the other.
     perform pg_advisory_xact_lock(4778957226326884351);
@@ -484,7 +493,7 @@ begin
         made := made || bridge._row_function(
             'changed_' || w.name, format('old %1$s, new %1$s', w.relation), 'pg_catalog.text[]',
             format('pg_catalog.array_remove(array[%s], null)', (
-                select string_agg(format('case when %s then %L end', bridge._changed(w.relation, n), n), ', ' order by n)
+                select string_agg(format('case when %s then %L end', bridge._changed(w.relation, n), n), ', ' order by n collate "C")
                 from (select distinct n from unnest(compared) n) n
             ))
         );
@@ -713,7 +722,7 @@ begin
         -- leaving one that fails in every writer.
         used := bridge._key(w.relation, w.key) || coalesce(w.data, '{}');
         tests := tests || (
-            select format('(true or %s)', string_agg(format('%s.%I is null', case op when 'delete' then 'old' else 'new' end, u), ' or ' order by u))
+            select format('(true or %s)', string_agg(format('%s.%I is null', case op when 'delete' then 'old' else 'new' end, u), ' or ' order by u collate "C"))
             from (select distinct u from unnest(used) u) u
         );
     end if;

@@ -55,6 +55,7 @@ class EventLog:
         self._generation = 0
         self._walking = False
         self._restored = False
+        self._unsettled: Batch | None = None
 
     @classmethod
     @asynccontextmanager
@@ -84,10 +85,16 @@ class EventLog:
 
     def skip(self, position: Position) -> None:
         """A spectator's `move`: only here, not in the database."""
+        self._unsettled = None
         self._position = position
 
     async def read(self) -> Batch:
-        """The next events behind the position; an empty batch when all is delivered."""
+        """The next events behind the position; an empty batch when all is delivered.
+
+        Until `move` settles a batch, reading again gives the same events.
+        """
+        if self._unsettled is not None:
+            return self._unsettled
         if self._restored:
             batch = await self._walk_restored()
         elif self._position.upto is not None:
@@ -95,6 +102,8 @@ class EventLog:
         else:
             return await self._look()
         if batch.events:
+            # A cursor does not go back.
+            self._unsettled = batch
             return batch
         # The walk ended exactly with the last batch: what is left lies behind `upto`.
         await self.move(batch.position)
@@ -102,10 +111,11 @@ class EventLog:
 
     async def move(self, position: Position) -> None:
         """Moves the position in the database, then here; the events before it are never read again."""
-        values = {**msgspec.structs.asdict(position), "stream": self._stream}
+        self._unsettled = None
         if self._restored:
             await self._adopt(position)
             return
+        values = {**msgspec.structs.asdict(position), "stream": self._stream}
         moved = await query(self._connection, _MOVE, {**values, "ctid": self._ctid})
         if not moved:
             # The row is not where it was (a VACUUM FULL, say). This session owns the stream, so it may look it up.

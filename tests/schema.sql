@@ -364,7 +364,7 @@ begin
         made := made || bridge._row_function(
             'changed_' || w.name, format('old %1$s, new %1$s', w.relation), 'pg_catalog.text[]',
             format('pg_catalog.array_remove(array[%s], null)', (
-                select string_agg(format('case when %s then %L end', bridge._changed(w.relation, n), n), ', ' order by n)
+                select string_agg(format('case when %s then %L end', bridge._changed(w.relation, n), n), ', ' order by n collate "C")
                 from (select distinct n from unnest(compared) n) n
             ))
         );
@@ -681,7 +681,7 @@ begin
         -- leaving one that fails in every writer.
         used := bridge._key(w.relation, w.key) || coalesce(w.data, '{}');
         tests := tests || (
-            select format('(true or %s)', string_agg(format('%s.%I is null', case op when 'delete' then 'old' else 'new' end, u), ' or ' order by u))
+            select format('(true or %s)', string_agg(format('%s.%I is null', case op when 'delete' then 'old' else 'new' end, u), ' or ' order by u collate "C"))
             from (select distinct u from unnest(used) u) u
         );
     end if;

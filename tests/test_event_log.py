@@ -51,11 +51,14 @@ async def test_committed_events_are_read_once_in_order(database: Database, conn:
 
 
 async def test_a_batch_that_was_not_settled_is_read_again(database: Database, conn: psycopg.Connection) -> None:
-    insert(conn, 1)
-    async with EventLog.open(database.dsn, "default", 100) as log:
+    insert(conn, 1, 2, 3)
+    async with EventLog.open(database.dsn, "default", 1) as log:
         await log.own()
-        first = await log.read()
-        assert (await log.read()).events == first.events
+        for _ in range(3):
+            batch = await log.read()
+            assert (await log.read()).events == batch.events
+            await log.move(batch.position)
+        assert await deliver_all(log) == []
 
 
 async def test_an_event_that_commits_after_a_later_id_is_not_missed(

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
@@ -14,7 +15,7 @@ import pytest
 
 from bridge import schema
 from tests.eventually import eventually
-from tests.fix_postgres import Database
+from tests.fix_postgres import TRIGGERS_SQL, Database
 
 RELEASED = sorted((Path(__file__).parent / "upgrades").glob("*.sql"))
 
@@ -198,3 +199,16 @@ def test_installers_that_start_together_all_succeed(empty_database: Database) ->
     with ThreadPoolExecutor(4) as pool:
         for installer in [pool.submit(run) for _ in range(4)]:
             installer.result()
+
+
+def test_an_older_file_is_refused_where_a_newer_one_is_installed(conn: psycopg.Connection) -> None:
+    conn.execute("update bridge.installation set version = '9.0.0'")
+    with pytest.raises(psycopg.Error, match=r"9\.0\.0 is installed here, and this file is .*: upgrade the package"):
+        conn.execute(TRIGGERS_SQL.read_bytes())
+    assert conn.execute("select bridge.version()").fetchone() == ("9.0.0",)
+
+
+def test_the_package_and_its_sql_have_the_same_version() -> None:
+    text = TRIGGERS_SQL.read_text()
+    assert schema.version() == version("commit-bridge")
+    assert text.count(f"'{schema.version()}'") == 2  # what it refuses to replace, and what it installs

@@ -49,9 +49,7 @@ def test_what_is_sent_and_rolled_back_was_never_sent(conn: psycopg.Connection) -
         ("'[]', '{}', '{}', 'nowhere'", 'there is no stream "nowhere"'),
     ],
 )
-def test_wrong_arguments_of_send_are_one_clear_error(
-    conn: psycopg.Connection, arguments: str, complaint: str
-) -> None:
+def test_wrong_arguments_of_send_are_one_clear_error(conn: psycopg.Connection, arguments: str, complaint: str) -> None:
     conn.execute("select bridge.allow('shop.mail')")
     with pytest.raises(psycopg.Error, match=complaint):
         conn.execute(f"select bridge.send('shop.mail', {arguments})".encode())

@@ -1,9 +1,12 @@
 """Only what is committed is recorded: rollbacks, savepoints, isolation levels."""
 
+import threading
+
 import psycopg
 import pytest
 
 from tests.capture.log import carried, each, recorded, watch
+from tests.eventually import eventually
 from tests.fix_postgres import Database
 
 LEVELS = pytest.mark.parametrize("level", ["read committed", "repeatable read", "serializable"])
@@ -124,20 +127,26 @@ def test_an_update_that_waited_for_another_one_carries_what_it_found(
 ) -> None:
     conn.execute("insert into product values (1)")
     add = b"update product set price = price + 1"
-    with database.connect() as other:
-        other.execute("begin")
-        other.execute(add)
-        with conn.pipeline() as pipeline:
-            conn.execute(add)
-            pipeline.sync()
-            other.execute("commit")
+    waits = "select from pg_locks where locktype = 'transactionid' and not granted"
+    with database.connect() as first, database.connect() as second:
+        first.execute("begin")
+        first.execute(add)
+        thread = threading.Thread(target=second.execute, args=[add])
+        thread.start()
+        try:
+            assert eventually(lambda: bool(conn.execute(waits).fetchall()))
+        finally:
+            first.execute("commit")
+            thread.join()
     changes = [(data["old"]["price"], data["new"]["price"]) for data in carried(conn)[1:]]
     assert changes == [(0, 1), (1, 2)]
 
 
 @pytest.mark.parametrize("valid", [True, False])
 def test_a_deferred_constraint_decides_at_the_commit(conn: psycopg.Connection, valid: bool) -> None:
-    conn.execute("create table review (id int primary key, product int references product deferrable initially deferred)")
+    conn.execute(
+        "create table review (id int primary key, product int references product deferrable initially deferred)"
+    )
     watch(conn, "review", "reviews")
     conn.execute("begin")
     conn.execute("insert into review values (5, 1)")

@@ -57,7 +57,9 @@ def test_without_the_option_prepare_is_refused_while_the_relay_sleeps(
     database: Database, conn: psycopg.Connection, sleeper: None
 ) -> None:
     watch(conn, "product")
-    with pytest.raises(psycopg.Error, match="cannot PREPARE a transaction that has executed LISTEN, UNLISTEN, or NOTIFY"):
+    with pytest.raises(
+        psycopg.Error, match="cannot PREPARE a transaction that has executed LISTEN, UNLISTEN, or NOTIFY"
+    ):
         prepare(conn, database.name)
     assert recorded(conn) == []
     assert conn.execute("select count(*) from product").fetchone() == (0,)

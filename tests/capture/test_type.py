@@ -34,7 +34,7 @@ TIMES: list[tuple[str, str, str, Any]] = [
 ]
 TEXTS: list[tuple[str, str, str, Any]] = [
     ("text", "", "x", ""),
-    ("text", "Ä 🐘 \" \\ \t\n", "Ä", "Ä 🐘 \" \\ \t\n"),
+    ("text", 'Ä 🐘 " \\ \t\n', "Ä", 'Ä 🐘 " \\ \t\n'),
     ("varchar(5)", "abc", "abd", "abc"),
     ("char(5)", "abc", "abd", "abc  "),
     ("text collate caseless", "a", "A", "a"),
