@@ -37,9 +37,6 @@ CREATE FUNCTION bridge._capture_branch(w bridge.watch, op text) RETURNS text
 declare
     row_name constant text := case op when 'delete' then 'old' else 'new' end;
     key constant text := case op when 'truncate' then 'null' else format('bridge.%I(%s)', 'key_' || w.name, row_name) end;
-    moved constant text := (
-        select string_agg(bridge._changed(w.relation, k), ' or ') from unnest(bridge._key(w.relation, w.key)) k
-    );
     parts text[] := '{}';
     data text := 'null';
 begin
@@ -55,10 +52,10 @@ begin
         data := format('pg_catalog.jsonb_build_object(%s)', array_to_string(parts, ', '));
     end if;
     if op = 'update' then
-        -- A row that changed its key: one event that carries both.
+        -- A row that changed its key: one event that carries both. No column is named here, since it may be renamed.
         data := format(
-            'case when %s then %s pg_catalog.jsonb_build_object(''old_key'', bridge.%I(old)) else %s end',
-            moved, nullif(data, 'null') || ' ||', 'key_' || w.name, data
+            'case when bridge.%1$I(old) is distinct from bridge.%1$I(new) then %2$s pg_catalog.jsonb_build_object(''old_key'', bridge.%1$I(old)) else %3$s end',
+            'key_' || w.name, nullif(data, 'null') || ' ||', data
         );
     end if;
     return format(
@@ -441,7 +438,12 @@ begin
     insert into bridge.position (stream) values (w.stream) on conflict do nothing;
     perform bridge._uninstall(w.name, w.relation, bridge._operations(w));
     begin
-        foreach statement in array bridge._statements(w) loop
+        foreach statement in array bridge._functions(w) loop
+            execute statement;
+        end loop;
+        perform bridge._check_generated(w, bridge._columns_of_condition(w));
+        -- Only now the function of the condition tells its columns, which the triggers name.
+        foreach statement in array (bridge._statements(w))[cardinality(bridge._functions(w)) + 1:] loop
             execute statement;
         end loop;
     exception when syntax_error or undefined_column or undefined_table or undefined_function or invalid_object_definition
@@ -451,7 +453,6 @@ begin
         raise exception 'watch "%": the condition does not work: %', w.name, sqlerrm
             using errcode = sqlstate, hint = format('The condition is: %s', w.condition);
     end;
-    perform bridge._check_generated(w, bridge._columns_of_condition(w));
     for statement in select format('revoke all on function %s from public', f) from bridge._generated(w.name) f loop
         execute statement;
     end loop;
@@ -679,7 +680,7 @@ begin
         -- Always true and folded away by the planner; it makes the trigger depend on the columns that its function
         -- reads, so that DROP COLUMN is refused, and DROP COLUMN ... CASCADE takes the trigger along instead of
         -- leaving one that fails in every writer.
-        used := bridge._key(w.relation, w.key) || coalesce(w.data, '{}');
+        used := bridge._key(w.relation, w.key) || coalesce(w.data, '{}') || coalesce(bridge._columns_of_condition(w), '{}');
         tests := tests || (
             select format('(true or %s)', string_agg(format('%s.%I is null', case op when 'delete' then 'old' else 'new' end, u), ' or ' order by u collate "C"))
             from (select distinct u from unnest(used) u) u
@@ -1049,6 +1050,7 @@ CREATE FUNCTION bridge.watch(name text, relation regclass, task text, operations
 declare
     w constant bridge.watch := bridge._watch(name, relation, task, operations, columns, condition, key, data, options, stream);
 begin
+    perform bridge._check_watch(w); -- LOCK TABLE would complain of a view in words of its own
     perform bridge._lock_tables(array[w], '{}');
     perform bridge._install(w);
 end

@@ -1,5 +1,7 @@
 """Which changes count: columns, conditions; and what the event says about them."""
 
+from typing import Any
+
 import psycopg
 import pytest
 
@@ -59,9 +61,9 @@ def test_without_columns_every_update_counts(conn: psycopg.Connection) -> None:
         ("new.price = 9", ["insert", "update"]),
         ("old.price = 9", ["update", "delete"]),
         ("old.price is null", ["insert", "update"]),
-        ("new.price is null", ["delete"]),
+        ("new.price is null", ["update", "delete"]),
         ("old.price is distinct from new.price", ["insert", "update", "update", "delete"]),
-        ("null", []),
+        ("null::boolean", []),
         ("true", ["insert", "update", "update", "delete"]),
     ],
 )
@@ -69,14 +71,12 @@ def test_a_condition_sees_old_and_new_of_each_operation(
     conn: psycopg.Connection, condition: str, ops: list[str]
 ) -> None:
     """The row that an operation does not have reads as NULL."""
-    conn.execute("alter table product alter price drop not null")
     watch(conn, "product", condition=condition)
     conn.execute("insert into product (id, price) values (3, 9)")
     conn.execute("update product set price = null where id = 3")
     conn.execute("update product set price = 9 where id = 3")
     conn.execute("delete from product where id = 3")
-    expected = {"old.price = 9": ["update", "delete"], "new.price is null": ["update", "delete"]}.get(condition, ops)
-    assert [op for op, _ in recorded(conn)] == expected
+    assert [op for op, _ in recorded(conn)] == ops
 
 
 def test_columns_and_condition_must_both_hold(conn: psycopg.Connection) -> None:
@@ -114,7 +114,7 @@ def test_data_carries_the_chosen_columns_and_nothing_else(conn: psycopg.Connecti
     ],
 )
 def test_changed_lists_what_changed_of_the_columns_that_the_watch_names(
-    conn: psycopg.Connection, parameters: dict[str, object], changed: list[str]
+    conn: psycopg.Connection, parameters: dict[str, Any], changed: list[str]
 ) -> None:
     watch(conn, "product", **parameters)
     conn.execute("update product set price = 7, name = 'x', extra = '1' where id = 1")

@@ -96,14 +96,15 @@ def test_a_serialization_failure_that_is_tried_again_leaves_one_event(
 ) -> None:
     conn.execute("insert into product values (1)")
     conn.execute("truncate bridge.event")
-    add = "update product set price = price + 1"
+    add = b"update product set price = price + 1"
     with database.connect() as other:
-        with pytest.raises(psycopg.errors.SerializationFailure), conn.transaction():
-            conn.execute(f"set transaction isolation level {level}".encode())
-            conn.execute("select * from product")
-            other.execute(add.encode())
-            conn.execute(add.encode())
-        conn.execute(add.encode())
+        conn.execute(f"begin isolation level {level}".encode())
+        conn.execute("select * from product")
+        other.execute(add)
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            conn.execute(add)
+        conn.execute("rollback")
+        conn.execute(add)
     assert [data["new"]["price"] for data in carried(conn)] == [1, 2]
 
 

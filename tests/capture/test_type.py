@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from tests.capture.log import carried, recorded, watch
+from tests.fix_postgres import on_pg15
 
 # Type, two literals that differ, the first one in JSON.
 NUMBERS: list[tuple[str, str, str, Any]] = [
@@ -19,7 +20,7 @@ NUMBERS: list[tuple[str, str, str, Any]] = [
     ("double precision", "0.1", "-0.1", 0.1),
     ("double precision", "NaN", "Infinity", "NaN"),
     ("boolean", "true", "false", True),
-    ("money", "12.34", "0", "12.34"),
+    ("money", "12.34", "0", "$12.34"),
 ]
 TIMES: list[tuple[str, str, str, Any]] = [
     ("date", "2026-01-02", "infinity", "2026-01-02"),
@@ -37,7 +38,6 @@ TEXTS: list[tuple[str, str, str, Any]] = [
     ("text", 'Ä 🐘 " \\ \t\n', "Ä", 'Ä 🐘 " \\ \t\n'),
     ("varchar(5)", "abc", "abd", "abc"),
     ("char(5)", "abc", "abd", "abc  "),
-    ("text collate caseless", "a", "A", "a"),
     ('"char"', "a", "b", "a"),
     ("name", "a", "b", "a"),
     ("bytea", "\\x00deadbeef", "\\x00", "\\x00deadbeef"),
@@ -45,7 +45,6 @@ TEXTS: list[tuple[str, str, str, Any]] = [
     ("uuid", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a12", None),
     ("inet", "10.0.0.1/8", "10.0.0.2/8", "10.0.0.1/8"),
     ("tsvector", "a:1 b:2", "a:1", "'a':1 'b':2"),
-    ("xml", "<a b='1'/>", "<a/>", "<a b='1'/>"),
 ]
 JSONS: list[tuple[str, str, str, Any]] = [
     ("jsonb", '{"a": [1, null]}', '{"a": []}', {"a": [1, None]}),
@@ -75,8 +74,10 @@ NESTED: list[tuple[str, str, str, Any]] = [
 FAMILIES = {"numbers": NUMBERS, "times": TIMES, "texts": TEXTS, "jsons": JSONS, "nested": NESTED}
 SESSIONS = [
     "set timezone = 'UTC'",
-    "set timezone = 'Asia/Kolkata'; set datestyle = 'German, DMY'; set intervalstyle = sql_standard; "
-    "set bytea_output = escape; set extra_float_digits = -3",
+    """
+    set timezone = 'Asia/Kolkata'; set datestyle = 'German, DMY'; set intervalstyle = sql_standard;
+    set bytea_output = escape; set extra_float_digits = -3
+    """,
 ]
 
 
@@ -89,7 +90,6 @@ def types(conn: psycopg.Connection) -> None:
         create type colour as enum ('red', 'green');
         create domain positive as int check (value > 0);
         create domain price as numeric;
-        create collation caseless (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
         """
     )
 
@@ -105,15 +105,35 @@ def test_a_value_of_any_type_is_carried_and_compared(conn: psycopg.Connection, f
     for n, (kind, first, other, in_json) in enumerate(cases):
         conn.execute("truncate bridge.event")
         values = [first, first, other, None]
-        base = kind.removesuffix(" collate caseless")
-        conn.execute(f"insert into t{n} values (1, %s::{base})".encode(), [values[0]])
+        conn.execute(f"insert into t{n} values (1, %s::{kind})".encode(), [values[0]])
         for value in values[1:]:
-            conn.execute(f"update t{n} set v = %s::{base}".encode(), [value])
+            conn.execute(f"update t{n} set v = %s::{kind}".encode(), [value])
         inserted, changed, emptied = carried(conn)
         expected = first if kind == "uuid" else in_json
         assert inserted == {"new": {"v": expected}}, (kind, first)
         assert (changed["old"], changed["changed"]) == ({"v": expected}, ["v"]), (kind, first)
         assert (emptied["new"], emptied["changed"]) == ({"v": None}, ["v"]), (kind, first)
+
+
+@on_pg15  # the embedded server knows no ICU
+def test_text_that_is_equal_but_not_the_same_has_changed(conn: psycopg.Connection) -> None:
+    conn.execute("create collation caseless (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
+    conn.execute("create table t (id int primary key, v text collate caseless)")
+    watch(conn, "t", operations=["update"], columns=["v"])
+    conn.execute("insert into t values (1, 'a')")
+    conn.execute("update t set v = 'a'")
+    conn.execute("update t set v = 'A'")
+    assert recorded(conn) == [("update", [1])]
+
+
+@on_pg15  # the embedded server knows no XML
+def test_xml_is_carried_as_text_and_compared(conn: psycopg.Connection) -> None:
+    conn.execute("create table t (id int primary key, v xml)")
+    watch(conn, "t", operations=["update"], columns=["v"], data=["v"])
+    conn.execute("insert into t values (1, '<a/>')")
+    conn.execute("update t set v = '<a/>'")
+    conn.execute("update t set v = '<a b=''1''/>'")
+    assert carried(conn) == [{"old": {"v": "<a/>"}, "new": {"v": "<a b='1'/>"}, "changed": ["v"]}]
 
 
 def test_a_text_of_a_megabyte_is_carried_whole(conn: psycopg.Connection) -> None:

@@ -1,0 +1,118 @@
+"""Tables that are renamed, moved or dropped under a watch, and triggers that somebody touches."""
+
+import psycopg
+import pytest
+
+from tests.capture.log import drift, mend, recorded, watch
+
+
+@pytest.fixture(autouse=True)
+def product(conn: psycopg.Connection) -> None:
+    conn.execute("create schema shop")
+    conn.execute("create table product (id int primary key, price int)")
+    conn.execute("insert into product values (1, 1)")
+    mend(conn)
+
+
+@pytest.mark.parametrize(
+    ("change", "now"),
+    [("rename to article", "article"), ("set schema shop", "shop.product")],
+)
+def test_a_renamed_or_moved_table_goes_on_working_and_is_drift(conn: psycopg.Connection, change: str, now: str) -> None:
+    conn.execute(f"alter table product {change}".encode())
+    conn.execute(f"update {now} set price = 2".encode())
+    assert recorded(conn) == [("update", [1])]
+    assert drift(conn) == ["w"]
+    assert mend(conn, relation=now) == ["repair"]
+    assert drift(conn) == []
+    conn.execute(f"update {now} set price = 3".encode())
+    assert recorded(conn) == [("update", [1])] * 2
+
+
+def test_a_renamed_schema_goes_on_working_and_is_drift(conn: psycopg.Connection) -> None:
+    conn.execute("alter table product set schema shop")
+    conn.execute("alter schema shop rename to store")
+    conn.execute("update store.product set price = 2")
+    assert recorded(conn) == [("update", [1])]
+    assert mend(conn, relation="store.product") == ["repair"]
+
+
+@pytest.mark.parametrize("drop", ["table product", "schema shop"])
+def test_dropping_a_watched_table_is_refused_with_the_watch_named(conn: psycopg.Connection, drop: str) -> None:
+    if "schema" in drop:
+        conn.execute("alter table product set schema shop")
+        conn.execute("create table shop.other (id int)")
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist) as refused:
+        conn.execute(f"drop {drop} restrict".encode())
+    if "table" in drop:
+        assert "bridge.key_w" in str(refused.value.diag.message_detail)
+
+
+def test_a_table_dropped_with_cascade_is_drift_until_the_watch_is_removed(conn: psycopg.Connection) -> None:
+    conn.execute("drop table product cascade")
+    assert drift(conn) == ["w"]
+    assert conn.execute("select bridge.unwatch('w')").fetchone() == (True,)
+    assert drift(conn) == []
+    assert conn.execute("select count(*) from pg_proc where proname like '%\\_w'").fetchone() == (0,)
+
+
+def test_a_table_dropped_and_made_again_is_watched_again_by_apply(conn: psycopg.Connection) -> None:
+    conn.execute("drop table product cascade")
+    conn.execute("create table product (id int primary key)")
+    conn.execute("insert into product values (1)")
+    assert (drift(conn), mend(conn), drift(conn)) == (["w"], ["replace"], [])
+    conn.execute("insert into product values (2)")
+    assert recorded(conn) == [("insert", [2])]
+
+
+def test_a_table_swapped_for_a_copy_is_drift(conn: psycopg.Connection) -> None:
+    """As tools do that rebuild tables: copy, rename, rename."""
+    conn.execute("create table product_new (like product including all)")
+    conn.execute("alter table product rename to product_old")
+    conn.execute("alter table product_new rename to product")
+    assert (drift(conn), mend(conn), drift(conn)) == (["w"], ["replace"], [])
+    conn.execute("insert into product values (2)")
+    conn.execute("insert into product_old values (3)")
+    assert recorded(conn) == [("insert", [2])]
+
+
+def test_a_table_that_becomes_a_partition_stays_watched(conn: psycopg.Connection) -> None:
+    conn.execute("create table whole (id int not null, price int) partition by range (id)")
+    conn.execute("alter table whole attach partition product for values from (1) to (10)")
+    conn.execute("update whole set price = 2")
+    assert recorded(conn) == [("update", [1])]
+    assert drift(conn) == []
+
+
+@pytest.mark.parametrize("state", ["disable", "enable replica", "enable always"])
+def test_a_trigger_that_somebody_switches_is_drift(conn: psycopg.Connection, state: str) -> None:
+    conn.execute(f"alter table product {state} trigger bridge_update_w".encode())
+    assert (drift(conn), mend(conn), drift(conn)) == (["w"], ["repair"], [])
+    conn.execute("update product set price = 2")
+    assert recorded(conn) == [("update", [1])]
+
+
+def test_a_renamed_trigger_goes_on_working_and_apply_leaves_one(conn: psycopg.Connection) -> None:
+    conn.execute("alter trigger bridge_update_w on product rename to mine")
+    conn.execute("update product set price = 2")
+    assert (drift(conn), mend(conn), drift(conn)) == (["w"], ["repair"], [])
+    conn.execute("update product set price = 3")
+    assert recorded(conn) == [("update", [1])] * 2
+
+
+def test_a_function_that_a_condition_calls_can_not_be_dropped(conn: psycopg.Connection) -> None:
+    conn.execute("create function shop.dear(int) returns boolean language sql immutable as 'select $1 > 5'")
+    watch(conn, "product", condition="shop.dear(new.price)")
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist) as refused:
+        conn.execute("drop function shop.dear(int)")
+    assert "bridge.when_w" in str(refused.value.diag.message_detail)
+
+
+def test_a_table_that_changes_hands_stays_watched(conn: psycopg.Connection) -> None:
+    role = "pg_monitor"  # any role that every server has
+    conn.execute(f"alter table product owner to {role}".encode())
+    conn.execute(f"set role {role}".encode())
+    conn.execute("update product set price = 2")
+    conn.execute("reset role")
+    assert recorded(conn) == [("update", [1])]
+    assert drift(conn) == []
