@@ -15,6 +15,8 @@ from pglast.ast import CreateFunctionStmt, DoStmt, RawStmt
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 # The PL/pgSQL parser stands without a database and knows two schemas only, pg_catalog and public.
 _SCHEMA = re.compile(r"\bbridge\.")
+# Nor does it know our tables' row types: alone it takes them for records, as arrays it refuses them.
+_ROWS = re.compile(r"\bbridge\.watch\[\]")
 
 
 def problems(path: Path) -> Iterator[str]:
@@ -30,7 +32,7 @@ def problems(path: Path) -> Iterator[str]:
             start, size = statement.stmt_location or 0, statement.stmt_len
             source = text.encode()[start : start + size if size else None].decode().strip()
             try:
-                pglast.parse_plpgsql(_SCHEMA.sub("public.", source))
+                pglast.parse_plpgsql(_SCHEMA.sub("public.", _ROWS.sub("text[]", source)))
             except pglast.parser.ParseError as error:
                 yield f"{path}:{text[: text.index(source)].count(chr(10)) + 1}: {error}"
 
