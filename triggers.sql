@@ -103,9 +103,12 @@ create table if not exists bridge.event (
     op text collate "C" not null,
     key jsonb, -- the key's values in order; null for a truncate
     data jsonb, -- {"old": {...}, "new": {...}, "changed": [...], "old_key": [...]}, each only where it says something
-    context text, -- the setting bridge.context as it was; not cast, since a cast could fail in the writer
+    -- The setting bridge.context as it was; not cast, since a cast could fail in the writer.
+    context text default nullif(current_setting('bridge.context', true), ''),
     at timestamptz not null default clock_timestamp(),
-    slot smallint not null default (extract(epoch from transaction_timestamp())::bigint / 14400 % 8)
+    slot smallint not null default (extract(epoch from transaction_timestamp())::bigint / 14400 % 8),
+    -- Spreads the writers over eight ends of the index, where they would queue up at one.
+    lane smallint not null default (pg_backend_pid() & 7)
 ) partition by list (slot);
 
 do $ring$
@@ -116,12 +119,12 @@ begin
 end
 $ring$;
 
--- The one index: windows are ranges of xid within a stream. A second one (on id) would cost every writer. Asked for first,
--- since IF NOT EXISTS takes the lock before it looks, and writers would wait for it during every upgrade.
+-- The one index: windows are ranges of xid within a stream, in each lane. A second one (on id) would cost every writer.
+-- Asked for first, since IF NOT EXISTS takes the lock before it looks, and writers would wait for it during every upgrade.
 do $index$
 begin
-    if to_regclass('bridge.event_stream_xid') is null then
-        create index event_stream_xid on bridge.event (stream, xid);
+    if to_regclass('bridge.event_lane_stream_xid') is null then
+        create index event_lane_stream_xid on bridge.event (lane, stream, xid);
         alter sequence bridge.event_id owned by bridge.event.id;
     end if;
 end
@@ -458,7 +461,7 @@ create or replace function bridge._row_function(name text, arguments text, resul
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select format('create function bridge.%I(%s) returns %s language sql stable begin atomic select %s; end', name, arguments, result, body)
+    select format('create or replace function bridge.%I(%s) returns %s language sql stable begin atomic select %s; end', name, arguments, result, body)
 $$;
 
 
@@ -471,39 +474,41 @@ as $$
 $$;
 
 
-create or replace function bridge._functions(w bridge.watch) returns text[]
+-- The generated functions over rows of a watch: signature and statement. They are replaced and not dropped, since the
+-- watch's triggers depend on them.
+create or replace function bridge._functions(w bridge.watch) returns table (signature text, statement text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    key text[] := bridge._key(w.relation, w.key);
-    compared text[] := coalesce(nullif(coalesce(w.columns, '{}') || coalesce(w.data, '{}'), '{}'), bridge._readable(w));
-    made text[];
+    row_ constant text := 'r ' || w.relation;
+    rows_ constant text := format('old %1$s, new %1$s', w.relation);
+    key constant text[] := bridge._key(w.relation, w.key);
+    compared constant text[] := coalesce(nullif(coalesce(w.columns, '{}') || coalesce(w.data, '{}'), '{}'), bridge._readable(w));
 begin
-    made := array[bridge._row_function(
-        'key_' || w.name, 'r ' || w.relation, 'pg_catalog.jsonb',
-        format('pg_catalog.jsonb_build_array(%s)', (select string_agg(bridge._value(w.relation, k, 'r'), ', ') from unnest(key) k))
-    )];
-    if w.data is not null then
-        made := made || bridge._row_function(
-            'data_' || w.name, 'r ' || w.relation, 'pg_catalog.jsonb', bridge._object(w.relation, w.data, 'r')
-        );
-    end if;
-    if 'update' = any (w.operations) and bridge._carries_data(w) then
-        made := made || bridge._row_function(
-            'changed_' || w.name, format('old %1$s, new %1$s', w.relation), 'pg_catalog.text[]',
-            format('pg_catalog.array_remove(array[%s], null)', (
-                select string_agg(format('case when %s then %L end', bridge._changed(w.relation, n), n), ', ' order by n collate "C")
-                from (select distinct n from unnest(compared) n) n
-            ))
-        );
-    end if;
-    if w.condition is not null then
-        made := made || bridge._row_function(
-            'when_' || w.name, format('old %1$s, new %1$s', w.relation), 'pg_catalog.bool', format(E'(\n%s\n)', w.condition)
-        );
-    end if;
-    return made;
+    return query
+        select
+            format('bridge.%I(%s)', f.prefix || '_' || w.name, case f.arguments when row_ then w.relation::text else format('%1$s, %1$s', w.relation) end),
+            bridge._row_function(f.prefix || '_' || w.name, f.arguments, f.result, f.body)
+        from (
+            values
+                (1, true, 'key', row_, 'pg_catalog.jsonb', format('pg_catalog.jsonb_build_array(%s)', (
+                    select string_agg(bridge._value(w.relation, k, 'r'), ', ') from unnest(key) k
+                ))),
+                (2, w.data is not null, 'data', row_, 'pg_catalog.jsonb', bridge._object(w.relation, w.data, 'r')),
+                (3, 'update' = any (w.operations), 'rekeyed', rows_, 'pg_catalog.bool', (
+                    select string_agg(bridge._changed(w.relation, k), ' or ') from unnest(key) k
+                )),
+                (4, 'update' = any (w.operations) and bridge._carries_data(w), 'changed', rows_, 'pg_catalog.text[]', (
+                    select format('pg_catalog.array_remove(array[%s], null)', string_agg(
+                        format('case when %s then %L end', bridge._changed(w.relation, n), n), ', ' order by n collate "C"
+                    ))
+                    from (select distinct n from unnest(compared) n) n
+                )),
+                (5, w.condition is not null, 'when', rows_, 'pg_catalog.bool', format(E'(\n%s\n)', w.condition))
+        ) as f (place, wanted, prefix, arguments, result, body)
+        where f.wanted
+        order by f.place;
 end
 $$;
 
@@ -542,14 +547,13 @@ begin
     if op = 'update' then
         -- A row that changed its key: one event that carries both. No column is named here, since it may be renamed.
         data := format(
-            'case when bridge.%1$I(old) is distinct from bridge.%1$I(new) then %2$s pg_catalog.jsonb_build_object(''old_key'', bridge.%1$I(old)) else %3$s end',
-            'key_' || w.name, nullif(data, 'null') || ' ||', data
+            'case when bridge.%1$I(old, new) then %2$s pg_catalog.jsonb_build_object(''old_key'', bridge.%3$I(old)) else %4$s end',
+            'rekeyed_' || w.name, nullif(data, 'null') || ' operator(pg_catalog.||)', 'key_' || w.name, data
         );
     end if;
     return format(
         $branch$
-        insert into bridge.event (stream, watch, op, key, data, context)
-        values (%L, %L, %L, %s, %s, nullif(current_setting('bridge.context', true), ''));$branch$,
+        insert into bridge.event (stream, watch, op, key, data) values (%L, %L, %L, %s, %s);$branch$,
         w.stream, w.name, op, key, data
     );
 end
@@ -566,33 +570,36 @@ declare
     guard text := '';
     -- What a BEFORE trigger returns is what is written; what an AFTER trigger returns is ignored.
     leave constant text := case when 'move' = any (bridge._operations(w)) then
-        'if tg_when = ''BEFORE'' then return new; end if; return null;' else 'return null;' end;
+        'if tg_when operator(pg_catalog.=) ''BEFORE'' then return new; end if; return null;' else 'return null;' end;
 begin
     select * into position from bridge.position p where p.stream = w.stream;
     select string_agg(
-        format(E'    %s tg_op = %L then%s\n', case n when 1 then 'if' else 'elsif' end, upper(op), bridge._capture_branch(w, op)), '' order by n
+        format(
+            E'    %s tg_op operator(pg_catalog.=) %L then%s\n', case n when 1 then 'if' else 'elsif' end, upper(op), bridge._capture_branch(w, op)
+        ), '' order by n
     ) || E'    end if;\n'
     into branches
     from unnest(w.operations) with ordinality as o (op, n);
     -- Where a trigger has no old or no new row, its WHEN can't name it; in here it reads as NULL.
     if bridge._guards_inside(w) then
         guard := format(
-            E'    if tg_op <> ''TRUNCATE'' and bridge.%I(old, new) is not true then\n        %s\n    end if;\n', 'when_' || w.name, leave
+            E'    if tg_op operator(pg_catalog.<>) ''TRUNCATE'' and bridge.%I(old, new) is not true then\n        %s\n    end if;\n', 'when_' || w.name, leave
         );
     end if;
     if leave <> 'return null;' then
-        guard := E'    if tg_when = ''BEFORE'' and not bridge._moves(tg_relid, new) then\n        return new;\n    end if;\n' || guard;
+        guard := E'    if tg_when operator(pg_catalog.=) ''BEFORE'' and not bridge._moves(tg_relid, new) then\n        return new;\n    end if;\n' || guard;
     end if;
     return format(
         $capture$
 create or replace function bridge.%1$I() returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp%2$s
+language plpgsql security definer%2$s
 as %3$L
 $capture$,
         'capture_' || w.name,
-        case when bridge._needs_pinned_settings(w.relation, bridge._key(w.relation, w.key) || coalesce(w.data, '{}')) then
-            E'\nset timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = iso_8601 set bytea_output = hex set extra_float_digits = 1 set lc_monetary = ''C'''
+        -- Each setting costs every call, the path alone a tenth of a small transaction. Where none is set, the body names
+        -- all functions, operators and types with their schema, and the parsed functions hold no name at all.
+        case when bridge._guards_inside(w) or bridge._needs_pinned_settings(w.relation, bridge._key(w.relation, w.key) || coalesce(w.data, '{}')) then
+            E'\nset search_path = pg_catalog, pg_temp set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = iso_8601 set bytea_output = hex set extra_float_digits = 1 set lc_monetary = ''C'''
         else '' end,
         -- As a literal: a name may hold any text, such as the end of a dollar quote.
         format(
@@ -600,7 +607,7 @@ $capture$,
             case w.options ->> 'on_error' when 'warn' then format(
                 $warn$    begin
 %s%s    exception when others then
-        raise warning 'watch %%: a change of %% was not recorded: %%', %L, tg_relid::regclass, sqlerrm;
+        raise warning 'watch %%: a change of %%.%% was not recorded: %%', %L, tg_table_schema, tg_table_name, sqlerrm;
         %s
     end;
 $warn$,
@@ -608,8 +615,8 @@ $warn$,
             ) else guard || branches end,
             -- PREPARE TRANSACTION refuses a transaction that has notified; such a table's events wait for the poll floor.
             case when w.options -> 'notify' = 'false' then '' else format(
-                $notify$    if not pg_try_advisory_xact_lock_shared(%s) then
-        perform pg_notify(%L, '');
+                $notify$    if not pg_catalog.pg_try_advisory_xact_lock_shared(%s) then
+        perform pg_catalog.pg_notify(%L, '');
     end if;
 $notify$,
                 position.sleep_key, 'bridge:' || w.stream
@@ -699,7 +706,6 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    used text[];
     tests text[] := '{}';
 begin
     if op <> 'truncate' then
@@ -714,14 +720,10 @@ begin
         if w.condition is not null and not bridge._guards_inside(w) then
             tests := tests || format(E'(\n%s\n)', w.condition);
         end if;
-        -- Always true and folded away by the planner; it makes the trigger depend on the columns that its function
-        -- reads, so that DROP COLUMN is refused, and DROP COLUMN ... CASCADE takes the trigger along instead of
-        -- leaving one that fails in every writer.
-        used := bridge._key(w.relation, w.key) || coalesce(w.data, '{}') || coalesce(bridge._columns_of_condition(w), '{}');
-        tests := tests || (
-            select format('(true or %s)', string_agg(format('%s.%I is null', case op when 'delete' then 'old' else 'new' end, u), ' or ' order by u collate "C"))
-            from (select distinct u from unnest(used) u) u
-        );
+        -- Always true and folded away by the planner; it makes the trigger depend on the functions that capture calls.
+        -- They depend on the columns, so DROP COLUMN is refused, and DROP COLUMN ... CASCADE takes the trigger along
+        -- instead of leaving one that fails in every writer. It is short, since PostgreSQL reads it in every statement.
+        tests := tests || array(select format('%L::pg_catalog.regprocedure is not null', f.signature) from bridge._functions(w) f);
     end if;
     if w.options -> 'may_skip' = 'true' then
         tests := tests || 'pg_catalog.current_setting(''bridge.capture'', true) is distinct from ''off'''::text;
@@ -741,7 +743,7 @@ create or replace function bridge._statements(w bridge.watch) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select bridge._functions(w) || bridge._capture_function(w)
+    select array(select f.statement from bridge._functions(w) f) || bridge._capture_function(w)
         || array(select bridge._trigger(w, op) from unnest(bridge._operations(w)) with ordinality as o (op, n) order by n)
         || array(
             -- On a replica (session_replication_role, logical replication) ordinary triggers are silent.
@@ -758,7 +760,7 @@ $$;
 create or replace function bridge._fingerprint(w bridge.watch) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
-as $$ select md5(array_to_string(bridge._statements(w), E'\n')) $$;
+as $$ select md5(array_to_string(bridge._statements(w) || bridge._columns_of_condition(w), E'\n')) $$;
 
 
 -- Triggers of a watch as they stand: the operation ("renamed" where the name tells none) and whether it is switched on, as
@@ -790,7 +792,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select p.oid::regprocedure
-    from unnest('{key,data,changed,when,capture}'::text[]) as prefix
+    from unnest('{key,data,rekeyed,changed,when,capture}'::text[]) as prefix
     join pg_proc p on p.pronamespace = 'bridge'::regnamespace and p.proname = (prefix || '_' || watch_name)::name
 $$;
 
@@ -801,7 +803,7 @@ set search_path = pg_catalog, pg_temp
 as $$
     -- A column that is gone makes the fingerprint null.
     select coalesce(bridge._fingerprint(w) = w.fingerprint, false)
-    and (select count(*) from bridge._generated(w.name)) = cardinality(bridge._functions(w)) + 1
+    and (select count(*) from bridge._generated(w.name)) = (select count(*) from bridge._functions(w)) + 1
     and (
         select coalesce(array_agg(t.op order by t.op), '{}') = array(select o from unnest(bridge._operations(w)) o order by o)
         from bridge._triggers(w.name) t
@@ -873,9 +875,8 @@ end
 $$;
 
 
--- Drops functions and those triggers of a watch that are not among `kept`: DROP TRIGGER takes a stronger lock than
--- CREATE OR REPLACE TRIGGER, so a replaced watch keeps its triggers and gets them replaced.
-create or replace function bridge._uninstall(watch_name text, kept_relation regclass, kept text[]) returns void
+-- DROP TRIGGER takes a stronger lock than CREATE OR REPLACE TRIGGER, so a replaced watch keeps its triggers.
+create or replace function bridge._drop_triggers(watch_name text, kept_relation regclass, kept text[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -889,12 +890,20 @@ begin
     loop
         execute statement;
     end loop;
+end
+$$;
+
+
+create or replace function bridge._drop_functions(watch_name text, kept text[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    statement text;
+begin
     for statement in
-        -- The trigger function stays as long as triggers call it; CREATE OR REPLACE renews it.
-        select format('drop function %s', f)
-        from bridge._generated(watch_name) f
-        where cardinality(kept) = 0
-            or f is distinct from to_regprocedure(format('bridge.%I()', 'capture_' || watch_name))
+        select format('drop function %s', f) from bridge._generated(watch_name) f
+        where not exists (select from unnest(kept) k where to_regprocedure(k) = f)
     loop
         execute statement;
     end loop;
@@ -913,16 +922,12 @@ begin
     perform bridge._check_watch(w);
     update bridge.installation set generation = generation + 1;
     insert into bridge.position (stream) values (w.stream) on conflict do nothing;
-    perform bridge._uninstall(w.name, w.relation, bridge._operations(w));
+    perform bridge._drop_triggers(w.name, w.relation, bridge._operations(w));
     begin
-        foreach statement in array bridge._functions(w) loop
+        foreach statement in array bridge._statements(w) loop
             execute statement;
         end loop;
         perform bridge._check_generated(w, bridge._columns_of_condition(w));
-        -- Only now the function of the condition tells its columns, which the triggers name.
-        foreach statement in array (bridge._statements(w))[cardinality(bridge._functions(w)) + 1:] loop
-            execute statement;
-        end loop;
     exception when syntax_error or undefined_column or undefined_table or undefined_function or invalid_object_definition
         or datatype_mismatch or feature_not_supported or grouping_error or windowing_error or ambiguous_function
         or invalid_text_representation or invalid_function_definition or undefined_object or indeterminate_datatype then
@@ -930,6 +935,9 @@ begin
         raise exception 'watch "%": the condition does not work: %', w.name, sqlerrm
             using errcode = sqlstate, hint = format('The condition is: %s', w.condition);
     end;
+    perform bridge._drop_functions(
+        w.name, array(select f.signature from bridge._functions(w) f) || format('bridge.%I()', 'capture_' || w.name)
+    );
     for statement in select format('revoke all on function %s from public', f) from bridge._generated(w.name) f loop
         execute statement;
     end loop;
@@ -994,7 +1002,8 @@ begin
     update bridge.watch w set removed_at = clock_timestamp() where w.name = unwatch.name and w.removed_at is null;
     if not found then return false; end if;
     perform bridge._lock_tables('{}', array[name]);
-    perform bridge._uninstall(name, null, '{}');
+    perform bridge._drop_triggers(name, null, '{}');
+    perform bridge._drop_functions(name, '{}');
     return true;
 end
 $$;
@@ -1055,11 +1064,8 @@ begin
     if wake is null then
         raise exception 'there is no stream "%"', stream using errcode = 'invalid_parameter_value';
     end if;
-    insert into bridge.event (stream, watch, op, data, context)
-    values (
-        stream, '', 'send', jsonb_build_object('task', task, 'args', args, 'kwargs', kwargs, 'options', options),
-        nullif(current_setting('bridge.context', true), '')
-    )
+    insert into bridge.event (stream, watch, op, data)
+    values (stream, '', 'send', jsonb_build_object('task', task, 'args', args, 'kwargs', kwargs, 'options', options))
     returning id into event_id;
     if not pg_try_advisory_xact_lock_shared(wake) then
         perform pg_notify('bridge:' || stream, '');
@@ -1232,7 +1238,8 @@ begin
             execute format(
                 'select exists (
                     select from bridge.position p
-                    join bridge.event_%s e on e.stream = p.stream and e.xid >= pg_snapshot_xmin(p.seen)
+                    join bridge.event_%s e on e.lane = any (''{0,1,2,3,4,5,6,7}'') and e.stream = p.stream
+                        and e.xid >= pg_snapshot_xmin(p.seen)
                     where not pg_visible_in_snapshot(e.xid, p.seen)
                 )', (period - age) % 8
             ) into waiting;
@@ -1275,6 +1282,7 @@ select e.*
 from bridge.position p
 join bridge.event e
     on e.stream = p.stream
+    and e.lane = any ('{0,1,2,3,4,5,6,7}')
     and (e.xid >= pg_snapshot_xmax(p.seen) or e.xid = any (array(select pg_snapshot_xip(p.seen))))
     and (p.upto is null or e.id > p.after_id or not pg_visible_in_snapshot(e.xid, p.upto));
 comment on view bridge.waiting is 'Events that are committed and not delivered yet.';

@@ -54,14 +54,13 @@ begin
     if op = 'update' then
         -- A row that changed its key: one event that carries both. No column is named here, since it may be renamed.
         data := format(
-            'case when bridge.%1$I(old) is distinct from bridge.%1$I(new) then %2$s pg_catalog.jsonb_build_object(''old_key'', bridge.%1$I(old)) else %3$s end',
-            'key_' || w.name, nullif(data, 'null') || ' ||', data
+            'case when bridge.%1$I(old, new) then %2$s pg_catalog.jsonb_build_object(''old_key'', bridge.%3$I(old)) else %4$s end',
+            'rekeyed_' || w.name, nullif(data, 'null') || ' operator(pg_catalog.||)', 'key_' || w.name, data
         );
     end if;
     return format(
         $branch$
-        insert into bridge.event (stream, watch, op, key, data, context)
-        values (%L, %L, %L, %s, %s, nullif(current_setting('bridge.context', true), ''));$branch$,
+        insert into bridge.event (stream, watch, op, key, data) values (%L, %L, %L, %s, %s);$branch$,
         w.stream, w.name, op, key, data
     );
 end
@@ -77,33 +76,36 @@ declare
     guard text := '';
     -- What a BEFORE trigger returns is what is written; what an AFTER trigger returns is ignored.
     leave constant text := case when 'move' = any (bridge._operations(w)) then
-        'if tg_when = ''BEFORE'' then return new; end if; return null;' else 'return null;' end;
+        'if tg_when operator(pg_catalog.=) ''BEFORE'' then return new; end if; return null;' else 'return null;' end;
 begin
     select * into position from bridge.position p where p.stream = w.stream;
     select string_agg(
-        format(E'    %s tg_op = %L then%s\n', case n when 1 then 'if' else 'elsif' end, upper(op), bridge._capture_branch(w, op)), '' order by n
+        format(
+            E'    %s tg_op operator(pg_catalog.=) %L then%s\n', case n when 1 then 'if' else 'elsif' end, upper(op), bridge._capture_branch(w, op)
+        ), '' order by n
     ) || E'    end if;\n'
     into branches
     from unnest(w.operations) with ordinality as o (op, n);
     -- Where a trigger has no old or no new row, its WHEN can't name it; in here it reads as NULL.
     if bridge._guards_inside(w) then
         guard := format(
-            E'    if tg_op <> ''TRUNCATE'' and bridge.%I(old, new) is not true then\n        %s\n    end if;\n', 'when_' || w.name, leave
+            E'    if tg_op operator(pg_catalog.<>) ''TRUNCATE'' and bridge.%I(old, new) is not true then\n        %s\n    end if;\n', 'when_' || w.name, leave
         );
     end if;
     if leave <> 'return null;' then
-        guard := E'    if tg_when = ''BEFORE'' and not bridge._moves(tg_relid, new) then\n        return new;\n    end if;\n' || guard;
+        guard := E'    if tg_when operator(pg_catalog.=) ''BEFORE'' and not bridge._moves(tg_relid, new) then\n        return new;\n    end if;\n' || guard;
     end if;
     return format(
         $capture$
 create or replace function bridge.%1$I() returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp%2$s
+language plpgsql security definer%2$s
 as %3$L
 $capture$,
         'capture_' || w.name,
-        case when bridge._needs_pinned_settings(w.relation, bridge._key(w.relation, w.key) || coalesce(w.data, '{}')) then
-            E'\nset timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = iso_8601 set bytea_output = hex set extra_float_digits = 1 set lc_monetary = ''C'''
+        -- Each setting costs every call, the path alone a tenth of a small transaction. Where none is set, the body names
+        -- all functions, operators and types with their schema, and the parsed functions hold no name at all.
+        case when bridge._guards_inside(w) or bridge._needs_pinned_settings(w.relation, bridge._key(w.relation, w.key) || coalesce(w.data, '{}')) then
+            E'\nset search_path = pg_catalog, pg_temp set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = iso_8601 set bytea_output = hex set extra_float_digits = 1 set lc_monetary = ''C'''
         else '' end,
         -- As a literal: a name may hold any text, such as the end of a dollar quote.
         format(
@@ -111,7 +113,7 @@ $capture$,
             case w.options ->> 'on_error' when 'warn' then format(
                 $warn$    begin
 %s%s    exception when others then
-        raise warning 'watch %%: a change of %% was not recorded: %%', %L, tg_relid::regclass, sqlerrm;
+        raise warning 'watch %%: a change of %%.%% was not recorded: %%', %L, tg_table_schema, tg_table_name, sqlerrm;
         %s
     end;
 $warn$,
@@ -119,8 +121,8 @@ $warn$,
             ) else guard || branches end,
             -- PREPARE TRANSACTION refuses a transaction that has notified; such a table's events wait for the poll floor.
             case when w.options -> 'notify' = 'false' then '' else format(
-                $notify$    if not pg_try_advisory_xact_lock_shared(%s) then
-        perform pg_notify(%L, '');
+                $notify$    if not pg_catalog.pg_try_advisory_xact_lock_shared(%s) then
+        perform pg_catalog.pg_notify(%L, '');
     end if;
 $notify$,
                 position.sleep_key, 'bridge:' || w.stream
@@ -334,44 +336,77 @@ CREATE FUNCTION bridge._definition(w bridge.watch) RETURNS jsonb
     select jsonb_strip_nulls(to_jsonb(w) - '{fingerprint,changed_at,removed_at}'::text[])
 $$;
 
+CREATE FUNCTION bridge._drop_functions(watch_name text, kept text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    statement text;
+begin
+    for statement in
+        select format('drop function %s', f) from bridge._generated(watch_name) f
+        where not exists (select from unnest(kept) k where to_regprocedure(k) = f)
+    loop
+        execute statement;
+    end loop;
+end
+$$;
+
+CREATE FUNCTION bridge._drop_triggers(watch_name text, kept_relation regclass, kept text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    statement text;
+begin
+    for statement in
+        select format('drop trigger %I on %s', t.trigger_name, t.relation)
+        from bridge._triggers(watch_name) t
+        where t.relation is distinct from kept_relation or t.op <> all (kept)
+    loop
+        execute statement;
+    end loop;
+end
+$$;
+
 CREATE FUNCTION bridge._fingerprint(w bridge.watch) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select md5(array_to_string(bridge._statements(w), E'\n')) $$;
+    AS $$ select md5(array_to_string(bridge._statements(w) || bridge._columns_of_condition(w), E'\n')) $$;
 
-CREATE FUNCTION bridge._functions(w bridge.watch) RETURNS text[]
+CREATE FUNCTION bridge._functions(w bridge.watch) RETURNS TABLE(signature text, statement text)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-    key text[] := bridge._key(w.relation, w.key);
-    compared text[] := coalesce(nullif(coalesce(w.columns, '{}') || coalesce(w.data, '{}'), '{}'), bridge._readable(w));
-    made text[];
+    row_ constant text := 'r ' || w.relation;
+    rows_ constant text := format('old %1$s, new %1$s', w.relation);
+    key constant text[] := bridge._key(w.relation, w.key);
+    compared constant text[] := coalesce(nullif(coalesce(w.columns, '{}') || coalesce(w.data, '{}'), '{}'), bridge._readable(w));
 begin
-    made := array[bridge._row_function(
-        'key_' || w.name, 'r ' || w.relation, 'pg_catalog.jsonb',
-        format('pg_catalog.jsonb_build_array(%s)', (select string_agg(bridge._value(w.relation, k, 'r'), ', ') from unnest(key) k))
-    )];
-    if w.data is not null then
-        made := made || bridge._row_function(
-            'data_' || w.name, 'r ' || w.relation, 'pg_catalog.jsonb', bridge._object(w.relation, w.data, 'r')
-        );
-    end if;
-    if 'update' = any (w.operations) and bridge._carries_data(w) then
-        made := made || bridge._row_function(
-            'changed_' || w.name, format('old %1$s, new %1$s', w.relation), 'pg_catalog.text[]',
-            format('pg_catalog.array_remove(array[%s], null)', (
-                select string_agg(format('case when %s then %L end', bridge._changed(w.relation, n), n), ', ' order by n collate "C")
-                from (select distinct n from unnest(compared) n) n
-            ))
-        );
-    end if;
-    if w.condition is not null then
-        made := made || bridge._row_function(
-            'when_' || w.name, format('old %1$s, new %1$s', w.relation), 'pg_catalog.bool', format(E'(\n%s\n)', w.condition)
-        );
-    end if;
-    return made;
+    return query
+        select
+            format('bridge.%I(%s)', f.prefix || '_' || w.name, case f.arguments when row_ then w.relation::text else format('%1$s, %1$s', w.relation) end),
+            bridge._row_function(f.prefix || '_' || w.name, f.arguments, f.result, f.body)
+        from (
+            values
+                (1, true, 'key', row_, 'pg_catalog.jsonb', format('pg_catalog.jsonb_build_array(%s)', (
+                    select string_agg(bridge._value(w.relation, k, 'r'), ', ') from unnest(key) k
+                ))),
+                (2, w.data is not null, 'data', row_, 'pg_catalog.jsonb', bridge._object(w.relation, w.data, 'r')),
+                (3, 'update' = any (w.operations), 'rekeyed', rows_, 'pg_catalog.bool', (
+                    select string_agg(bridge._changed(w.relation, k), ' or ') from unnest(key) k
+                )),
+                (4, 'update' = any (w.operations) and bridge._carries_data(w), 'changed', rows_, 'pg_catalog.text[]', (
+                    select format('pg_catalog.array_remove(array[%s], null)', string_agg(
+                        format('case when %s then %L end', bridge._changed(w.relation, n), n), ', ' order by n collate "C"
+                    ))
+                    from (select distinct n from unnest(compared) n) n
+                )),
+                (5, w.condition is not null, 'when', rows_, 'pg_catalog.bool', format(E'(\n%s\n)', w.condition))
+        ) as f (place, wanted, prefix, arguments, result, body)
+        where f.wanted
+        order by f.place;
 end
 $_$;
 
@@ -380,7 +415,7 @@ CREATE FUNCTION bridge._generated(watch_name text) RETURNS SETOF regprocedure
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select p.oid::regprocedure
-    from unnest('{key,data,changed,when,capture}'::text[]) as prefix
+    from unnest('{key,data,rekeyed,changed,when,capture}'::text[]) as prefix
     join pg_proc p on p.pronamespace = 'bridge'::regnamespace and p.proname = (prefix || '_' || watch_name)::name
 $$;
 
@@ -436,16 +471,12 @@ begin
     perform bridge._check_watch(w);
     update bridge.installation set generation = generation + 1;
     insert into bridge.position (stream) values (w.stream) on conflict do nothing;
-    perform bridge._uninstall(w.name, w.relation, bridge._operations(w));
+    perform bridge._drop_triggers(w.name, w.relation, bridge._operations(w));
     begin
-        foreach statement in array bridge._functions(w) loop
+        foreach statement in array bridge._statements(w) loop
             execute statement;
         end loop;
         perform bridge._check_generated(w, bridge._columns_of_condition(w));
-        -- Only now the function of the condition tells its columns, which the triggers name.
-        foreach statement in array (bridge._statements(w))[cardinality(bridge._functions(w)) + 1:] loop
-            execute statement;
-        end loop;
     exception when syntax_error or undefined_column or undefined_table or undefined_function or invalid_object_definition
         or datatype_mismatch or feature_not_supported or grouping_error or windowing_error or ambiguous_function
         or invalid_text_representation or invalid_function_definition or undefined_object or indeterminate_datatype then
@@ -453,6 +484,9 @@ begin
         raise exception 'watch "%": the condition does not work: %', w.name, sqlerrm
             using errcode = sqlstate, hint = format('The condition is: %s', w.condition);
     end;
+    perform bridge._drop_functions(
+        w.name, array(select f.signature from bridge._functions(w) f) || format('bridge.%I()', 'capture_' || w.name)
+    );
     for statement in select format('revoke all on function %s from public', f) from bridge._generated(w.name) f loop
         execute statement;
     end loop;
@@ -471,7 +505,7 @@ CREATE FUNCTION bridge._is_intact(w bridge.watch) RETURNS boolean
     AS $$
     -- A column that is gone makes the fingerprint null.
     select coalesce(bridge._fingerprint(w) = w.fingerprint, false)
-    and (select count(*) from bridge._generated(w.name)) = cardinality(bridge._functions(w)) + 1
+    and (select count(*) from bridge._generated(w.name)) = (select count(*) from bridge._functions(w)) + 1
     and (
         select coalesce(array_agg(t.op order by t.op), '{}') = array(select o from unnest(bridge._operations(w)) o order by o)
         from bridge._triggers(w.name) t
@@ -632,14 +666,14 @@ CREATE FUNCTION bridge._row_function(name text, arguments text, result text, bod
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select format('create function bridge.%I(%s) returns %s language sql stable begin atomic select %s; end', name, arguments, result, body)
+    select format('create or replace function bridge.%I(%s) returns %s language sql stable begin atomic select %s; end', name, arguments, result, body)
 $$;
 
 CREATE FUNCTION bridge._statements(w bridge.watch) RETURNS text[]
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select bridge._functions(w) || bridge._capture_function(w)
+    select array(select f.statement from bridge._functions(w) f) || bridge._capture_function(w)
         || array(select bridge._trigger(w, op) from unnest(bridge._operations(w)) with ordinality as o (op, n) order by n)
         || array(
             -- On a replica (session_replication_role, logical replication) ordinary triggers are silent.
@@ -662,7 +696,6 @@ CREATE FUNCTION bridge._trigger(w bridge.watch, op text) RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    used text[];
     tests text[] := '{}';
 begin
     if op <> 'truncate' then
@@ -677,14 +710,10 @@ begin
         if w.condition is not null and not bridge._guards_inside(w) then
             tests := tests || format(E'(\n%s\n)', w.condition);
         end if;
-        -- Always true and folded away by the planner; it makes the trigger depend on the columns that its function
-        -- reads, so that DROP COLUMN is refused, and DROP COLUMN ... CASCADE takes the trigger along instead of
-        -- leaving one that fails in every writer.
-        used := bridge._key(w.relation, w.key) || coalesce(w.data, '{}') || coalesce(bridge._columns_of_condition(w), '{}');
-        tests := tests || (
-            select format('(true or %s)', string_agg(format('%s.%I is null', case op when 'delete' then 'old' else 'new' end, u), ' or ' order by u collate "C"))
-            from (select distinct u from unnest(used) u) u
-        );
+        -- Always true and folded away by the planner; it makes the trigger depend on the functions that capture calls.
+        -- They depend on the columns, so DROP COLUMN is refused, and DROP COLUMN ... CASCADE takes the trigger along
+        -- instead of leaving one that fails in every writer. It is short, since PostgreSQL reads it in every statement.
+        tests := tests || array(select format('%L::pg_catalog.regprocedure is not null', f.signature) from bridge._functions(w) f);
     end if;
     if w.options -> 'may_skip' = 'true' then
         tests := tests || 'pg_catalog.current_setting(''bridge.capture'', true) is distinct from ''off'''::text;
@@ -723,32 +752,6 @@ CREATE FUNCTION bridge._triggers(watch_name text) RETURNS TABLE(relation regclas
         on t.tgname = bridge._trigger_name(o.op, watch_name)::name
     left join bridge.watch w on w.name = watch_name
     where not t.tgisinternal and t.tgparentid = 0 and (o.op is not null or p.proname = ('capture_' || watch_name)::name)
-$$;
-
-CREATE FUNCTION bridge._uninstall(watch_name text, kept_relation regclass, kept text[]) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    statement text;
-begin
-    for statement in
-        select format('drop trigger %I on %s', t.trigger_name, t.relation)
-        from bridge._triggers(watch_name) t
-        where t.relation is distinct from kept_relation or t.op <> all (kept)
-    loop
-        execute statement;
-    end loop;
-    for statement in
-        -- The trigger function stays as long as triggers call it; CREATE OR REPLACE renews it.
-        select format('drop function %s', f)
-        from bridge._generated(watch_name) f
-        where cardinality(kept) = 0
-            or f is distinct from to_regprocedure(format('bridge.%I()', 'capture_' || watch_name))
-    loop
-        execute statement;
-    end loop;
-end
 $$;
 
 CREATE FUNCTION bridge._value(relation regclass, name text, row_name text) RETURNS text
@@ -949,7 +952,8 @@ begin
             execute format(
                 'select exists (
                     select from bridge.position p
-                    join bridge.event_%s e on e.stream = p.stream and e.xid >= pg_snapshot_xmin(p.seen)
+                    join bridge.event_%s e on e.lane = any (''{0,1,2,3,4,5,6,7}'') and e.stream = p.stream
+                        and e.xid >= pg_snapshot_xmin(p.seen)
                     where not pg_visible_in_snapshot(e.xid, p.seen)
                 )', (period - age) % 8
             ) into waiting;
@@ -985,11 +989,8 @@ begin
     if wake is null then
         raise exception 'there is no stream "%"', stream using errcode = 'invalid_parameter_value';
     end if;
-    insert into bridge.event (stream, watch, op, data, context)
-    values (
-        stream, '', 'send', jsonb_build_object('task', task, 'args', args, 'kwargs', kwargs, 'options', options),
-        nullif(current_setting('bridge.context', true), '')
-    )
+    insert into bridge.event (stream, watch, op, data)
+    values (stream, '', 'send', jsonb_build_object('task', task, 'args', args, 'kwargs', kwargs, 'options', options))
     returning id into event_id;
     if not pg_try_advisory_xact_lock_shared(wake) then
         perform pg_notify('bridge:' || stream, '');
@@ -1029,7 +1030,8 @@ begin
     update bridge.watch w set removed_at = clock_timestamp() where w.name = unwatch.name and w.removed_at is null;
     if not found then return false; end if;
     perform bridge._lock_tables('{}', array[name]);
-    perform bridge._uninstall(name, null, '{}');
+    perform bridge._drop_triggers(name, null, '{}');
+    perform bridge._drop_functions(name, '{}');
     return true;
 end
 $$;
@@ -1079,9 +1081,10 @@ CREATE TABLE bridge.event (
     op text NOT NULL COLLATE pg_catalog."C",
     key jsonb,
     data jsonb,
-    context text,
+    context text DEFAULT NULLIF(current_setting('bridge.context'::text, true), ''::text),
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) NOT NULL
+    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) NOT NULL,
+    lane smallint DEFAULT (pg_backend_pid() & 7) NOT NULL
 )
 PARTITION BY LIST (slot);
 
@@ -1102,9 +1105,10 @@ CREATE TABLE bridge.event_0 (
     op text CONSTRAINT event_op_not_null NOT NULL COLLATE pg_catalog."C",
     key jsonb,
     data jsonb,
-    context text,
+    context text DEFAULT NULLIF(current_setting('bridge.context'::text, true), ''::text),
     at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT event_at_not_null NOT NULL,
-    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL
+    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL,
+    lane smallint DEFAULT (pg_backend_pid() & 7) CONSTRAINT event_lane_not_null NOT NULL
 );
 
 CREATE TABLE bridge.event_1 (
@@ -1115,9 +1119,10 @@ CREATE TABLE bridge.event_1 (
     op text CONSTRAINT event_op_not_null NOT NULL COLLATE pg_catalog."C",
     key jsonb,
     data jsonb,
-    context text,
+    context text DEFAULT NULLIF(current_setting('bridge.context'::text, true), ''::text),
     at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT event_at_not_null NOT NULL,
-    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL
+    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL,
+    lane smallint DEFAULT (pg_backend_pid() & 7) CONSTRAINT event_lane_not_null NOT NULL
 );
 
 CREATE TABLE bridge.event_2 (
@@ -1128,9 +1133,10 @@ CREATE TABLE bridge.event_2 (
     op text CONSTRAINT event_op_not_null NOT NULL COLLATE pg_catalog."C",
     key jsonb,
     data jsonb,
-    context text,
+    context text DEFAULT NULLIF(current_setting('bridge.context'::text, true), ''::text),
     at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT event_at_not_null NOT NULL,
-    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL
+    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL,
+    lane smallint DEFAULT (pg_backend_pid() & 7) CONSTRAINT event_lane_not_null NOT NULL
 );
 
 CREATE TABLE bridge.event_3 (
@@ -1141,9 +1147,10 @@ CREATE TABLE bridge.event_3 (
     op text CONSTRAINT event_op_not_null NOT NULL COLLATE pg_catalog."C",
     key jsonb,
     data jsonb,
-    context text,
+    context text DEFAULT NULLIF(current_setting('bridge.context'::text, true), ''::text),
     at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT event_at_not_null NOT NULL,
-    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL
+    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL,
+    lane smallint DEFAULT (pg_backend_pid() & 7) CONSTRAINT event_lane_not_null NOT NULL
 );
 
 CREATE TABLE bridge.event_4 (
@@ -1154,9 +1161,10 @@ CREATE TABLE bridge.event_4 (
     op text CONSTRAINT event_op_not_null NOT NULL COLLATE pg_catalog."C",
     key jsonb,
     data jsonb,
-    context text,
+    context text DEFAULT NULLIF(current_setting('bridge.context'::text, true), ''::text),
     at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT event_at_not_null NOT NULL,
-    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL
+    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL,
+    lane smallint DEFAULT (pg_backend_pid() & 7) CONSTRAINT event_lane_not_null NOT NULL
 );
 
 CREATE TABLE bridge.event_5 (
@@ -1167,9 +1175,10 @@ CREATE TABLE bridge.event_5 (
     op text CONSTRAINT event_op_not_null NOT NULL COLLATE pg_catalog."C",
     key jsonb,
     data jsonb,
-    context text,
+    context text DEFAULT NULLIF(current_setting('bridge.context'::text, true), ''::text),
     at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT event_at_not_null NOT NULL,
-    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL
+    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL,
+    lane smallint DEFAULT (pg_backend_pid() & 7) CONSTRAINT event_lane_not_null NOT NULL
 );
 
 CREATE TABLE bridge.event_6 (
@@ -1180,9 +1189,10 @@ CREATE TABLE bridge.event_6 (
     op text CONSTRAINT event_op_not_null NOT NULL COLLATE pg_catalog."C",
     key jsonb,
     data jsonb,
-    context text,
+    context text DEFAULT NULLIF(current_setting('bridge.context'::text, true), ''::text),
     at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT event_at_not_null NOT NULL,
-    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL
+    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL,
+    lane smallint DEFAULT (pg_backend_pid() & 7) CONSTRAINT event_lane_not_null NOT NULL
 );
 
 CREATE TABLE bridge.event_7 (
@@ -1193,9 +1203,10 @@ CREATE TABLE bridge.event_7 (
     op text CONSTRAINT event_op_not_null NOT NULL COLLATE pg_catalog."C",
     key jsonb,
     data jsonb,
-    context text,
+    context text DEFAULT NULLIF(current_setting('bridge.context'::text, true), ''::text),
     at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT event_at_not_null NOT NULL,
-    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL
+    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL,
+    lane smallint DEFAULT (pg_backend_pid() & 7) CONSTRAINT event_lane_not_null NOT NULL
 );
 
 CREATE TABLE bridge.installation (
@@ -1245,9 +1256,10 @@ CREATE VIEW bridge.waiting AS
     e.data,
     e.context,
     e.at,
-    e.slot
+    e.slot,
+    e.lane
    FROM (bridge."position" p
-     JOIN bridge.event e ON (((e.stream = p.stream) AND ((e.xid >= pg_snapshot_xmax(p.seen)) OR (e.xid = ANY (ARRAY( SELECT pg_snapshot_xip(p.seen) AS pg_snapshot_xip)))) AND ((p.upto IS NULL) OR (e.id > p.after_id) OR (NOT pg_visible_in_snapshot(e.xid, p.upto))))));
+     JOIN bridge.event e ON (((e.stream = p.stream) AND (e.lane = ANY ('{0,1,2,3,4,5,6,7}'::smallint[])) AND ((e.xid >= pg_snapshot_xmax(p.seen)) OR (e.xid = ANY (ARRAY( SELECT pg_snapshot_xip(p.seen) AS pg_snapshot_xip)))) AND ((p.upto IS NULL) OR (e.id > p.after_id) OR (NOT pg_visible_in_snapshot(e.xid, p.upto))))));
 
 COMMENT ON VIEW bridge.waiting IS 'Events that are committed and not delivered yet.';
 
@@ -1287,39 +1299,39 @@ ALTER TABLE ONLY bridge.sendable
 ALTER TABLE ONLY bridge.watch
     ADD CONSTRAINT watch_pkey PRIMARY KEY (name);
 
-CREATE INDEX event_stream_xid ON ONLY bridge.event USING btree (stream, xid);
+CREATE INDEX event_lane_stream_xid ON ONLY bridge.event USING btree (lane, stream, xid);
 
-CREATE INDEX event_0_stream_xid_idx ON bridge.event_0 USING btree (stream, xid);
+CREATE INDEX event_0_lane_stream_xid_idx ON bridge.event_0 USING btree (lane, stream, xid);
 
-CREATE INDEX event_1_stream_xid_idx ON bridge.event_1 USING btree (stream, xid);
+CREATE INDEX event_1_lane_stream_xid_idx ON bridge.event_1 USING btree (lane, stream, xid);
 
-CREATE INDEX event_2_stream_xid_idx ON bridge.event_2 USING btree (stream, xid);
+CREATE INDEX event_2_lane_stream_xid_idx ON bridge.event_2 USING btree (lane, stream, xid);
 
-CREATE INDEX event_3_stream_xid_idx ON bridge.event_3 USING btree (stream, xid);
+CREATE INDEX event_3_lane_stream_xid_idx ON bridge.event_3 USING btree (lane, stream, xid);
 
-CREATE INDEX event_4_stream_xid_idx ON bridge.event_4 USING btree (stream, xid);
+CREATE INDEX event_4_lane_stream_xid_idx ON bridge.event_4 USING btree (lane, stream, xid);
 
-CREATE INDEX event_5_stream_xid_idx ON bridge.event_5 USING btree (stream, xid);
+CREATE INDEX event_5_lane_stream_xid_idx ON bridge.event_5 USING btree (lane, stream, xid);
 
-CREATE INDEX event_6_stream_xid_idx ON bridge.event_6 USING btree (stream, xid);
+CREATE INDEX event_6_lane_stream_xid_idx ON bridge.event_6 USING btree (lane, stream, xid);
 
-CREATE INDEX event_7_stream_xid_idx ON bridge.event_7 USING btree (stream, xid);
+CREATE INDEX event_7_lane_stream_xid_idx ON bridge.event_7 USING btree (lane, stream, xid);
 
-ALTER INDEX bridge.event_stream_xid ATTACH PARTITION bridge.event_0_stream_xid_idx;
+ALTER INDEX bridge.event_lane_stream_xid ATTACH PARTITION bridge.event_0_lane_stream_xid_idx;
 
-ALTER INDEX bridge.event_stream_xid ATTACH PARTITION bridge.event_1_stream_xid_idx;
+ALTER INDEX bridge.event_lane_stream_xid ATTACH PARTITION bridge.event_1_lane_stream_xid_idx;
 
-ALTER INDEX bridge.event_stream_xid ATTACH PARTITION bridge.event_2_stream_xid_idx;
+ALTER INDEX bridge.event_lane_stream_xid ATTACH PARTITION bridge.event_2_lane_stream_xid_idx;
 
-ALTER INDEX bridge.event_stream_xid ATTACH PARTITION bridge.event_3_stream_xid_idx;
+ALTER INDEX bridge.event_lane_stream_xid ATTACH PARTITION bridge.event_3_lane_stream_xid_idx;
 
-ALTER INDEX bridge.event_stream_xid ATTACH PARTITION bridge.event_4_stream_xid_idx;
+ALTER INDEX bridge.event_lane_stream_xid ATTACH PARTITION bridge.event_4_lane_stream_xid_idx;
 
-ALTER INDEX bridge.event_stream_xid ATTACH PARTITION bridge.event_5_stream_xid_idx;
+ALTER INDEX bridge.event_lane_stream_xid ATTACH PARTITION bridge.event_5_lane_stream_xid_idx;
 
-ALTER INDEX bridge.event_stream_xid ATTACH PARTITION bridge.event_6_stream_xid_idx;
+ALTER INDEX bridge.event_lane_stream_xid ATTACH PARTITION bridge.event_6_lane_stream_xid_idx;
 
-ALTER INDEX bridge.event_stream_xid ATTACH PARTITION bridge.event_7_stream_xid_idx;
+ALTER INDEX bridge.event_lane_stream_xid ATTACH PARTITION bridge.event_7_lane_stream_xid_idx;
 
 ALTER TABLE ONLY bridge.watch
     ADD CONSTRAINT watch_stream_fkey FOREIGN KEY (stream) REFERENCES bridge."position"(stream);
@@ -1351,6 +1363,10 @@ REVOKE ALL ON FUNCTION bridge._columns(relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION bridge._columns_of_condition(w bridge.watch) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._definition(w bridge.watch) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._drop_functions(watch_name text, kept text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._drop_triggers(watch_name text, kept_relation regclass, kept text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._fingerprint(w bridge.watch) FROM PUBLIC;
 
@@ -1399,8 +1415,6 @@ REVOKE ALL ON FUNCTION bridge._trigger(w bridge.watch, op text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION bridge._trigger_name(op text, watch_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._triggers(watch_name text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION bridge._uninstall(watch_name text, kept_relation regclass, kept text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._value(relation regclass, name text, row_name text) FROM PUBLIC;
 

@@ -232,7 +232,7 @@ async def test_windows_are_read_through_the_index(
         rows_ = await log._connection.execute("explain " + statement(name), values)
         plan = "\n".join(row[0] for row in await rows_.fetchall())
     assert "Seq Scan on event" not in plan
-    assert "event_0_stream_xid_idx" in plan
+    assert "event_0_lane_stream_xid_idx" in plan
 
 
 @pytest.mark.parametrize("batch_size", [2, 3, 100])

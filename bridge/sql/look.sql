@@ -17,11 +17,11 @@ left join lateral (
     from (
         select *
         from bridge.event
-        where stream = %(stream)s and xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot)
+        where lane = any('{0,1,2,3,4,5,6,7}') and stream = %(stream)s and xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot)
         union all
         select *
         from bridge.event
-        where stream = %(stream)s and xid = any (array(select pg_snapshot_xip(%(seen)s::pg_snapshot)))
+        where lane = any('{0,1,2,3,4,5,6,7}') and stream = %(stream)s and xid = any (array(select pg_snapshot_xip(%(seen)s::pg_snapshot)))
     ) as w
     order by w.id
     limit %(batch)s

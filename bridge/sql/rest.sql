@@ -6,11 +6,11 @@ select w.id, w.watch, w.op, w.key::text, w.data::text, w.context, w.at
 from (
     select *
     from bridge.event
-    where stream = %(stream)s and xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot)
+    where lane = any('{0,1,2,3,4,5,6,7}') and stream = %(stream)s and xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot)
     union all
     select *
     from bridge.event
-    where stream = %(stream)s and xid = any (array(select pg_snapshot_xip(%(seen)s::pg_snapshot)))
+    where lane = any('{0,1,2,3,4,5,6,7}') and stream = %(stream)s and xid = any (array(select pg_snapshot_xip(%(seen)s::pg_snapshot)))
 ) as w
 where w.id > %(after_id)s and pg_visible_in_snapshot(w.xid, %(upto)s::pg_snapshot)
 order by w.id
