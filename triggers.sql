@@ -7,7 +7,8 @@
 --     select bridge.watch('reprice', 'shop.product', 'shop.tasks.reprice', operations => '{update}', columns => '{price}');
 --
 -- What is where:   1 tables   2 checks on a watch   3 generated capture   4 watch and unwatch
---                  5 send   6 plan and apply   7 the log's ring   8 status   9 rights, and upgrade of what is installed
+--                  5 send   6 plan and apply   7 the log's ring   8 dead letters   9 inbox   10 status
+--                  11 rights, and upgrade of what is installed
 --
 -- Names that start with an underscore are private. There is no BEGIN and no COMMIT here, since a migration tool brings
 -- its own transaction; with psql, `--single-transaction` makes it all or nothing.
@@ -240,8 +241,8 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    known constant text[] := '{call,queue,priority,countdown,expires,headers,source,always,may_skip,notify,on_error}';
-    flags constant text[] := '{always,may_skip,notify}';
+    known constant text[] := '{call,queue,priority,countdown,expires,headers,source,always,may_skip,named_only,notify,on_error}';
+    flags constant text[] := '{always,may_skip,named_only,notify}';
     unknown text;
     complaint text;
 begin
@@ -268,7 +269,7 @@ begin
         when jsonb_typeof(options -> 'source') <> 'string' then
             'option "source" must be a string'
         when exists (select from unnest(flags) f where jsonb_typeof(options -> f) <> 'boolean') then
-            'options "always", "may_skip" and "notify" must be true or false'
+            format('options %s must be true or false', (select string_agg(format('"%s"', f), ', ') from unnest(flags) f))
         when coalesce(options -> 'on_error', '"fail"') not in ('"fail"', '"warn"') then
             'option "on_error" must be "fail" (a change that can''t be recorded fails) or "warn" (it goes on, unrecorded)'
     end;
@@ -334,6 +335,8 @@ begin
             'a stream''s name has 1 to 40 lower-case letters, digits or "_"'
         when w.columns is not null and not 'update' = any (w.operations) then
             '"columns" narrows updates, but the watch has no "update" among its operations'
+        when w.options -> 'named_only' = 'true' and w.columns is null then
+            'option "named_only" is about "columns": name them, or leave the option out'
     end;
     if complaint is not null then
         raise exception 'watch "%": %', w.name, complaint using errcode = 'invalid_parameter_value';
@@ -730,7 +733,15 @@ begin
     end if;
     return format(
         'create or replace trigger %I %s on %s for each %s %s execute function bridge.%I()',
-        bridge._trigger_name(op, w.name), case op when 'move' then 'before update' else 'after ' || op end, w.relation, case op when 'truncate' then 'statement' else 'row' end,
+        bridge._trigger_name(op, w.name),
+        case
+            when op = 'move' then 'before update'
+            -- Decided once a statement, by its SET list, before PostgreSQL even reads the WHEN.
+            when op = 'update' and w.options -> 'named_only' = 'true' then
+                'after update of ' || (select string_agg(format('%I', c), ', ') from unnest(w.columns) c)
+            else 'after ' || op
+        end,
+        w.relation, case op when 'truncate' then 'statement' else 'row' end,
         coalesce('when (' || nullif(array_to_string(tests, ' and '), '') || ')', ''), 'capture_' || w.name
     );
 end
@@ -1273,7 +1284,132 @@ end
 $$;
 
 
--- 8 --- Status ---------------------------------------------------------------------------------------------------------------
+-- 8 --- Dead letters ---------------------------------------------------------------------------------------------------------
+
+-- The dead letters that a person means: all given conditions hold; none given is an error, since "all" should be said
+-- (since => '-infinity'). The oldest first, at most so many of them, and not those that somebody else is at.
+create or replace function bridge._chosen(
+    ids bigint[], watch text, stream text, since timestamptz, until timestamptz, at_most integer
+) returns setof bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if num_nonnulls(ids, watch, stream, since, until) = 0 then
+        raise exception 'say which dead letters: ids, watch, stream, since or until' using errcode = 'invalid_parameter_value',
+            hint = 'All of them are: since => ''-infinity''.';
+    end if;
+    return query
+        select d.id
+        from bridge.dead_letter d
+        where (ids is null or d.id = any (ids))
+            and (_chosen.watch is null or d.watch = _chosen.watch)
+            and (_chosen.stream is null or d.stream = _chosen.stream)
+            and (since is null or d.failed_at >= since)
+            and (until is null or d.failed_at < until)
+        order by d.id
+        limit at_most
+        for update skip locked;
+end
+$$;
+
+
+-- Puts the events back into the log as they were, with their ids, so that their tasks keep theirs. They get the xid of
+-- this transaction, which puts them into the next window.
+create or replace function bridge.retry(
+    ids bigint[] default null, watch text default null, stream text default null,
+    since timestamptz default null, until timestamptz default null, at_most integer default null
+) returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    chosen constant bigint[] := array(select bridge._chosen(ids, watch, stream, since, until, at_most));
+    p bridge.position;
+begin
+    for p in select * from bridge.position x where x.stream in (select d.stream from bridge.dead_letter d where d.id = any (chosen)) loop
+        -- Until then, what is old here is told by its id.
+        if p.cluster <> bridge._cluster() then
+            raise exception 'stream "%" was restored from another cluster and not served since: start the bridge first', p.stream
+                using errcode = 'object_not_in_prerequisite_state';
+        end if;
+        if not pg_try_advisory_xact_lock_shared(p.sleep_key) then
+            perform pg_notify('bridge:' || p.stream, '');
+        end if;
+    end loop;
+    with gone as (delete from bridge.dead_letter d where d.id = any (chosen) returning d.*)
+    insert into bridge.event (id, stream, watch, op, key, data, context, at)
+    select g.id, g.stream, g.watch, g.op, g.key, g.data, g.context, g.at from gone g order by g.id;
+    return cardinality(chosen);
+end
+$$;
+comment on function bridge.retry(bigint[], text, text, timestamptz, timestamptz, integer) is
+'Publishes dead letters again, with the same task ids; returns their number. At least one condition must be given.';
+
+
+create or replace function bridge.discard(
+    ids bigint[] default null, watch text default null, stream text default null,
+    since timestamptz default null, until timestamptz default null, at_most integer default null
+) returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    chosen constant bigint[] := array(select bridge._chosen(ids, watch, stream, since, until, at_most));
+begin
+    delete from bridge.dead_letter d where d.id = any (chosen);
+    return cardinality(chosen);
+end
+$$;
+comment on function bridge.discard(bigint[], text, text, timestamptz, timestamptz, integer) is
+'Deletes dead letters for good; returns their number. At least one condition must be given.';
+
+
+-- 9 --- Inbox: what a task has done, for effects that happen once ----------------------------------------------------------------
+
+create table if not exists bridge.inbox (
+    id uuid primary key, -- of the task
+    at timestamptz not null default clock_timestamp()
+);
+do $inbox$
+begin
+    if to_regclass('bridge.inbox_at') is null then
+        create index inbox_at on bridge.inbox (at);
+    end if;
+end
+$inbox$;
+
+
+-- In the transaction of the task's own writes: true the first time, false when the task's work is committed already. Two
+-- deliveries at once take turns: the second waits here for the first one's end.
+create or replace function bridge.once(id uuid) returns boolean
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with noted as (insert into bridge.inbox (id) values (once.id) on conflict do nothing returning true)
+    select exists (select from noted)
+$$;
+comment on function bridge.once(uuid) is
+'Notes a task''s id in the calling transaction: true the first time, false when it is there already.';
+
+
+create or replace function bridge.forget(older_than interval, at_most integer default 10000) returns bigint
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with old as (
+        delete from bridge.inbox
+        where id = any (array(
+            select i.id from bridge.inbox i where i.at < clock_timestamp() - older_than order by i.at limit at_most
+        ))
+        returning true
+    )
+    select count(*) from old
+$$;
+comment on function bridge.forget(interval, integer) is 'Deletes old entries of the inbox, at most so many; returns their number.';
+
+
+-- 10 --- Status ---------------------------------------------------------------------------------------------------------------
 
 -- Events that are committed and not delivered yet. The three conditions are the window between the position and now;
 -- the last one is the part of a large window that has been walked already.
@@ -1303,7 +1439,8 @@ $$;
 
 
 create or replace function bridge.status() returns table (
-    stream text, watches bigint, waiting bigint, lag interval, dead_letters bigint, owner_pid integer, asleep boolean, moved_at timestamptz
+    stream text, watches bigint, waiting bigint, of_removed bigint, lag interval, dead_letters bigint, owner_pid integer, asleep boolean,
+    moved_at timestamptz
 )
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -1312,20 +1449,41 @@ as $$
         p.stream,
         (select count(*) from bridge.watch w where w.stream = p.stream and w.removed_at is null),
         coalesce(e.waiting, 0),
+        coalesce(e.of_removed, 0),
         coalesce(clock_timestamp() - e.oldest, '0'),
         (select count(*) from bridge.dead_letter d where d.stream = p.stream),
         bridge._holder(p.owner_key),
         bridge._holder(p.sleep_key) is not null,
         p.moved_at
     from bridge.position p
-    left join (select w.stream, count(*) as waiting, min(w.at) as oldest from bridge.waiting w group by 1) e on e.stream = p.stream
+    left join (
+        select
+            w.stream, count(*) as waiting, min(w.at) as oldest,
+            count(*) filter (where w.watch in (select r.name from bridge.watch r where r.removed_at is not null)) as of_removed
+        from bridge.waiting w
+        group by 1
+    ) e on e.stream = p.stream
     order by 1
 $$;
 comment on function bridge.status() is
-'One row a stream: its watches, committed events that wait, age of the oldest one, dead letters, and the backend of the relay that serves it.';
+'One row a stream: its watches, committed events that wait, those of removed watches among them, age of the oldest one, dead letters, and the backend of the relay that serves it.';
 
 
--- 9 --- Rights, and upgrade of what is installed ------------------------------------------------------------------------------------------
+create or replace function bridge.disk_use() returns table (part text, bytes bigint)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select p.part, sum(pg_total_relation_size(c.oid))::bigint
+    from pg_class c
+    cross join lateral (select case when c.relname ~ '^event_\d$' then 'log' else c.relname::text end) as p (part)
+    where c.relnamespace = 'bridge'::regnamespace and c.relkind = 'r' and p.part in ('log', 'dead_letter', 'inbox')
+    group by 1
+    order by 1
+$$;
+comment on function bridge.disk_use() is 'Bytes on disk of the log, the dead letters and the inbox, with their indexes.';
+
+
+-- 11 --- Rights, and upgrade of what is installed ------------------------------------------------------------------------------------------
 
 -- PostgreSQL lets everybody execute a new function. Here nobody may but the owner, until a role is granted it.
 revoke all on all functions in schema bridge from public;

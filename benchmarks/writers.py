@@ -6,6 +6,7 @@ Every round runs all modes one after the other, so that a noisy machine hits all
 
 bare          the table without any trigger: the baseline
 non-matching  a watch on a column that the update does not touch
+named-only    the same with the option `named_only`: PostgreSQL looks at the SET list alone
 awake         a matching watch, nobody asleep: an event row, no NOTIFY
 asleep        a matching watch while a relay sleeps all the time: an event row, NOTIFY at every commit
 notify        the same capture with an unconditional NOTIFY, as LISTEN/NOTIFY queues usually have it
@@ -34,7 +35,7 @@ from bridge import schema
 
 ROWS = 100_000
 SCRIPT = f"\\set id random(1, {ROWS})\nupdate item set touched = touched + 1 where id = :id;\n"
-MODES = ("bare", "non-matching", "awake", "asleep", "notify")
+MODES = ("bare", "non-matching", "named-only", "awake", "asleep", "notify")
 SETTINGS = {"shared_buffers": "256MB", "max_connections": "120", "max_wal_size": "4GB", "synchronous_commit": "on"}
 
 
@@ -78,8 +79,10 @@ def mode_on(server: Postgres, mode: str) -> Iterator[None]:
     with ExitStack() as stack:
         conn = stack.enter_context(closing(psycopg.connect(server.dsn(), autocommit=True)))
         if mode != "bare":
-            column = "other" if mode == "non-matching" else "touched"
-            conn.execute("select bridge.watch('item', 'item', 't', '{update}', array[%s])", [column])
+            column = "other" if mode in ("non-matching", "named-only") else "touched"
+            options = '{"named_only": true}' if mode == "named-only" else "{}"
+            watch = "select bridge.watch('item', 'item', 't', '{update}', array[%s], options => %s)"
+            conn.execute(watch, [column, options])
         if mode in ("asleep", "notify"):
             conn.execute('listen "bridge:default"')
         if mode == "asleep":
@@ -97,7 +100,7 @@ def notify_always(conn: psycopg.Connection) -> None:
     """The same function without the question whether anybody sleeps."""
     row = conn.execute("select pg_get_functiondef('bridge.capture_item'::regproc), sleep_key from bridge.position")
     [(text, key)] = row.fetchall()
-    changed = text.replace(f"if not pg_try_advisory_xact_lock_shared({key}) then", "if true then")
+    changed = text.replace(f"if not pg_catalog.pg_try_advisory_xact_lock_shared({key}) then", "if true then")
     if changed == text:
         raise SystemExit("benchmarks/writers.py no longer knows the capture function")
     conn.execute(changed)

@@ -37,6 +37,8 @@ class StreamStatus(msgspec.Struct, frozen=True):
     watches: int
     waiting: int
     """Committed events that are not delivered yet."""
+    of_removed: int
+    """Those among them whose watch was removed since; they are delivered all the same."""
     lag: timedelta
     """Age of the oldest of them."""
     dead_letters: int
@@ -109,6 +111,10 @@ class Catalog:
         """All streams, by name."""
         return [StreamStatus(*row) for row in await query(self._connection, "select * from bridge.status()")]
 
+    async def disk_use(self) -> dict[str, int]:
+        """Bytes of the log, the dead letters and the inbox."""
+        return dict(await query(self._connection, "select part, bytes from bridge.disk_use()"))
+
     async def drift(self) -> list[str]:
         """Names of watches whose triggers are missing, switched off or don't fit their table any more."""
         rows = await query(self._connection, "select name from bridge.drift() order by name")
@@ -132,6 +138,12 @@ class Catalog:
         values = {"retention": timedelta(seconds=retention)}
         [(slots,)] = await query(self._connection, "select bridge.recycle(%(retention)s)", values)
         return list(slots)
+
+    async def forget(self, older_than: float) -> int:
+        """Deletes entries of the inbox older than so many seconds, at most ten thousand; returns their number."""
+        values = {"older_than": timedelta(seconds=older_than)}
+        [(number,)] = await query(self._connection, "select bridge.forget(%(older_than)s)", values)
+        return int(number)
 
     async def _changes(self, function: Literal["plan", "apply"], watches: Sequence[Watch], prune: bool) -> list[Change]:
         values = {"wanted": msgspec.json.encode([w.definition() for w in watches]).decode(), "prune": prune}

@@ -3,12 +3,10 @@
 import os
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Sequence
-from functools import partial, update_wrapper
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import anyio
 import click
 import msgspec
 
@@ -16,43 +14,16 @@ from bridge import logs
 from bridge.call import as_argument
 from bridge.catalog import Catalog, StreamStatus
 from bridge.config import Settings
-from bridge.errors import BridgeError, ConfigError
+from bridge.dead_letter_cli import dead_letters
+from bridge.errors import ConfigError
+from bridge.option import as_json, asynchronous, database_url, print_json, required, setting
 from bridge.report import print_plan, print_status
 from bridge.service import Service
 from bridge.tail import tail as follow
 from bridge.watch import read_toml
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-
-database_url = click.option(
-    "--database-url",
-    envvar=["BRIDGE_DATABASE_URL", "DATABASE_URL"],
-    show_envvar=True,
-    metavar="URL",
-    help="PostgreSQL, as postgresql://user:password@host/name.",
-)
 SECONDS = click.FloatRange(min=0.1)
-
-
-def setting(flag: str, *names: str, **attributes: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """An option that can be given as an environment variable too: --log-level is BRIDGE_LOG_LEVEL."""
-    variable = "BRIDGE_" + flag.removeprefix("--").replace("-", "_").upper()
-    return click.option(flag, *names, **{"envvar": variable, "show_envvar": True, "show_default": True, **attributes})
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
-
-
-def asynchronous(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Runs a command's coroutine; an error of ours becomes one sentence and exit code 2."""
-
-    def run(*args: Any, **kwargs: Any) -> None:
-        try:
-            anyio.run(partial(command, *args, **kwargs))
-        except BridgeError as error:
-            raise click.ClickException(str(error)) from error
-
-    return update_wrapper(run, command)
 
 
 @click.group(context_settings=_HELP)
@@ -74,7 +45,7 @@ def cli() -> None:
 @asynchronous
 async def install(database_url: str | None) -> None:
     """Install or upgrade the schema `bridge`. Safe to repeat; events that wait stay."""
-    async with Catalog.open(_required(database_url)) as catalog:
+    async with Catalog.open(required(database_url)) as catalog:
         before, after = await catalog.install()
     if before is None:
         click.echo(f"Installed {after}. Next: bridge apply bridge.toml, or select bridge.watch(...) in psql.")
@@ -111,11 +82,11 @@ async def apply(
     queue = "updates"                # also: priority, countdown, expires, headers, key, data, stream, call
     """
     watches = read_toml(file)
-    async with Catalog.open(_required(database_url)) as catalog:
+    async with Catalog.open(required(database_url)) as catalog:
         await catalog.require()
         changes = await (catalog.plan(watches, prune) if dry_run else catalog.apply(watches, prune, lock_timeout))
     if as_json:
-        _print_json(changes)
+        print_json(changes)
     else:
         print_plan(changes, watches, dry_run)
     if dry_run and any(change.action != "keep" for change in changes):
@@ -146,6 +117,13 @@ async def apply(
     metavar="SECONDS",
     help="How long delivered events stay in the log.",
 )
+@setting(
+    "--inbox-retention",
+    type=click.FloatRange(min=60),
+    default=7 * 86400.0,
+    metavar="SECONDS",
+    help="How long bridge.inbox remembers what tasks have done.",
+)
 @setting("--log-format", type=click.Choice(["console", "json"]), default="console")
 @setting("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 def run(database_url: str | None, log_format: Literal["console", "json"], log_level: str, **options: Any) -> None:
@@ -162,7 +140,7 @@ def run(database_url: str | None, log_format: Literal["console", "json"], log_le
 
 @asynchronous
 async def _serve(database_url: str | None, **options: Any) -> None:
-    await Service(Settings(database_url=_required(database_url), **options)).run()
+    await Service(Settings(database_url=required(database_url), **options)).run()
 
 
 @cli.command()
@@ -171,16 +149,17 @@ async def _serve(database_url: str | None, **options: Any) -> None:
 @asynchronous
 async def status(database_url: str | None, as_json: bool) -> None:
     """Show the streams: what waits, for how long, who serves them. Exit 1 when something needs a person."""
-    async with Catalog.open(_required(database_url)) as catalog:
+    async with Catalog.open(required(database_url)) as catalog:
         await catalog.require()
         version = await catalog.version()
         streams = await catalog.status()
         drift = await catalog.drift()
+        disk_use = await catalog.disk_use()
     problems = list(_problems(streams, drift))
     if as_json:
-        _print_json({"version": version, "streams": streams, "drift": drift, "problems": problems})
+        print_json({"version": version, "streams": streams, "drift": drift, "disk_use": disk_use, "problems": problems})
     else:
-        print_status(streams)
+        print_status(streams, disk_use)
         for problem in problems:
             click.echo(f"! {problem}")
     if problems:
@@ -194,18 +173,21 @@ async def status(database_url: str | None, as_json: bool) -> None:
 @asynchronous
 async def tail(database_url: str | None, stream: str, as_json: bool) -> None:
     """Show events as they are committed, until Ctrl-C. Takes nothing away from the relay."""
-    async with Catalog.open(_required(database_url)) as catalog:
+    async with Catalog.open(required(database_url)) as catalog:
         await catalog.require()
         streams = await catalog.streams()
     if stream not in streams:
         raise ConfigError(f'there is no stream "{stream}"; there are: {", ".join(streams)}')
-    async for event in follow(_required(database_url), stream):
+    async for event in follow(required(database_url), stream):
         if as_json:
             click.echo(msgspec.json.encode(as_argument(event)))
         else:
             key = msgspec.json.encode(event.key).decode()
             data = "" if event.data is None else msgspec.json.encode(event.data).decode()
             click.echo(f"{event.at:%H:%M:%S.%f} #{event.id} {event.watch} {event.op} {key} {data}".rstrip())
+
+
+cli.add_command(dead_letters)
 
 
 def main() -> None:
@@ -226,21 +208,11 @@ def main() -> None:
         sys.exit(130)
 
 
-def _required(database_url: str | None) -> str:
-    if not database_url:
-        raise ConfigError("no database: give --database-url (BRIDGE_DATABASE_URL)")
-    return database_url
-
-
-def _print_json(value: object) -> None:
-    click.echo(msgspec.json.format(msgspec.json.encode(value, enc_hook=str)).decode())
-
-
 def _problems(streams: Sequence[StreamStatus], drift: Sequence[str]) -> Sequence[str]:
     problems = [f'watch "{name}" does not fit its table any more: run `bridge apply`' for name in drift]
     for s in streams:
         if s.owner_pid is None and s.watches:
             problems.append(f'nobody serves stream "{s.stream}": start `bridge run`')
         if s.dead_letters:
-            problems.append(f'stream "{s.stream}" has {s.dead_letters} dead letters, see the table bridge.dead_letter')
+            problems.append(f'stream "{s.stream}" has {s.dead_letters} dead letters, see `bridge dead-letters list`')
     return problems

@@ -25,6 +25,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that a batch in flight has to finish after SIGTERM; under the 30 s that Kubernetes waits."""
     retention: float = 24 * 3600.0
     """Seconds that delivered events stay in the log."""
+    inbox_retention: float = 7 * 24 * 3600.0
+    """Seconds that `bridge.inbox` remembers a task; longer than a broker may hold one back."""
 
     def __repr__(self) -> str:
         broker = None if self.broker_url is None else without_password(self.broker_url)

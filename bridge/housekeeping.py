@@ -1,4 +1,4 @@
-"""Housekeeping: finds new streams and truncates old slots of the log."""
+"""Housekeeping: finds new streams, truncates old slots of the log, and forgets old entries of the inbox."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -33,6 +33,7 @@ async def keep_house(settings: Settings, serve: Callable[[Iterable[str]], None])
                     slots = await catalog.recycle(settings.retention)
                     if slots:
                         logger.info("log recycled", extra={"slots": slots})
+                    await catalog.forget(settings.inbox_retention)
                     backoff.reset()
                     level = logging.DEBUG
                     await catalog.changed(within=_PERIOD)

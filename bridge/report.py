@@ -1,15 +1,17 @@
 """Report: plans and states as people read them in a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
 from bridge.catalog import Change, StreamStatus
+from bridge.dead_letter import DeadLetter
 from bridge.watch import Watch
 
 
@@ -44,14 +46,32 @@ def _flat(definition: dict[str, Any] | None) -> dict[str, str]:
     return {name: msgspec.json.encode(value).decode() for name, value in values.items()}
 
 
-def print_status(streams: Sequence[StreamStatus]) -> None:
-    """A row per stream."""
+def print_dead_letters(letters: Sequence[DeadLetter], count: int) -> None:
+    """A row each; `count` is how many there are in all."""
+    table = Table("id", "watch", "operation", "key", "failed", "reason")
+    for letter in letters:
+        key = msgspec.json.encode(letter.key).decode()
+        table.add_row(
+            str(letter.id), letter.watch, letter.op, key, f"{letter.failed_at:%Y-%m-%d %H:%M:%S}", letter.reason
+        )
+    console = _console()
+    if letters:
+        console.print(table)
+    more = f", the first {len(letters)} shown: narrow it down, or --json" if count > len(letters) else ""
+    console.print(f"{count:,} dead letters{more}.")
+
+
+def print_status(streams: Sequence[StreamStatus], disk_use: Mapping[str, int]) -> None:
+    """A row per stream, and what the parts take on disk, in bytes."""
     table = Table("stream", "watches", "waiting", "lag", "dead letters", "served by", "moved")
     for s in streams:
         served = "nobody" if s.owner_pid is None else f"backend {s.owner_pid}{', asleep' if s.asleep else ''}"
         moved = f"{s.moved_at:%Y-%m-%d %H:%M:%S}"
-        table.add_row(s.stream, str(s.watches), f"{s.waiting:,}", _duration(s.lag), str(s.dead_letters), served, moved)
-    _console().print(table)
+        waiting = f"{s.waiting:,}" + (f" ({s.of_removed:,} of removed watches)" if s.of_removed else "")
+        table.add_row(s.stream, str(s.watches), waiting, _duration(s.lag), str(s.dead_letters), served, moved)
+    console = _console()
+    console.print(table)
+    console.print("On disk: " + ", ".join(f"{part} {decimal(size)}" for part, size in disk_use.items()) + ".")
 
 
 def _duration(value: timedelta) -> str:

@@ -11,7 +11,8 @@ Operation = Literal["insert", "update", "delete", "truncate"]
 
 # What lives in the watch's `options` in the database.
 _OPTIONS = (
-    "call", "queue", "priority", "countdown", "expires", "headers", "source", "always", "may_skip", "notify", "on_error"
+    "call", "queue", "priority", "countdown", "expires", "headers", "source", "always", "may_skip",
+    "named_only", "notify", "on_error",
 )  # fmt: skip
 
 
@@ -46,6 +47,8 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Capture also where ordinary triggers are silent: session_replication_role = replica, logical replication."""
     may_skip: bool | None = None
     """A transaction may say `set local bridge.capture = off`."""
+    named_only: bool | None = None
+    """Only updates whose SET names one of `columns` (others cost nothing); BEFORE triggers' changes are not seen."""
     notify: bool | None = None
     """False: never NOTIFY, which PREPARE TRANSACTION refuses; events wait for the poll floor."""
     on_error: Literal["fail", "warn"] | None = None

@@ -46,6 +46,7 @@ class Rule(TypedDict, total=False):
     headers: Mapping[str, Any]
     always: bool
     may_skip: bool
+    named_only: bool
     notify: bool
     on_error: str
 

@@ -221,8 +221,8 @@ CREATE FUNCTION bridge._check_options(what text, options jsonb) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    known constant text[] := '{call,queue,priority,countdown,expires,headers,source,always,may_skip,notify,on_error}';
-    flags constant text[] := '{always,may_skip,notify}';
+    known constant text[] := '{call,queue,priority,countdown,expires,headers,source,always,may_skip,named_only,notify,on_error}';
+    flags constant text[] := '{always,may_skip,named_only,notify}';
     unknown text;
     complaint text;
 begin
@@ -249,7 +249,7 @@ begin
         when jsonb_typeof(options -> 'source') <> 'string' then
             'option "source" must be a string'
         when exists (select from unnest(flags) f where jsonb_typeof(options -> f) <> 'boolean') then
-            'options "always", "may_skip" and "notify" must be true or false'
+            format('options %s must be true or false', (select string_agg(format('"%s"', f), ', ') from unnest(flags) f))
         when coalesce(options -> 'on_error', '"fail"') not in ('"fail"', '"warn"') then
             'option "on_error" must be "fail" (a change that can''t be recorded fails) or "warn" (it goes on, unrecorded)'
     end;
@@ -285,6 +285,8 @@ begin
             'a stream''s name has 1 to 40 lower-case letters, digits or "_"'
         when w.columns is not null and not 'update' = any (w.operations) then
             '"columns" narrows updates, but the watch has no "update" among its operations'
+        when w.options -> 'named_only' = 'true' and w.columns is null then
+            'option "named_only" is about "columns": name them, or leave the option out'
     end;
     if complaint is not null then
         raise exception 'watch "%": %', w.name, complaint using errcode = 'invalid_parameter_value';
@@ -301,6 +303,29 @@ begin
     perform bridge._check_generated(w, w.columns || bridge._key(w.relation, w.key) || w.data);
 end
 $_$;
+
+CREATE FUNCTION bridge._chosen(ids bigint[], watch text, stream text, since timestamp with time zone, until timestamp with time zone, at_most integer) RETURNS SETOF bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if num_nonnulls(ids, watch, stream, since, until) = 0 then
+        raise exception 'say which dead letters: ids, watch, stream, since or until' using errcode = 'invalid_parameter_value',
+            hint = 'All of them are: since => ''-infinity''.';
+    end if;
+    return query
+        select d.id
+        from bridge.dead_letter d
+        where (ids is null or d.id = any (ids))
+            and (_chosen.watch is null or d.watch = _chosen.watch)
+            and (_chosen.stream is null or d.stream = _chosen.stream)
+            and (since is null or d.failed_at >= since)
+            and (until is null or d.failed_at < until)
+        order by d.id
+        limit at_most
+        for update skip locked;
+end
+$$;
 
 CREATE FUNCTION bridge._cluster() RETURNS bigint
     LANGUAGE sql STABLE
@@ -720,7 +745,15 @@ begin
     end if;
     return format(
         'create or replace trigger %I %s on %s for each %s %s execute function bridge.%I()',
-        bridge._trigger_name(op, w.name), case op when 'move' then 'before update' else 'after ' || op end, w.relation, case op when 'truncate' then 'statement' else 'row' end,
+        bridge._trigger_name(op, w.name),
+        case
+            when op = 'move' then 'before update'
+            -- Decided once a statement, by its SET list, before PostgreSQL even reads the WHEN.
+            when op = 'update' and w.options -> 'named_only' = 'true' then
+                'after update of ' || (select string_agg(format('%I', c), ', ') from unnest(w.columns) c)
+            else 'after ' || op
+        end,
+        w.relation, case op when 'truncate' then 'statement' else 'row' end,
         coalesce('when (' || nullif(array_to_string(tests, ' and '), '') || ')', ''), 'capture_' || w.name
     );
 end
@@ -876,6 +909,34 @@ $$;
 
 COMMENT ON FUNCTION bridge.disallow(task text) IS 'No longer lets send() start this task; what was sent and still waits becomes a dead letter.';
 
+CREATE FUNCTION bridge.discard(ids bigint[] DEFAULT NULL::bigint[], watch text DEFAULT NULL::text, stream text DEFAULT NULL::text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, at_most integer DEFAULT NULL::integer) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    chosen constant bigint[] := array(select bridge._chosen(ids, watch, stream, since, until, at_most));
+begin
+    delete from bridge.dead_letter d where d.id = any (chosen);
+    return cardinality(chosen);
+end
+$$;
+
+COMMENT ON FUNCTION bridge.discard(ids bigint[], watch text, stream text, since timestamp with time zone, until timestamp with time zone, at_most integer) IS 'Deletes dead letters for good; returns their number. At least one condition must be given.';
+
+CREATE FUNCTION bridge.disk_use() RETURNS TABLE(part text, bytes bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select p.part, sum(pg_total_relation_size(c.oid))::bigint
+    from pg_class c
+    cross join lateral (select case when c.relname ~ '^event_\d$' then 'log' else c.relname::text end) as p (part)
+    where c.relnamespace = 'bridge'::regnamespace and c.relkind = 'r' and p.part in ('log', 'dead_letter', 'inbox')
+    group by 1
+    order by 1
+$_$;
+
+COMMENT ON FUNCTION bridge.disk_use() IS 'Bytes on disk of the log, the dead letters and the inbox, with their indexes.';
+
 CREATE FUNCTION bridge.drift() RETURNS TABLE(name text, relation text)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -888,6 +949,32 @@ CREATE FUNCTION bridge.drift() RETURNS TABLE(name text, relation text)
 $$;
 
 COMMENT ON FUNCTION bridge.drift() IS 'Watches whose triggers are missing, switched off or outdated, or whose table is gone; apply() mends them.';
+
+CREATE FUNCTION bridge.forget(older_than interval, at_most integer DEFAULT 10000) RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with old as (
+        delete from bridge.inbox
+        where id = any (array(
+            select i.id from bridge.inbox i where i.at < clock_timestamp() - older_than order by i.at limit at_most
+        ))
+        returning true
+    )
+    select count(*) from old
+$$;
+
+COMMENT ON FUNCTION bridge.forget(older_than interval, at_most integer) IS 'Deletes old entries of the inbox, at most so many; returns their number.';
+
+CREATE FUNCTION bridge.once(id uuid) RETURNS boolean
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with noted as (insert into bridge.inbox (id) values (once.id) on conflict do nothing returning true)
+    select exists (select from noted)
+$$;
+
+COMMENT ON FUNCTION bridge.once(id uuid) IS 'Notes a task''s id in the calling transaction: true the first time, false when it is there already.';
 
 CREATE FUNCTION bridge.plan(wanted jsonb, prune boolean DEFAULT false, source text DEFAULT NULL::text) RETURNS TABLE(action text, name text, before jsonb, after jsonb)
     LANGUAGE plpgsql STABLE
@@ -969,6 +1056,33 @@ begin
 end
 $$;
 
+CREATE FUNCTION bridge.retry(ids bigint[] DEFAULT NULL::bigint[], watch text DEFAULT NULL::text, stream text DEFAULT NULL::text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, at_most integer DEFAULT NULL::integer) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    chosen constant bigint[] := array(select bridge._chosen(ids, watch, stream, since, until, at_most));
+    p bridge.position;
+begin
+    for p in select * from bridge.position x where x.stream in (select d.stream from bridge.dead_letter d where d.id = any (chosen)) loop
+        -- Until then, what is old here is told by its id.
+        if p.cluster <> bridge._cluster() then
+            raise exception 'stream "%" was restored from another cluster and not served since: start the bridge first', p.stream
+                using errcode = 'object_not_in_prerequisite_state';
+        end if;
+        if not pg_try_advisory_xact_lock_shared(p.sleep_key) then
+            perform pg_notify('bridge:' || p.stream, '');
+        end if;
+    end loop;
+    with gone as (delete from bridge.dead_letter d where d.id = any (chosen) returning d.*)
+    insert into bridge.event (id, stream, watch, op, key, data, context, at)
+    select g.id, g.stream, g.watch, g.op, g.key, g.data, g.context, g.at from gone g order by g.id;
+    return cardinality(chosen);
+end
+$$;
+
+COMMENT ON FUNCTION bridge.retry(ids bigint[], watch text, stream text, since timestamp with time zone, until timestamp with time zone, at_most integer) IS 'Publishes dead letters again, with the same task ids; returns their number. At least one condition must be given.';
+
 CREATE FUNCTION bridge.send(task text, args jsonb DEFAULT '[]'::jsonb, kwargs jsonb DEFAULT '{}'::jsonb, options jsonb DEFAULT '{}'::jsonb, stream text DEFAULT 'default'::text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1001,7 +1115,7 @@ $$;
 
 COMMENT ON FUNCTION bridge.send(task text, args jsonb, kwargs jsonb, options jsonb, stream text) IS 'Starts an allowed task once the calling transaction has committed; returns the id of the event.';
 
-CREATE FUNCTION bridge.status() RETURNS TABLE(stream text, watches bigint, waiting bigint, lag interval, dead_letters bigint, owner_pid integer, asleep boolean, moved_at timestamp with time zone)
+CREATE FUNCTION bridge.status() RETURNS TABLE(stream text, watches bigint, waiting bigint, of_removed bigint, lag interval, dead_letters bigint, owner_pid integer, asleep boolean, moved_at timestamp with time zone)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1009,17 +1123,24 @@ CREATE FUNCTION bridge.status() RETURNS TABLE(stream text, watches bigint, waiti
         p.stream,
         (select count(*) from bridge.watch w where w.stream = p.stream and w.removed_at is null),
         coalesce(e.waiting, 0),
+        coalesce(e.of_removed, 0),
         coalesce(clock_timestamp() - e.oldest, '0'),
         (select count(*) from bridge.dead_letter d where d.stream = p.stream),
         bridge._holder(p.owner_key),
         bridge._holder(p.sleep_key) is not null,
         p.moved_at
     from bridge.position p
-    left join (select w.stream, count(*) as waiting, min(w.at) as oldest from bridge.waiting w group by 1) e on e.stream = p.stream
+    left join (
+        select
+            w.stream, count(*) as waiting, min(w.at) as oldest,
+            count(*) filter (where w.watch in (select r.name from bridge.watch r where r.removed_at is not null)) as of_removed
+        from bridge.waiting w
+        group by 1
+    ) e on e.stream = p.stream
     order by 1
 $$;
 
-COMMENT ON FUNCTION bridge.status() IS 'One row a stream: its watches, committed events that wait, age of the oldest one, dead letters, and the backend of the relay that serves it.';
+COMMENT ON FUNCTION bridge.status() IS 'One row a stream: its watches, committed events that wait, those of removed watches among them, age of the oldest one, dead letters, and the backend of the relay that serves it.';
 
 CREATE FUNCTION bridge.unwatch(name text) RETURNS boolean
     LANGUAGE plpgsql
@@ -1209,6 +1330,11 @@ CREATE TABLE bridge.event_7 (
     lane smallint DEFAULT (pg_backend_pid() & 7) CONSTRAINT event_lane_not_null NOT NULL
 );
 
+CREATE TABLE bridge.inbox (
+    id uuid NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
 CREATE TABLE bridge.installation (
     singleton boolean DEFAULT true NOT NULL,
     version text NOT NULL,
@@ -1284,6 +1410,9 @@ ALTER TABLE ONLY bridge.event ALTER COLUMN id SET DEFAULT nextval('bridge.event_
 ALTER TABLE ONLY bridge.dead_letter
     ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY bridge.inbox
+    ADD CONSTRAINT inbox_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY bridge.installation
     ADD CONSTRAINT installation_pkey PRIMARY KEY (singleton);
 
@@ -1316,6 +1445,8 @@ CREATE INDEX event_5_lane_stream_xid_idx ON bridge.event_5 USING btree (lane, st
 CREATE INDEX event_6_lane_stream_xid_idx ON bridge.event_6 USING btree (lane, stream, xid);
 
 CREATE INDEX event_7_lane_stream_xid_idx ON bridge.event_7 USING btree (lane, stream, xid);
+
+CREATE INDEX inbox_at ON bridge.inbox USING btree (at);
 
 ALTER INDEX bridge.event_lane_stream_xid ATTACH PARTITION bridge.event_0_lane_stream_xid_idx;
 
@@ -1355,6 +1486,8 @@ REVOKE ALL ON FUNCTION bridge._check_generated(w bridge.watch, names text[]) FRO
 REVOKE ALL ON FUNCTION bridge._check_options(what text, options jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._check_watch(w bridge.watch) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._chosen(ids bigint[], watch text, stream text, since timestamp with time zone, until timestamp with time zone, at_most integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._cluster() FROM PUBLIC;
 
@@ -1430,11 +1563,21 @@ REVOKE ALL ON FUNCTION bridge.apply(wanted jsonb, prune boolean, source text) FR
 
 REVOKE ALL ON FUNCTION bridge.disallow(task text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge.discard(ids bigint[], watch text, stream text, since timestamp with time zone, until timestamp with time zone, at_most integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.disk_use() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge.drift() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.forget(older_than interval, at_most integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.once(id uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.plan(wanted jsonb, prune boolean, source text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.recycle(retention interval) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.retry(ids bigint[], watch text, stream text, since timestamp with time zone, until timestamp with time zone, at_most integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.send(task text, args jsonb, kwargs jsonb, options jsonb, stream text) FROM PUBLIC;
 

@@ -37,9 +37,11 @@ def anchors(page: Path) -> set[str]:
 
 
 def parameters() -> Iterator[tuple[str, click.Parameter]]:
-    for name, command in cli.commands.items():
-        for parameter in command.params:
-            yield name, parameter
+    groups = [command for command in cli.commands.values() if isinstance(command, click.Group)]
+    for commands in (cli.commands, *(group.commands for group in groups)):
+        for name, command in commands.items():
+            for parameter in command.params:
+                yield name, parameter
 
 
 def flags() -> set[str]:

@@ -14,6 +14,8 @@ revoke all on all functions in schema bridge from public;
 -- The application may send allowed tasks (select bridge.allow('shop.tasks.mail')); leave these out if it should not.
 grant usage on schema bridge to :"application";
 grant execute on function bridge.send(text, jsonb, jsonb, jsonb, text) to :"application";
+-- Its tasks may note what they have done (docs/howto/exactly-once.md).
+grant execute on function bridge.once(uuid) to :"application";
 
 -- The process reads the log and what it needs to know of the watches ...
 grant usage on schema bridge to :"process";
@@ -22,9 +24,15 @@ grant select on bridge.event, bridge.watch, bridge.sendable, bridge.installation
 grant select, update (seen, upto, after_id, largest_id, moved_at) on bridge.position to :"process";
 -- ... keeps dead letters ...
 grant select, insert, update on bridge.dead_letter to :"process";
+-- ... and lets an operator try them again or drop them (bridge dead-letters) ...
+grant execute on function
+    bridge.retry(bigint[], text, text, timestamptz, timestamptz, integer),
+    bridge.discard(bigint[], text, text, timestamptz, timestamptz, integer)
+to :"process";
+
 -- ... and recycles the log through functions that check what they truncate. No INSERT on events, no right on watches:
 -- it can't make up a task to run.
 grant execute on function
     bridge.version(), bridge._cluster(), bridge.status(), bridge.drift(), bridge.recycle(interval),
-    bridge.adopt(text, pg_snapshot, bigint)
+    bridge.adopt(text, pg_snapshot, bigint), bridge.disk_use(), bridge.forget(interval, integer)
 to :"process";

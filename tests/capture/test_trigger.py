@@ -38,6 +38,18 @@ def test_a_column_that_only_a_before_trigger_changes_counts_as_changed(conn: psy
     assert recorded(conn) == [("update", [1])]
 
 
+def test_named_only_looks_at_the_set_list(conn: psycopg.Connection) -> None:
+    conn.execute("alter table product add column touched int default 0")
+    trigger(conn, "before update", "new.touched := old.touched + 1; return new;")
+    watch(conn, "product", columns=["touched"], options={"named_only": True})
+    conn.execute("update product set price = 5")
+    assert recorded(conn) == []
+    conn.execute("update product set touched = 7 where id = 1")
+    assert recorded(conn) == [("update", [1])]
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match='"named_only" is about "columns"'):
+        watch(conn, "product", options={"named_only": True})
+
+
 def test_a_write_that_a_before_trigger_calls_off_leaves_no_event(conn: psycopg.Connection) -> None:
     trigger(conn, "before insert or update or delete", "return null;")
     watch(conn, "product")
