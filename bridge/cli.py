@@ -108,6 +108,12 @@ async def apply(
 @setting(
     "--batch-size", type=click.IntRange(1, 10_000), default=500, help="Most events published and confirmed at once."
 )
+@setting(
+    "--catch-up-rate",
+    type=click.FloatRange(min=0.1),
+    metavar="N",
+    help="Most events per second while a backlog is delivered, to spare the workers. Default: as fast as it goes.",
+)
 @setting("--poll-floor", type=SECONDS, default=30.0, metavar="SECONDS", help="Longest sleep without a look.")
 @setting("--grace", type=SECONDS, default=25.0, metavar="SECONDS", help="Time for a batch in flight after SIGTERM.")
 @setting(

@@ -164,6 +164,9 @@ def translate(error: psycopg.Error) -> BridgeError:
         return ConfigError(f"{text}: connect with a role that has this right, see docs/howto/roles.md")
     if isinstance(error, psycopg.errors.LockNotAvailable):
         return LockTimeoutError(text)
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        # A standby before its promotion, or a primary that was told to hold still.
+        return DatabaseError(f"the server takes no writes now: {text}")
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return ConfigError(text) if _PERMANENT.search(text) else DatabaseError(text)
     return ConfigError(text)

@@ -8,6 +8,7 @@ import msgspec
 
 from bridge.call import Target, Targets
 from bridge.database import Connection, advisory_lock, connect, query, statement, translated
+from bridge.errors import DatabaseError
 from bridge.event import Event
 
 _KEYS = statement("keys")
@@ -72,6 +73,10 @@ class EventLog:
         Ownership is a session advisory lock: it ends with the connection, and the next in line has it at once.
         """
         [keys] = await query(self._connection, _KEYS, {"stream": self._stream})
+        [(read_only,)] = await query(self._connection, "select current_setting('transaction_read_only')::boolean")
+        if read_only:
+            # Told before anything is published: a position that can't move would publish the same batch at every try.
+            raise DatabaseError("the server takes no writes now: a standby, or default_transaction_read_only")
         with translated():
             await advisory_lock(self._connection, keys[1])
         [row] = await query(self._connection, _POSITION, {"stream": self._stream})

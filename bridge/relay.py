@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
+from math import ceil
 from typing import TypeVar
 
 import anyio
@@ -32,6 +33,9 @@ from bridge.publisher import Publisher
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+# Older events than this were waiting for something: a broker, a database, a bridge. Seconds.
+_BACKLOG = 5.0
 
 
 class Relay:
@@ -66,7 +70,7 @@ class Relay:
 
     async def _serve(self, backoff: Backoff) -> None:
         settings = self._settings
-        async with EventLog.open(settings.database_url, self._stream, settings.batch_size) as log:
+        async with EventLog.open(settings.database_url, self._stream, _batch_size(settings)) as log:
             self._state(State.STANDBY)
             await log.own()
             # Before the first event asks for it: that one should not pay for the connection, and a wrong address shows.
@@ -87,7 +91,14 @@ class Relay:
             if not batch.events:
                 return
             await self._refresh(log, batch)
+            started = anyio.current_time()
             await self._deliver(log, batch)
+            await anyio.sleep_until(started + self._shortest(batch))
+
+    def _shortest(self, batch: Batch) -> float:
+        """Seconds that this batch has to take: after an outage the workers must not get all of it at once."""
+        rate = self._settings.catch_up_rate
+        return len(batch.events) / rate if rate and _age(batch) > _BACKLOG else 0.0
 
     async def _refresh(self, log: EventLog, batch: Batch) -> None:
         if batch.generation != self._generation:
@@ -135,12 +146,21 @@ class Relay:
         for watch, count in Counter(event.watch for event in batch.events if event.id not in refused).items():
             metrics.published.labels(stream, watch).inc(count)
         metrics.batch_size.labels(stream).observe(len(batch.events))
-        oldest = min(event.at for event in batch.events)
-        metrics.lag.labels(stream).set((datetime.now(UTC) - oldest).total_seconds())
+        metrics.lag.labels(stream).set(_age(batch))
 
     def _state(self, state: State) -> State | None:
         self._metrics.state.labels(self._stream).state(state.value)
         return self._health.set(self._stream, state)
+
+
+def _batch_size(settings: Settings) -> int:
+    """With a rate, at most what may be published in a second: no gusts with long calms in between."""
+    return min(settings.batch_size, ceil(settings.catch_up_rate or settings.batch_size))
+
+
+def _age(batch: Batch) -> float:
+    """Seconds since the oldest event of the batch."""
+    return (datetime.now(UTC) - min(event.at for event in batch.events)).total_seconds()
 
 
 async def _in_thread(step: Callable[[], T]) -> T:

@@ -1,0 +1,36 @@
+"""The backlog after an outage is paced, fresh events are not."""
+
+import time
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from tests.fix_bridge import Bridges
+from tests.fix_broker import Broker
+from tests.fix_postgres import Database, on_pg18
+from tests.inbox import inbox
+
+pytestmark = on_pg18
+RATE = 20
+
+
+def test_a_backlog_is_paced_and_fresh_events_are_not(
+    database: Database, conn: psycopg.Connection, valkey: Broker, run_bridge: Bridges
+) -> None:
+    conn.execute("create table product (id int primary key)")
+    conn.execute("select bridge.watch('p', 'product', 'shop.touch', options => %s)", [Jsonb({"queue": valkey.queue})])
+    conn.execute(
+        "insert into bridge.event (stream, watch, op, key, at) select 'default', 'p', 'insert', jsonb_build_array(n), "
+        "now() - interval '1 minute' from generate_series(1, 60) n"
+    )
+    run_bridge(database.dsn, f"--catch-up-rate={RATE}", broker_url=valkey.url, state=None)
+    with inbox(valkey) as tasks:
+        tasks.take(1)
+        started = time.monotonic()
+        assert [task.args for task in tasks.take(59)] == [[n] for n in range(2, 61)]
+        # Three batches of a second's worth; unpaced they come at once. Half a second for the reader.
+        assert time.monotonic() - started > 1.5
+        conn.execute("insert into product select n from generate_series(1, 10 * 20) n")
+        started = time.monotonic()
+        tasks.take(10 * RATE)
+        assert time.monotonic() - started < 5

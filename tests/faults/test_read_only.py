@@ -1,0 +1,37 @@
+"""A server that takes no writes: a standby before its promotion. An outage, not an error for good."""
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from tests.fix_bridge import Bridges
+from tests.fix_broker import Broker
+from tests.fix_postgres import Database, on_pg18
+from tests.inbox import inbox
+
+pytestmark = on_pg18
+
+
+def read_only(conn: psycopg.Connection, database: Database, value: str) -> None:
+    """For new sessions; those of the bridge are ended, as a failover ends them."""
+    name = sql.Identifier(database.name)
+    conn.execute(sql.SQL("alter database {} set default_transaction_read_only = {}").format(name, sql.SQL(value)))
+    bridges = "select pid from pg_stat_activity where datname = current_database() and application_name ~ '^bridge '"
+    conn.execute(f"select pg_terminate_backend(pid, 5000) from ({bridges}) b".encode())
+
+
+def test_it_waits_until_writes_are_taken_again(
+    database: Database, conn: psycopg.Connection, valkey: Broker, run_bridge: Bridges
+) -> None:
+    conn.execute("create table product (id int primary key)")
+    conn.execute("select bridge.watch('p', 'product', 'shop.touch', options => %s)", [Jsonb({"queue": valkey.queue})])
+    bridge = run_bridge(database.dsn, broker_url=valkey.url)
+    read_only(conn, database, "on")
+    bridge.wait_for("database away")
+    conn.execute("insert into product values (1)")
+    read_only(conn, database, "off")
+    with inbox(valkey) as tasks:
+        assert [task.args for task in tasks.take(1)] == [[1]]
+        bridge.wait_for("running")
+        assert tasks.waiting() == 0
+    assert bridge.stop() == 0
