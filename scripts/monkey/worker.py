@@ -1,0 +1,25 @@
+"""The Celery project of the workers: its one task notes which change it got, a line of JSON each."""
+
+import json
+import os
+from typing import Any
+
+from celery import Celery
+
+app = Celery("chaos", broker=os.environ["CHAOS_BROKER"])
+app.conf.update(
+    task_ignore_result=True,
+    worker_enable_remote_control=False,
+    # One message at a time would cost a second each: the solo pool sends its acknowledgements when it looks up.
+    worker_prefetch_multiplier=1000,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+)
+
+
+@app.task(bind=True, name="chaos.note")
+def note(self: Any, change: dict[str, Any]) -> None:
+    version = (change["new"] or change["old"])["version"]
+    line = json.dumps([self.request.id, change["watch"], change["key"][0], version, change["operation"]])
+    with open(os.environ["CHAOS_NOTES"], "a", encoding="utf-8") as notes:  # noqa: PTH123 - one write, one line
+        notes.write(line + "\n")

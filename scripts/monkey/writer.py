@@ -1,0 +1,87 @@
+"""Writer: a session that changes rows in many ways, each change with a line in the ledger, in the same transaction."""
+
+import random
+import threading
+import time
+
+import psycopg
+
+from monkey.zoo import STREAMS, Zoo
+
+_UPDATE = """
+    with changed as (update {0} set version = version + 1 where id = any (%s) returning id, version)
+    insert into {0}_ledger (id, version, operation) select id, version, 'update' from changed
+"""
+_INSERT = """
+    with made as (insert into {0} select from generate_series(1, %s) returning id, version)
+    insert into {0}_ledger (id, version, operation) select id, version, 'insert' from made
+"""
+_DELETE = """
+    with gone as (delete from {0} where id = %s returning id, version)
+    insert into {0}_ledger (id, version, operation) select id, version, 'delete' from gone
+"""
+_LOOSE = psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure
+
+
+class Writer(threading.Thread):
+    """Writes until told to stop; a lost connection is made anew, a transaction that failed is left."""
+
+    def __init__(self, zoo: Zoo, seed: int, stop: threading.Event, pause: float) -> None:
+        super().__init__(name=f"writer {seed}", daemon=True)
+        self._zoo = zoo
+        self._random = random.Random(seed)
+        self._stopping = stop
+        self._pause = pause
+        self.failures = 0
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with self._zoo.connect() as conn:
+                    while not self._stopping.is_set():
+                        self._write(conn, self._random.choice(STREAMS))
+                        # Not as a wait for something: it sets the pace.
+                        time.sleep(self._pause * self._random.random())
+            except psycopg.Error:
+                self.failures += 1
+                self._stopping.wait(0.2)
+
+    def _write(self, conn: psycopg.Connection, stream: str) -> None:
+        kind = self._random.choices(
+            ("one", "many", "insert", "delete", "rolled back", "savepoint", "slow", "repeatable read"),
+            (40, 10, 10, 5, 5, 5, 1, 5),
+        )[0]
+        try:
+            self._transact(conn, stream, kind)
+        except _LOOSE:
+            self.failures += 1
+
+    def _transact(self, conn: psycopg.Connection, stream: str, kind: str) -> None:
+        update, insert, delete = (text.format(stream).encode() for text in (_UPDATE, _INSERT, _DELETE))
+        # Sorted, as a careful application does it; what collides all the same is rolled back and left.
+        rows = sorted({self._random.randint(1, 2000) for _ in range(20)})
+        match kind:
+            case "one":
+                conn.execute(update, [[self._random.randint(1, 200)]])
+            case "many":
+                conn.execute(update, [rows])
+            case "insert":
+                conn.execute(insert, [self._random.randint(1, 20)])
+            case "delete":
+                conn.execute(delete, [self._random.randint(201, 20_000)])
+            case "rolled back":
+                with conn.transaction(force_rollback=True):
+                    conn.execute(update, [rows])
+            case "savepoint":
+                with conn.transaction():
+                    conn.execute(update, [rows[:3]])
+                    with conn.transaction(force_rollback=True):
+                        conn.execute(update, [rows[3:]])
+            case "slow":
+                with conn.transaction():
+                    conn.execute(update, [rows[:2]])
+                    time.sleep(self._random.random() * 2)  # a long transaction is what it is
+            case _:
+                with conn.transaction():
+                    conn.execute("set transaction isolation level repeatable read")
+                    conn.execute(update, [rows[:5]])
