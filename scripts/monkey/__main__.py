@@ -22,10 +22,12 @@ from rich.table import Table
 from monkey.account import Account, balance, committed, noted
 from monkey.fault import FAULTS
 from monkey.writer import Writer
-from monkey.zoo import Zoo
+from monkey.zoo import STREAMS, Zoo
 
 _WAITING = "select count(*) from bridge.waiting where at < %s"
 _RECOVERY = 120.0
+# Longer than a worker needs to start, or to find its broker again.
+_QUIET = 15.0
 
 
 @click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
@@ -113,18 +115,17 @@ def wait_for(done: Callable[[], bool], seconds: float, otherwise: str) -> None:
 
 
 def settle(zoo: Zoo) -> Account:
-    """The account once the log is delivered and the workers have nothing more to note."""
+    """The account once the log is delivered and the workers have noted nothing new for some seconds."""
     recover(zoo)
-    changes = committed(zoo)
-    account = balance(changes, noted(zoo))
-    quiet_since, count = time.monotonic(), -1
-    while account.lost and time.monotonic() - quiet_since < 20:
-        time.sleep(0.5)
-        notes = noted(zoo)
-        if len(notes) != count:
-            quiet_since, count = time.monotonic(), len(notes)
-        account = balance(changes, notes)
-    return account
+    size, quiet_since = -1, time.monotonic()
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        progress.add_task("the workers catch up", total=None)
+        while time.monotonic() - quiet_since < _QUIET:
+            time.sleep(0.5)
+            before, size = size, sum(zoo.notes(stream).stat().st_size for stream in STREAMS)
+            if size != before:
+                quiet_since = time.monotonic()
+    return balance(committed(zoo), noted(zoo))
 
 
 def show(result: dict[str, object]) -> None:
