@@ -40,7 +40,7 @@ def test_the_account_finds_what_went_wrong(notes: list[tuple[str, Change]], expe
 @pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_half_a_minute_of_chaos_keeps_every_promise() -> None:
-    command = [ROOT / "scripts" / "chaos", "--minutes", "0.5", "--json"]
+    command: list[str | Path] = [ROOT / "scripts" / "chaos", "--minutes", "0.5", "--json"]
     run = subprocess.run(command, check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr + run.stdout
     assert json.loads(run.stdout)["lost"] == 0
