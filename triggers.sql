@@ -241,8 +241,8 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    known constant text[] := '{call,queue,priority,countdown,expires,headers,source,always,may_skip,named_only,notify,on_error}';
-    flags constant text[] := '{always,may_skip,named_only,notify}';
+    known constant text[] := '{call,queue,priority,countdown,expires,headers,coalesce,source,always,may_skip,named_only,notify,on_error}';
+    flags constant text[] := '{coalesce,always,may_skip,named_only,notify}';
     unknown text;
     complaint text;
 begin

@@ -1,8 +1,9 @@
 """Call: one Celery task to be started, made from an event and its watch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from hashlib import sha1
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 
@@ -10,6 +11,7 @@ from bridge.event import Event
 
 # Made once with uuid4; changing it would give redelivered events new task ids.
 NAMESPACE = UUID("6a1f2f0e-6d0b-4c39-9d53-0c7c5e1b7f5a")
+_SEED = sha1(NAMESPACE.bytes, usedforsecurity=False)
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -34,16 +36,26 @@ class Targets(msgspec.Struct, frozen=True):
             return f'task "{sent.get("task")}" may not be sent: select bridge.allow(...) lets it'
         return Target(sent["task"], sent.get("options", {}))
 
+    def coalesce(self, watch: str) -> bool:
+        """Whether many events of this watch and one key become one task."""
+        target = self.watches.get(watch)
+        return target is not None and bool(target.options.get("coalesce"))
+
 
 class Call(msgspec.Struct, frozen=True):
     """A task's name, arguments and options, with the id that every redelivery repeats."""
 
-    event: Event
+    events: Sequence[Event]
+    """Those that the task stands for, in order of id; more than one where they were coalesced."""
     target: Target
     task_id: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     headers: dict[str, Any]
+
+    def refused(self, reason: str) -> "list[Refusal]":
+        """None of its events can be published."""
+        return [Refusal(event, reason) for event in self.events]
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -53,15 +65,16 @@ class Refusal(msgspec.Struct, frozen=True):
     reason: str
 
 
-def call_for(event: Event, targets: Targets) -> Call | Refusal:
-    """The call that an event asks for.
+def call_for(events: Sequence[Event], targets: Targets) -> Call | list[Refusal]:
+    """The call that the events of one key ask for; usually it is one event.
 
     The key's values are the positional arguments, as in `task.delay(obj.pk)`; with the option `call = "event"` one dict
     is the only argument. The header `bridge` says which change it was, either way.
     """
+    event = events[-1] if len(events) == 1 else merged(events)
     target = targets.target_for(event)
     if isinstance(target, str):
-        return Refusal(event, target)
+        return [Refusal(one, target) for one in events]
     header = {
         "id": event.id,
         "watch": event.watch,
@@ -69,15 +82,42 @@ def call_for(event: Event, targets: Targets) -> Call | Refusal:
         "at": event.at.isoformat(),
         "context": context_of(event),
     }
+    if len(events) > 1:
+        header["coalesced"] = len(events)
     args, kwargs = _arguments(event, target)
+    own = target.options.get("headers")
     return Call(
-        event=event,
+        events=events,
         target=target,
-        task_id=str(uuid5(NAMESPACE, f"{event.watch}/{event.id}")),
+        # Of all events: a task that stands for another set of them is another task, or `once` would skip what is new.
+        task_id=task_id(f"{event.watch}/{','.join([str(one.id) for one in events])}"),
         args=args,
         kwargs=kwargs,
-        headers={**target.options.get("headers", {}), "bridge": header},
+        headers={**own, "bridge": header} if own else {"bridge": header},
     )
+
+
+def task_id(name: str) -> str:
+    """uuid5(NAMESPACE, name) as text, in a third of the time (RFC 9562, section 5.5)."""
+    digest = _SEED.copy()
+    digest.update(name.encode())
+    h = digest.hexdigest()
+    return f"{h[:8]}-{h[8:12]}-5{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:32]}"
+
+
+def merged(events: Sequence[Event]) -> Event:
+    """Many changes of one key as one: the newest, with what was before all of them and all that changed."""
+    newest = events[-1]
+    parts = [event.data or {} for event in events]
+    data: dict[str, Any] = dict(parts[-1])
+    for name in ("old", "old_key"):
+        first = next((part[name] for part in parts if name in part), None)
+        if first is not None:
+            data[name] = first
+    changed = sorted({column for part in parts for column in part.get("changed", ())})
+    if changed:
+        data["changed"] = changed
+    return msgspec.structs.replace(newest, data=data or None)
 
 
 def as_argument(event: Event) -> dict[str, Any]:

@@ -28,3 +28,8 @@ class LockTimeoutError(DatabaseError):
 
 class BrokerError(BridgeError):
     """The broker can't be reached or did not confirm; publishing again is right, with the same task ids."""
+
+    def __init__(self, message: str, settled: frozenset[str] = frozenset()) -> None:
+        """`settled`: task ids of the calls that the broker has confirmed all the same."""
+        super().__init__(message)
+        self.settled = settled

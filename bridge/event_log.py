@@ -45,18 +45,24 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class EventLog:
-    """The log of one stream as its relay sees it. Not safe for concurrent use: one connection, one relay."""
+    """The log of one stream as its relay sees it: one connection, one relay.
+
+    `read` may run ahead of `move`, also while it runs: the relay reads the next batch while the broker takes the last.
+    """
 
     def __init__(self, connection: Connection, stream: str, batch_size: int) -> None:
         self._connection = connection
         self._stream = stream
-        self._batch_size = batch_size
-        self._position = Position(seen="")
+        self.batch_size = batch_size
+        self._settled = Position(seen="")
+        """What the database has: `move` was here."""
+        self._read = self._settled
+        """Where the next batch begins: `read` was here."""
         self._ctid = ""
         self._generation = 0
         self._walking = False
         self._restored = False
-        self._unsettled: Batch | None = None
+        """The position is of another cluster: the settled one has not been adopted yet."""
 
     @classmethod
     @asynccontextmanager
@@ -81,55 +87,38 @@ class EventLog:
             await advisory_lock(self._connection, keys[1])
         [row] = await query(self._connection, _POSITION, {"stream": self._stream})
         *position, self._ctid, self._restored = row
-        self._position = Position(*position)
+        self._settled = Position(*position)
+        self._read = await self._begin_restored() if self._restored else self._settled
 
     async def follow(self) -> None:
         """Starts at the present instead of the stream's position, as a spectator who owns nothing and moves nothing."""
         [(snapshot,)] = await query(self._connection, "select pg_current_snapshot()::text")
-        self._position = Position(snapshot)
-
-    def skip(self, position: Position) -> None:
-        """A spectator's `move`: only here, not in the database."""
-        self._unsettled = None
-        self._position = position
+        self._read = Position(snapshot)
 
     async def read(self) -> Batch:
-        """The next events behind the position; an empty batch when all is delivered.
+        """The events behind the last batch that was read, settled or not; an empty batch when there are none.
 
-        Until `move` settles a batch, reading again gives the same events.
+        What was read and never settled is read again by the next session that owns the stream.
         """
-        if self._unsettled is not None:
-            return self._unsettled
-        if self._restored:
-            batch = await self._walk_restored()
-        elif self._position.upto is not None:
-            batch = await self._walk(self._position.upto)
-        else:
-            return await self._look()
-        if batch.events:
-            # A cursor does not go back.
-            self._unsettled = batch
-            return batch
-        # The walk ended exactly with the last batch: what is left lies behind `upto`.
-        await self.move(batch.position)
+        if self._read.upto is not None:
+            batch = await self._walk(self._read.upto)
+            if batch.events:
+                return batch
+            # The window ended exactly with a batch: what is left lies behind `upto`.
         return await self._look()
 
     async def move(self, position: Position) -> None:
-        """Moves the position in the database, then here; the events before it are never read again."""
-        self._unsettled = None
+        """Moves the position in the database; the events before it are never read again."""
         if self._restored:
             await self._adopt(position)
-            return
-        values = {**msgspec.structs.asdict(position), "stream": self._stream}
-        moved = await query(self._connection, _MOVE, {**values, "ctid": self._ctid})
-        if not moved:
-            # The row is not where it was (a VACUUM FULL, say). This session owns the stream, so it may look it up.
-            [(*_, ctid, _)] = await query(self._connection, _POSITION, {"stream": self._stream})
-            moved = await query(self._connection, _MOVE, {**values, "ctid": ctid})
-        [(self._ctid,)] = moved
-        self._position = position
-        if position.upto is None:
-            await self._end_walk()
+        else:
+            await self._save(position)
+        self._settled = position
+
+    async def finish(self) -> None:
+        """All that was read is settled and nothing is left: a window that ended exactly with a batch is closed."""
+        if self._settled != self._read:
+            await self.move(self._read)
 
     async def bury(self, event: Event, reason: str) -> None:
         """Keeps the event as a dead letter."""
@@ -144,55 +133,57 @@ class EventLog:
         return generation, Targets(msgspec.json.decode(watches, type=dict[str, Target]), frozenset(sendable))
 
     async def _look(self) -> Batch:
-        seen = self._position.seen
-        rows = await query(self._connection, _LOOK, {"stream": self._stream, "seen": seen, "batch": self._batch_size})
+        seen = self._read.seen
+        rows = await query(self._connection, _LOOK, {"stream": self._stream, "seen": seen, "batch": self.batch_size})
         snapshot: str = rows[0][7]
         self._generation = rows[0][8]
-        return self._batch([_event(row) for row in rows if row[0] is not None], seen, snapshot)
+        events = [_event(row) for row in rows if row[0] is not None]
+        # Nothing is read, nothing is moved: a stream without events costs no writes.
+        return self._batch(events, seen, snapshot) if events else Batch((), self._read, self._generation)
 
     async def _walk(self, upto: str) -> Batch:
         if not self._walking:
-            await query(self._connection, _REST, {**msgspec.structs.asdict(self._position), "stream": self._stream})
+            await query(self._connection, _REST, {**msgspec.structs.asdict(self._read), "stream": self._stream})
             self._walking = True
-        return self._batch(await self._fetch(), self._position.seen, upto)
+        rows = await query(self._connection, f"fetch {self.batch_size:d} from bridge_rest")
+        if len(rows) < self.batch_size:
+            await query(self._connection, "close bridge_rest")
+            self._walking = False
+        return self._batch([_event(row) for row in rows], self._read.seen, upto)
 
-    async def _walk_restored(self) -> Batch:
+    async def _begin_restored(self) -> Position:
         """The log comes from another cluster, where `seen` meant other transactions: deliver all that can be waiting,
         then start a new position. Until then nothing is saved, so a crash starts over (with the same task ids)."""
-        if not self._walking:
-            # Ids beyond the largest of this moment are of this cluster, and not in this snapshot.
-            text = (
-                "select pg_current_snapshot()::text, coalesce(max(id), 0) from bridge.event where stream = %(stream)s"
-            )
-            [(snapshot, largest_id)] = await query(self._connection, text, {"stream": self._stream})
-            self._position = Position(snapshot, largest_id=largest_id)
-            await query(self._connection, _RESTORED, {"stream": self._stream})
-            self._walking = True
-        return self._batch(await self._fetch(), self._position.seen, self._position.seen)
+        # Ids beyond the largest of this moment are of this cluster, and not in this snapshot.
+        text = "select pg_current_snapshot()::text, coalesce(max(id), 0) from bridge.event where stream = %(stream)s"
+        [(snapshot, largest_id)] = await query(self._connection, text, {"stream": self._stream})
+        await query(self._connection, _RESTORED, {"stream": self._stream})
+        self._walking = True
+        return Position(snapshot, upto=snapshot, after_id=0, largest_id=largest_id)
 
     def _batch(self, events: Sequence[Event], seen: str, upto: str) -> Batch:
         """A full batch leaves the rest of its window behind it; any other one ends it."""
-        largest = max(self._position.largest_id, events[-1].id if events else 0)
-        if len(events) == self._batch_size:
-            return Batch(events, Position(seen, upto, events[-1].id, largest), self._generation)
-        return Batch(events, Position(upto, largest_id=largest), self._generation)
+        largest = max(self._read.largest_id, events[-1].id if events else 0)
+        if len(events) == self.batch_size:
+            self._read = Position(seen, upto, events[-1].id, largest)
+        else:
+            self._read = Position(upto, largest_id=largest)
+        return Batch(events, self._read, self._generation)
 
-    async def _fetch(self) -> list[Event]:
-        return [_event(row) for row in await query(self._connection, f"fetch {self._batch_size:d} from bridge_rest")]
-
-    async def _end_walk(self) -> None:
-        if self._walking:
-            await query(self._connection, "close bridge_rest")
-            self._walking = False
+    async def _save(self, position: Position) -> None:
+        values = {**msgspec.structs.asdict(position), "stream": self._stream}
+        moved = await query(self._connection, _MOVE, {**values, "ctid": self._ctid})
+        if not moved:
+            # The row is not where it was (a VACUUM FULL, say). This session owns the stream, so it may look it up.
+            [(*_, ctid, _)] = await query(self._connection, _POSITION, {"stream": self._stream})
+            moved = await query(self._connection, _MOVE, {**values, "ctid": ctid})
+        [(self._ctid,)] = moved
 
     async def _adopt(self, position: Position) -> None:
-        self._position = position
         if position.upto is None:
             values = {**msgspec.structs.asdict(position), "stream": self._stream}
-            await query(
-                self._connection, "select bridge.adopt(%(stream)s, %(seen)s::pg_snapshot, %(largest_id)s)", values
-            )
-            await self._end_walk()
+            text = "select bridge.adopt(%(stream)s, %(seen)s::pg_snapshot, %(largest_id)s)"
+            await query(self._connection, text, values)
             self._restored = False
 
 

@@ -63,7 +63,7 @@ class Publisher:
             with self._translated():
                 self._connect()
                 with self._batch():
-                    refusals = [refusal for call in calls if (refusal := self._send(call))]
+                    refusals = [refusal for call in calls for refusal in self._send(call)]
                 if self._confirms:
                     self._confirms.wait(_CONFIRM_DEADLINE)
         except BrokerError:
@@ -111,7 +111,7 @@ class Publisher:
         """From kombu 5.7 on, one round trip for many messages on Redis; nothing elsewhere."""
         return self._producer.batch(max_size=1000) if hasattr(self._producer, "batch") else nullcontext()
 
-    def _send(self, call: Call) -> Refusal | None:
+    def _send(self, call: Call) -> list[Refusal]:
         """What `app.send_task` does, without asking the result backend to watch for a result nobody here reads."""
         app = self._app
         task: Any = app.tasks.get(call.target.task)
@@ -148,9 +148,9 @@ class Publisher:
         except (SerializationError, CeleryError, TypeError, ValueError, KeyError) as error:
             if isinstance(error, OperationalError):
                 raise
-            return Refusal(call.event, f"{type(error).__name__}: {error}")
+            return call.refused(f"{type(error).__name__}: {error}")
         self._declared.add(destination)
-        return None
+        return []
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -4,8 +4,8 @@
         ^                               |
         '------- DATABASE_AWAY <--------'                          (reconnect; LISTEN first, then look)
 
-At least once: the position moves after the broker has confirmed, so a crash in between publishes the same window again,
-with the same task ids.
+At least once: the position moves after the broker has confirmed, so a crash in between publishes the same batch again,
+with the same task ids. While the broker takes one batch, the next one is read.
 """
 
 import logging
@@ -22,8 +22,9 @@ import anyio.to_thread
 
 from bridge.backoff import Backoff
 from bridge.call import Call, Refusal, Targets, call_for
+from bridge.coalesce import coalesce
 from bridge.config import Settings
-from bridge.errors import BrokerError, DatabaseError
+from bridge.errors import BridgeError, BrokerError, DatabaseError
 from bridge.event_log import Batch, EventLog
 from bridge.health import Health, State
 from bridge.listener import Listener
@@ -36,6 +37,9 @@ T = TypeVar("T")
 
 # Older events than this were waiting for something: a broker, a database, a bridge. Seconds.
 _BACKLOG = 5.0
+
+# Where a watch coalesces, so many times more is read at once: what is read apart can't become one task.
+_COALESCING = 20
 
 
 class Relay:
@@ -75,6 +79,7 @@ class Relay:
             await log.own()
             # Before the first event asks for it: that one should not pay for the connection, and a wrong address shows.
             await self._insist(partial(_in_thread, self._publisher.connect))
+            await self._refresh(log)
             logger.info("serving", extra={"stream": self._stream})
             async with Listener.open(settings.database_url, self._stream, settings.poll_floor) as listener:
                 async for wakeup in listener:
@@ -84,34 +89,46 @@ class Relay:
 
     async def _drain(self, log: EventLog) -> None:
         """Delivers until nothing is left. No transaction is open while we talk to the broker."""
-        while True:
+        batch = await log.read()
+        while batch.events:
             # All that follows is shielded; this is where a stop is honoured, between two batches.
             await anyio.lowlevel.checkpoint()
-            batch = await log.read()
-            if not batch.events:
-                return
-            await self._refresh(log, batch)
+            if batch.generation != self._generation:
+                await self._refresh(log)
             started = anyio.current_time()
-            await self._deliver(log, batch)
+            ahead: list[Batch] = []
+
+            async def read(ahead: list[Batch] = ahead) -> None:
+                ahead.append(await log.read())
+
+            await _side_by_side(partial(self._deliver, log, batch), read)
             await anyio.sleep_until(started + self._shortest(batch))
+            [batch] = ahead
+        await log.finish()
 
     def _shortest(self, batch: Batch) -> float:
         """Seconds that this batch has to take: after an outage the workers must not get all of it at once."""
         rate = self._settings.catch_up_rate
         return len(batch.events) / rate if rate and _age(batch) > _BACKLOG else 0.0
 
-    async def _refresh(self, log: EventLog, batch: Batch) -> None:
-        if batch.generation != self._generation:
-            self._generation, self._targets = await log.targets()
+    async def _refresh(self, log: EventLog) -> None:
+        self._generation, self._targets = await log.targets()
+        log.batch_size = _batch_size(self._settings, self._targets)
 
     async def _deliver(self, log: EventLog, batch: Batch) -> None:
-        asked = [call_for(event, self._targets) for event in batch.events]
+        asked = [call_for(events, self._targets) for events in coalesce(batch.events, self._targets)]
         calls = [call for call in asked if isinstance(call, Call)]
-        impossible = [refusal for refusal in asked if isinstance(refusal, Refusal)]
+        refusals = [refusal for refused in asked if isinstance(refused, list) for refusal in refused]
 
         async def publish_and_settle() -> None:
-            refusals = await _in_thread(partial(self._publisher.publish, calls))
-            await self._settle(log, batch, impossible + refusals)
+            nonlocal calls
+            try:
+                refused = await _in_thread(partial(self._publisher.publish, calls))
+            except BrokerError as error:
+                # The next try has only what the broker did not confirm.
+                calls = [call for call in calls if call.task_id not in error.settled]
+                raise
+            await self._settle(log, batch, refusals + refused)
 
         await self._insist(publish_and_settle)
 
@@ -153,9 +170,12 @@ class Relay:
         return self._health.set(self._stream, state)
 
 
-def _batch_size(settings: Settings) -> int:
+def _batch_size(settings: Settings, targets: Targets | None = None) -> int:
     """With a rate, at most what may be published in a second: no gusts with long calms in between."""
-    return min(settings.batch_size, ceil(settings.catch_up_rate or settings.batch_size))
+    size = settings.batch_size
+    if targets is not None and any(targets.coalesce(watch) for watch in targets.watches):
+        size *= _COALESCING
+    return min(size, ceil(settings.catch_up_rate or size))
 
 
 def _age(batch: Batch) -> float:
@@ -166,3 +186,20 @@ def _age(batch: Batch) -> float:
 async def _in_thread(step: Callable[[], T]) -> T:
     """Celery blocks. A step given up at the end of the grace period goes on in its thread, and nobody waits for it."""
     return await anyio.to_thread.run_sync(step, abandon_on_cancel=True)
+
+
+async def _side_by_side(*steps: Callable[[], Awaitable[object]]) -> None:
+    """Runs all steps to their ends; then the error of the first one that failed is raised as it was."""
+    failures: list[BridgeError] = []
+
+    async def run(step: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await step()
+        except BridgeError as error:
+            failures.append(error)
+
+    async with anyio.create_task_group() as group:
+        for step in steps:
+            group.start_soon(run, step)
+    if failures:
+        raise failures[0]

@@ -17,7 +17,6 @@ async def tail(database_url: str, stream: str) -> AsyncIterator[Event]:
         await log.follow()
         while True:
             batch = await log.read()
-            log.skip(batch.position)
             for event in batch.events:
                 yield event
             if not batch.events:

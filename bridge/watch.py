@@ -11,7 +11,7 @@ Operation = Literal["insert", "update", "delete", "truncate"]
 
 # What lives in the watch's `options` in the database.
 _OPTIONS = (
-    "call", "queue", "priority", "countdown", "expires", "headers", "source", "always", "may_skip",
+    "call", "queue", "priority", "countdown", "expires", "headers", "coalesce", "source", "always", "may_skip",
     "named_only", "notify", "on_error",
 )  # fmt: skip
 
@@ -43,6 +43,8 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     expires: float | None = None
     """Seconds after publishing."""
     headers: dict[str, Any] | None = None
+    coalesce: bool | None = None
+    """Many events of one key, read at once, become one task."""
     always: bool | None = None
     """Capture also where ordinary triggers are silent: session_replication_role = replica, logical replication."""
     may_skip: bool | None = None

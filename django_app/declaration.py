@@ -44,6 +44,7 @@ class Rule(TypedDict, total=False):
     countdown: float
     expires: float
     headers: Mapping[str, Any]
+    coalesce: bool
     always: bool
     may_skip: bool
     named_only: bool

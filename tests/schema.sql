@@ -221,8 +221,8 @@ CREATE FUNCTION bridge._check_options(what text, options jsonb) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    known constant text[] := '{call,queue,priority,countdown,expires,headers,source,always,may_skip,named_only,notify,on_error}';
-    flags constant text[] := '{always,may_skip,named_only,notify}';
+    known constant text[] := '{call,queue,priority,countdown,expires,headers,coalesce,source,always,may_skip,named_only,notify,on_error}';
+    flags constant text[] := '{coalesce,always,may_skip,named_only,notify}';
     unknown text;
     complaint text;
 begin

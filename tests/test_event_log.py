@@ -39,6 +39,7 @@ async def deliver_all(log: EventLog) -> list[int]:
     while (batch := await log.read()).events:
         keys += [event.key[0] for event in batch.events if event.key]
         await log.move(batch.position)
+    await log.finish()
     return keys
 
 
@@ -50,15 +51,40 @@ async def test_committed_events_are_read_once_in_order(database: Database, conn:
         assert await deliver_all(log) == []
 
 
-async def test_a_batch_that_was_not_settled_is_read_again(database: Database, conn: psycopg.Connection) -> None:
+async def test_reading_goes_on_before_what_was_read_is_settled(database: Database, conn: psycopg.Connection) -> None:
     insert(conn, 1, 2, 3)
-    async with EventLog.open(database.dsn, "default", 1) as log:
+    async with EventLog.open(database.dsn, "default", 2) as log:
         await log.own()
-        for _ in range(3):
-            batch = await log.read()
-            assert (await log.read()).events == batch.events
-            await log.move(batch.position)
-        assert await deliver_all(log) == []
+        first, second, third = [await log.read() for _ in range(3)]
+        assert [[event.key for event in batch.events] for batch in (first, second, third)] == [[[1], [2]], [[3]], []]
+        await log.move(first.position)
+        insert(conn, 4)
+        await log.move(second.position)
+        assert await deliver_all(log) == [4]
+
+
+async def test_what_was_read_and_not_settled_is_read_again_by_the_next_owner(
+    database: Database, conn: psycopg.Connection
+) -> None:
+    insert(conn, 1, 2, 3, 4, 5)
+    async with EventLog.open(database.dsn, "default", 2) as log:
+        await log.own()
+        batches = [await log.read() for _ in range(3)]
+        await log.move(batches[0].position)
+    async with EventLog.open(database.dsn, "default", 2) as log:
+        await log.own()
+        assert await deliver_all(log) == [3, 4, 5]
+
+
+async def test_a_window_that_ends_with_a_batch_is_closed(database: Database, conn: psycopg.Connection) -> None:
+    insert(conn, 1, 2)
+    async with EventLog.open(database.dsn, "default", 2) as log:
+        await log.own()
+        await log.move((await log.read()).position)
+        assert not (await log.read()).events
+        assert conn.execute("select upto is null from bridge.position").fetchone() == (False,)
+        await log.finish()
+        assert conn.execute("select upto is null from bridge.position").fetchone() == (True,)
 
 
 async def test_an_event_that_commits_after_a_later_id_is_not_missed(
@@ -90,8 +116,10 @@ async def test_a_large_window_is_walked_in_batches(database: Database, conn: psy
     insert(conn, *range(rows))
     async with EventLog.open(database.dsn, "default", 10) as log:
         await log.own()
-        assert len((await log.read()).events) == min(rows, 10)
-        assert await deliver_all(log) == list(range(rows))
+        first = await log.read()
+        assert len(first.events) == min(rows, 10)
+        await log.move(first.position)
+        assert await deliver_all(log) == list(range(min(rows, 10), rows))
         insert(conn, 100)
         assert await deliver_all(log) == [100]
 

@@ -164,7 +164,8 @@ async def test_the_process_has_all_it_needs(
         conn.execute("update bridge.position set cluster = 1")
     async with EventLog.open(dsn, "default", 10) as log:
         await log.own()
-        assert (await log.read()).events == []
+        assert not (await log.read()).events
+        await log.finish()
     async with Catalog.open(dsn) as catalog:
         await catalog.require()
         assert [status.waiting for status in await catalog.status()] == [0]

@@ -1,0 +1,84 @@
+"""Many events of one watch and key, read at once, become one task; and what a task's id is made of."""
+
+from datetime import UTC, datetime
+from uuid import uuid5
+
+import psycopg
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg.types.json import Jsonb
+
+from bridge.call import NAMESPACE, Call, Refusal, Target, Targets, call_for, task_id
+from bridge.coalesce import coalesce
+from bridge.event import Event
+from tests.fix_bridge import Bridges
+from tests.fix_broker import Broker
+from tests.fix_postgres import Database, on_pg18
+from tests.inbox import inbox
+
+AT = datetime(2026, 11, 24, tzinfo=UTC)
+TARGETS = Targets({"one": Target("t", {"coalesce": True, "call": "event"}), "each": Target("t", {})})
+
+
+def event(number: int, watch: str, key: int | None, **data: object) -> Event:
+    return Event(number, watch, "update", None if key is None else [key], data or None, None, AT)
+
+
+def ids(events: list[Event]) -> list[list[int]]:
+    return [[one.id for one in group] for group in coalesce(events, TARGETS)]
+
+
+def test_events_of_one_key_become_one_group_where_the_newest_stood() -> None:
+    assert ids([event(1, "one", 7), event(2, "one", 8), event(3, "one", 7)]) == [[2], [1, 3]]
+
+
+def test_other_watches_keys_and_truncates_stay_apart() -> None:
+    events = [event(1, "each", 7), event(2, "one", None), event(3, "each", 7), event(4, "one", None)]
+    assert ids(events) == [[1], [2], [3], [4]]
+
+
+def test_the_task_has_the_newest_values_and_what_was_before_all() -> None:
+    first = event(1, "one", 7, old={"a": 1}, new={"a": 2}, changed=["a"], old_key=[6])
+    second = event(2, "one", 7, old={"a": 2}, new={"a": 3}, changed=["b"])
+    call = call_for([first, second], TARGETS)
+    assert isinstance(call, Call)
+    [argument] = call.args
+    assert (argument["old"], argument["new"], argument["changed"]) == ({"a": 1}, {"a": 3}, ["a", "b"])
+    assert argument["old_key"] == [6]
+    assert call.headers["bridge"]["coalesced"] == 2
+    assert call.headers["bridge"]["id"] == 2
+
+
+def test_another_set_of_events_is_another_task() -> None:
+    calls = [call_for([event(n, "one", 7) for n in numbers], TARGETS) for numbers in ([5, 7], [5, 6, 7], [7], [5, 7])]
+    a, b, c, again = [call.task_id for call in calls if isinstance(call, Call)]
+    assert len({a, b, c}) == 3
+    assert again == a
+
+
+def test_all_events_of_a_refused_call_become_dead_letters() -> None:
+    refused = call_for([event(1, "gone", 7), event(2, "gone", 7)], TARGETS)
+    assert refused == [Refusal(event(n, "gone", 7), 'there is no watch "gone"') for n in (1, 2)]
+
+
+@given(st.text())
+def test_task_ids_are_uuid5(name: str) -> None:
+    assert task_id(name) == str(uuid5(NAMESPACE, name))
+
+
+@on_pg18
+def test_a_backlog_of_one_row_is_one_task(
+    database: Database, conn: psycopg.Connection, valkey: Broker, run_bridge: Bridges
+) -> None:
+    conn.execute("create table product (id int primary key, price int)")
+    conn.execute("insert into product select n, 0 from generate_series(1, 100) n")
+    options = Jsonb({"queue": valkey.queue, "coalesce": True})
+    conn.execute("select bridge.watch('p', 'product', 'shop.touch', '{update}', options => %s)", [options])
+    for _ in range(20):
+        conn.execute("update product set price = price + 1")
+    run_bridge(database.dsn, broker_url=valkey.url)
+    with inbox(valkey) as tasks:
+        assert sorted(task.args[0] for task in tasks.take(100)) == [*range(1, 101)]
+        conn.execute("update product set price = 0 where id = 1")
+        assert [task.args for task in tasks.take(1)] == [[1]]
+        assert tasks.waiting() == 0
