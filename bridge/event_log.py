@@ -105,6 +105,9 @@ class EventLog:
             if batch.events:
                 return batch
             # The window ended exactly with a batch: what is left lies behind `upto`.
+        if self._restored:
+            # Until the new position is adopted, the other cluster's transaction ids look new.
+            return Batch((), self._read, self._generation)
         return await self._look()
 
     async def move(self, position: Position) -> None:
