@@ -256,4 +256,8 @@ def _destination(options: dict[str, Any]) -> str:
 
 def _sentence(error: Exception) -> str:
     text = str(error).strip()
+    cause = str(error.__cause__ or "").strip()
+    if cause and cause not in text:
+        # kombu's batch says only that it failed; why is what a person needs.
+        text = f"{text} ({cause})"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
