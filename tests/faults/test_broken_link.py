@@ -86,6 +86,18 @@ def test_dead_without_a_word_is_noticed_in_time(conn: psycopg.Connection, link: 
     outage.arrived_once(link.broker, 5)
 
 
+def test_dead_before_the_queue_is_declared(conn: psycopg.Connection, link: Link) -> None:
+    outage.watch(conn, link.broker)
+    bridge = link.bridge(conn)
+    link.proxy.swallow()
+    outage.insert(conn, 1, 3)
+    outage.begins(conn, bridge, "", waiting=3, seconds=5)
+    link.proxy.cut()
+    link.proxy.resume()
+    outage.ends(conn, bridge)
+    outage.arrived_once(link.broker, 3)
+
+
 def test_confirms_lost_on_the_way_repeat_the_batch_with_the_same_ids(conn: psycopg.Connection, link: Link) -> None:
     outage.watch(conn, link.broker)
     bridge = link.bridge(conn)

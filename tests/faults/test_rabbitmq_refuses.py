@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from embedded import RabbitMQ
@@ -91,3 +92,19 @@ def test_queue_that_is_gone_is_made_again(
     assert "no queue takes messages" in outage.notices(bridge)[0]["reason"]
     with inbox(broker) as tasks:
         assert [task.args for task in tasks.take_all()] == [[3], [4], [5]]
+
+
+def test_queue_that_was_declared_with_other_arguments(
+    conn: psycopg.Connection, own_rabbitmq: RabbitMQ, run_bridge: Bridges
+) -> None:
+    broker = Broker("private", own_rabbitmq.url)
+    outage.watch(conn, broker)
+    with broker.connect() as connection:
+        channel: Any = connection.default_channel
+        channel.queue_declare(broker.queue, durable=True, auto_delete=False, arguments={"x-max-priority": 9})
+        bridge = run_bridge(conn.info.dsn, broker_url=broker.url)
+        outage.insert(conn, 1, 3)
+        outage.begins(conn, bridge, "PRECONDITION_FAILED", waiting=3)
+        channel.queue_delete(broker.queue)
+    outage.ends(conn, bridge)
+    outage.arrived_once(broker, 3)
