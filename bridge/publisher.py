@@ -20,10 +20,10 @@ from bridge.errors import BrokerError, ConfigError
 
 # A peer that swallows packets must not hold the bridge for ever; seconds. What the user's app says comes first.
 _TRANSPORT_OPTIONS = {
+    # Confirms are reads: all of a batch have to come within the read timeout.
     "amqp": {"write_timeout": 15, "read_timeout": 30},
     "redis": {"socket_timeout": 15, "socket_connect_timeout": 5},
 }
-_CONFIRM_DEADLINE = 30.0
 
 
 class Publisher:
@@ -42,6 +42,7 @@ class Publisher:
         self._connection: kombu.Connection | None = None
         self._producer: Any = None
         self._confirms: _Confirms | None = None
+        self._confirm_deadline = 0.0
         # Targets whose queue this connection has declared; declaring again would cost as much as publishing.
         self._declared: set[str] = set()
         try:
@@ -65,7 +66,7 @@ class Publisher:
                 with self._batch():
                     refusals = [refusal for call in calls for refusal in self._send(call)]
                 if self._confirms:
-                    self._confirms.wait(_CONFIRM_DEADLINE)
+                    self._confirms.wait(self._confirm_deadline)
         except BrokerError:
             # Also where the connection seems alive: acks of this try must not count for the next one.
             self.close()
@@ -105,6 +106,7 @@ class Publisher:
         channel = self._connection.default_channel
         self._producer = app.amqp.Producer(channel, auto_declare=False)
         self._confirms = _Confirms(channel) if isinstance(channel, amqp.Channel) else None
+        self._confirm_deadline = options.get("read_timeout", 30)
         self._declared.clear()
 
     def _batch(self) -> AbstractContextManager[object]:
@@ -254,4 +256,8 @@ def _destination(options: dict[str, Any]) -> str:
 
 def _sentence(error: Exception) -> str:
     text = str(error).strip()
+    cause = str(error.__cause__ or "").strip()
+    if cause and cause not in text:
+        # kombu's batch says only that it failed; why is what a person needs.
+        text = f"{text} ({cause})"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

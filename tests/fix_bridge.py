@@ -63,12 +63,16 @@ class Bridge:
         if state is not None:
             self.wait_for(state)
 
+    def get(self, path: str) -> str:
+        """What HTTP answers."""
+        with closing(HTTPConnection("127.0.0.1", self._port, timeout=5)) as connection:
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
+
     def states(self) -> dict[str, str]:
         """What /readyz says of each stream."""
-        with closing(HTTPConnection("127.0.0.1", self._port, timeout=5)) as connection:
-            connection.request("GET", "/readyz")
-            states: dict[str, str] = json.loads(connection.getresponse().read())["streams"]
-            return states
+        states: dict[str, str] = json.loads(self.get("/readyz"))["streams"]
+        return states
 
     def wait_for(self, state: str, stream: str = "default", seconds: float = 30) -> None:
         def there() -> bool:

@@ -1,0 +1,68 @@
+"""Outage: what everybody sees of one, however the broker went away; and a change that has to survive it."""
+
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from tests.eventually import eventually
+from tests.fix_bridge import Bridge
+from tests.fix_broker import Broker
+from tests.inbox import inbox
+
+SAID = {"broker away, trying again": "WARNING", "broker is back": "INFO"}
+STATE = 'bridge_relay_state{bridge_relay_state="broker away",stream="default"} '
+
+
+def watch(conn: psycopg.Connection, broker: Broker) -> None:
+    conn.execute("create table product (id int primary key)")
+    conn.execute("select bridge.watch('p', 'product', 'shop.touch', options => %s)", [Jsonb({"queue": broker.queue})])
+
+
+def insert(conn: psycopg.Connection, first: int, last: int) -> None:
+    """In one transaction."""
+    conn.execute("insert into product select generate_series(%s::int, %s::int)", [first, last])
+
+
+def number(conn: psycopg.Connection, query: str) -> int:
+    row = conn.execute(query.encode()).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def delivered(conn: psycopg.Connection) -> None:
+    """Until the position is behind the last event."""
+    waiting = "select count(*) from bridge.waiting"
+    assert eventually(lambda: number(conn, waiting) == 0, 30), f"{number(conn, waiting)} events wait"
+
+
+def notices(bridge: Bridge) -> list[dict[str, Any]]:
+    return [line for line in bridge.lines() if line["level"] != "INFO" or line["message"] in SAID]
+
+
+def begins(conn: psycopg.Connection, bridge: Bridge, reason: str, waiting: int, seconds: float = 10) -> None:
+    """It is noticed within so many seconds, said once with its reason, shown, and all that waited still waits."""
+    bridge.wait_for("broker away", seconds=seconds)
+    assert f"{STATE}1.0" in bridge.get("/metrics")
+    # Not the first try only: what follows says nothing more.
+    tries = 'bridge_broker_errors_total{stream="default"} '
+    assert eventually(lambda: float(bridge.get("/metrics").partition(f"\n{tries}")[2].split("\n")[0]) >= 2)
+    assert [(line["message"], line["level"]) for line in notices(bridge)] == [("broker away, trying again", "WARNING")]
+    assert reason in notices(bridge)[0]["reason"], notices(bridge)
+    assert number(conn, "select count(*) from bridge.waiting") == waiting
+
+
+def ends(conn: psycopg.Connection, bridge: Bridge) -> None:
+    """All is delivered, nothing became a dead letter, and the end is said once."""
+    delivered(conn)
+    bridge.wait_for("running")
+    assert f"{STATE}0.0" in bridge.get("/metrics")
+    assert eventually(lambda: bridge.said("broker is back"))
+    assert [(line["message"], line["level"]) for line in notices(bridge)] == list(SAID.items())
+    assert number(conn, "select count(*) from bridge.dead_letter") == 0
+
+
+def arrived_once(broker: Broker, last: int) -> None:
+    """Each key from 1 on, in order."""
+    with inbox(broker) as tasks:
+        assert [task.args for task in tasks.take_all()] == [[key] for key in range(1, last + 1)]

@@ -1,0 +1,110 @@
+"""RabbitMQ is there and takes nothing: out of memory, a full queue that rejects, a queue that is gone."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from embedded import RabbitMQ
+
+from tests.eventually import eventually
+from tests.faults import outage
+from tests.fix_bridge import Bridges
+from tests.fix_broker import Broker
+from tests.fix_postgres import on_pg18
+from tests.inbox import inbox
+
+pytestmark = on_pg18
+
+
+@contextmanager
+def memory_alarm(server: RabbitMQ) -> Iterator[None]:
+    """RabbitMQ stops reading from whoever publishes."""
+    server.control("set_vm_memory_high_watermark", "absolute", "1MB")
+    try:
+        assert eventually(lambda: "memory" in server.control("eval", "rabbit_alarm:get_alarms()."))
+        yield
+    finally:
+        server.control("set_vm_memory_high_watermark", "0.6")
+
+
+@contextmanager
+def room_for(server: RabbitMQ, queue: str, count: int) -> Iterator[None]:
+    """By a policy, as a queue is declared with the same arguments by all."""
+    definition = json.dumps({"max-length": count, "overflow": "reject-publish"})
+    server.control("set_policy", queue, f"^{queue}$", definition, "--apply-to", "queues")
+    try:
+        yield
+    finally:
+        server.control("clear_policy", queue)
+
+
+def test_memory_alarm(conn: psycopg.Connection, own_rabbitmq: RabbitMQ, run_bridge: Bridges) -> None:
+    broker = Broker("private", own_rabbitmq.url)
+    outage.watch(conn, broker)
+    # The app waits a second for the confirms.
+    env = {"SHOP_BROKER": "rabbitmq"}
+    bridge = run_bridge(conn.info.dsn, "--app=tests.faults.impatient_app:app", broker_url=broker.url, env=env)
+    outage.insert(conn, 1, 2)
+    outage.delivered(conn)
+    with memory_alarm(own_rabbitmq):
+        outage.insert(conn, 3, 5)
+        outage.begins(conn, bridge, "did not confirm", waiting=3)
+    outage.ends(conn, bridge)
+    with inbox(broker) as tasks:
+        arrived = [task.args[0] for task in tasks.take_all()]
+    # What a given-up try had sent lies in the server's buffers and is read after the alarm: the same ids, in any order.
+    assert arrived[:2] == [1, 2]
+    assert set(arrived[2:]) == {3, 4, 5}
+
+
+def test_queue_that_rejects_when_it_is_full(
+    conn: psycopg.Connection, own_rabbitmq: RabbitMQ, run_bridge: Bridges
+) -> None:
+    broker = Broker("private", own_rabbitmq.url)
+    outage.watch(conn, broker)
+    with room_for(own_rabbitmq, broker.queue, 2), inbox(broker) as tasks:
+        bridge = run_bridge(conn.info.dsn, broker_url=broker.url)
+        outage.insert(conn, 1, 2)
+        outage.delivered(conn)
+        outage.insert(conn, 3, 4)
+        outage.begins(conn, bridge, "refused", waiting=2)
+        assert tasks.waiting() == 2
+        # Workers make room, and nobody has to do anything else.
+        assert [task.args for task in tasks.take(2)] == [[1], [2]]
+        outage.ends(conn, bridge)
+        arrived = [task.args[0] for task in tasks.take_all()]
+        assert set(arrived) == {3, 4}
+
+
+def test_queue_that_is_gone_is_made_again(
+    conn: psycopg.Connection, own_rabbitmq: RabbitMQ, run_bridge: Bridges
+) -> None:
+    broker = Broker("private", own_rabbitmq.url)
+    outage.watch(conn, broker)
+    bridge = run_bridge(conn.info.dsn, broker_url=broker.url)
+    outage.insert(conn, 1, 2)
+    outage.delivered(conn)
+    own_rabbitmq.control("delete_queue", broker.queue)
+    outage.insert(conn, 3, 5)
+    outage.ends(conn, bridge)
+    assert "no queue takes messages" in outage.notices(bridge)[0]["reason"]
+    with inbox(broker) as tasks:
+        assert [task.args for task in tasks.take_all()] == [[3], [4], [5]]
+
+
+def test_queue_that_was_declared_with_other_arguments(
+    conn: psycopg.Connection, own_rabbitmq: RabbitMQ, run_bridge: Bridges
+) -> None:
+    broker = Broker("private", own_rabbitmq.url)
+    outage.watch(conn, broker)
+    with broker.connect() as connection:
+        channel: Any = connection.default_channel
+        channel.queue_declare(broker.queue, durable=True, auto_delete=False, arguments={"x-max-priority": 9})
+        bridge = run_bridge(conn.info.dsn, broker_url=broker.url)
+        outage.insert(conn, 1, 3)
+        outage.begins(conn, bridge, "PRECONDITION_FAILED", waiting=3)
+        channel.queue_delete(broker.queue)
+    outage.ends(conn, bridge)
+    outage.arrived_once(broker, 3)
