@@ -67,16 +67,18 @@ class EventLog:
         async with connect(database_url, f"{purpose} {stream}") as connection:
             yield cls(connection, stream, batch_size)
 
+    async def require_writable(self) -> None:
+        """DatabaseError when the server takes no writes: what is published would be published again at every try."""
+        [(read_only,)] = await query(self._connection, "select current_setting('transaction_read_only')::boolean")
+        if read_only:
+            raise DatabaseError("the server takes no writes now: a standby, or default_transaction_read_only")
+
     async def own(self) -> None:
         """Waits until this session is the only relay of the stream, then takes up its position.
 
         Ownership is a session advisory lock: it ends with the connection, and the next in line has it at once.
         """
         [keys] = await query(self._connection, _KEYS, {"stream": self._stream})
-        [(read_only,)] = await query(self._connection, "select current_setting('transaction_read_only')::boolean")
-        if read_only:
-            # Told before anything is published: a position that can't move would publish the same batch at every try.
-            raise DatabaseError("the server takes no writes now: a standby, or default_transaction_read_only")
         with translated():
             await advisory_lock(self._connection, keys[1])
         [row] = await query(self._connection, _POSITION, {"stream": self._stream})
@@ -152,7 +154,9 @@ class EventLog:
 
     async def _walk(self, upto: str) -> Batch:
         if not self._walking:
-            await query(self._connection, _REST, {**msgspec.structs.asdict(self._position), "stream": self._stream})
+            await query(
+                self._connection, _REST, {**msgspec.structs.asdict(self._position), "stream": self._stream}, slow=True
+            )
             self._walking = True
         return self._batch(await self._fetch(), self._position.seen, upto)
 
@@ -164,9 +168,9 @@ class EventLog:
             text = (
                 "select pg_current_snapshot()::text, coalesce(max(id), 0) from bridge.event where stream = %(stream)s"
             )
-            [(snapshot, largest_id)] = await query(self._connection, text, {"stream": self._stream})
+            [(snapshot, largest_id)] = await query(self._connection, text, {"stream": self._stream}, slow=True)
             self._position = Position(snapshot, largest_id=largest_id)
-            await query(self._connection, _RESTORED, {"stream": self._stream})
+            await query(self._connection, _RESTORED, {"stream": self._stream}, slow=True)
             self._walking = True
         return self._batch(await self._fetch(), self._position.seen, self._position.seen)
 
