@@ -79,7 +79,7 @@ class Catalog:
         """Applies the packaged triggers.sql in one transaction; returns the versions before and after."""
         before = await self.version()
         # Several statements in one simple query are one transaction.
-        await query(self._connection, schema.read())
+        await query(self._connection, schema.read(), slow=True)
         return before, schema.version()
 
     async def plan(self, watches: Sequence[Watch], prune: bool) -> list[Change]:
@@ -109,15 +109,15 @@ class Catalog:
 
     async def status(self) -> list[StreamStatus]:
         """All streams, by name."""
-        return [StreamStatus(*row) for row in await query(self._connection, "select * from bridge.status()")]
+        return [StreamStatus(*row) for row in await query(self._connection, "select * from bridge.status()", slow=True)]
 
     async def disk_use(self) -> dict[str, int]:
         """Bytes of the log, the dead letters and the inbox."""
-        return dict(await query(self._connection, "select part, bytes from bridge.disk_use()"))
+        return dict(await query(self._connection, "select part, bytes from bridge.disk_use()", slow=True))
 
     async def drift(self) -> list[str]:
         """Names of watches whose triggers are missing, switched off or don't fit their table any more."""
-        rows = await query(self._connection, "select name from bridge.drift() order by name")
+        rows = await query(self._connection, "select name from bridge.drift() order by name", slow=True)
         return [row[0] for row in rows]
 
     async def changed(self, within: float) -> bool:
@@ -136,15 +136,15 @@ class Catalog:
     async def recycle(self, retention: float) -> list[int]:
         """Truncates slots of the log that are delivered and older than `retention` seconds; returns them."""
         values = {"retention": timedelta(seconds=retention)}
-        [(slots,)] = await query(self._connection, "select bridge.recycle(%(retention)s)", values)
+        [(slots,)] = await query(self._connection, "select bridge.recycle(%(retention)s)", values, slow=True)
         return list(slots)
 
     async def forget(self, older_than: float) -> int:
         """Deletes entries of the inbox older than so many seconds, at most ten thousand; returns their number."""
         values = {"older_than": timedelta(seconds=older_than)}
-        [(number,)] = await query(self._connection, "select bridge.forget(%(older_than)s)", values)
+        [(number,)] = await query(self._connection, "select bridge.forget(%(older_than)s)", values, slow=True)
         return int(number)
 
     async def _changes(self, function: Literal["plan", "apply"], watches: Sequence[Watch], prune: bool) -> list[Change]:
         values = {"wanted": msgspec.json.encode([w.definition() for w in watches]).decode(), "prune": prune}
-        return [Change(*row) for row in await query(self._connection, _CHANGES[function], values)]
+        return [Change(*row) for row in await query(self._connection, _CHANGES[function], values, slow=True)]

@@ -1,19 +1,23 @@
 """Database: how the bridge connects to PostgreSQL, and the one place where psycopg's errors become ours."""
 
+import asyncio
+import os
 import re
+import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import anyio.lowlevel
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 
 from bridge.errors import BridgeError, ConfigError, DatabaseError, LockTimeoutError
 
-Connection = psycopg.AsyncConnection[Any]
+T = TypeVar("T")
 
 # A peer that vanished without a word is noticed in about 30 s instead of hours. What the user's DSN says comes first.
 _DEFAULTS: dict[str, Any] = {
@@ -37,6 +41,11 @@ _SESSION = """
     ) as setting (name, value)
 """
 
+_UNLOCK = "select pg_advisory_unlock_all()"
+
+# Seconds that a wait for a lock may take to end after it was called off; then the connection is given up.
+_CALL_OFF = 5.0
+
 _PERMANENT = re.compile(
     r"FATAL:.*(does not exist|authentication failed|no pg_hba.conf entry|is not permitted)|invalid \w+ value", re.DOTALL
 )
@@ -48,6 +57,31 @@ _OURS = re.compile(r'(relation |function )"?bridge[".]|schema "bridge"')
 def statement(name: str) -> str:
     """The SQL statement `bridge/sql/<name>.sql`."""
     return files("bridge").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+
+
+class Connection(psycopg.AsyncConnection[Any]):
+    """psycopg's, without hurry and with a deadline."""
+
+    patience: float | None = None
+    """Seconds that the answer to a quick statement may take; the DSN's `tcp_user_timeout`. None: no limit."""
+
+    async def wait(
+        self,
+        gen: PQGen[T],
+        interval: float = 60.0,
+        timeout: float | None = None,  # noqa: ASYNC109 - psycopg's own
+    ) -> T:
+        """psycopg looks up from every wait ten times a second, for the sake of Ctrl-C; signals wake asyncio anyway."""
+        return await super().wait(gen, interval, **({} if timeout is None else {"timeout": timeout}))
+
+    def hang_up(self) -> None:
+        """Whoever waits for this connection learns that it is closed.
+
+        A cancellation would not do: psycopg answers it with a cancel request, which waits for the same dead server.
+        """
+        if not self.closed:
+            with socket.socket(fileno=os.dup(self.fileno())) as duplicate, suppress(OSError):
+                duplicate.shutdown(socket.SHUT_RDWR)
 
 
 @asynccontextmanager
@@ -65,13 +99,13 @@ async def connect(database_url: str, purpose: str) -> AsyncIterator[Connection]:
             "the database address is neither a URL (postgresql://user@host/name) nor a list of key=value"
         ) from error
     _check_address(given)
+    address = {**_DEFAULTS, "application_name": f"bridge {purpose}", **given}
     with translated():
-        connection = await psycopg.AsyncConnection.connect(
-            **{**_DEFAULTS, "application_name": f"bridge {purpose}", **given}, autocommit=True
-        )
+        connection = await Connection.connect(**address, autocommit=True)
+    # The kernel's timeouts see a peer that is gone, not a proxy or a server that is there and says nothing.
+    connection.patience = int(address["tcp_user_timeout"]) / 1000 or None
     try:
-        with translated():
-            await connection.execute(_SESSION)
+        await query(connection, _SESSION)
         yield connection
     finally:
         await connection.close()
@@ -93,28 +127,32 @@ async def advisory_lock(connection: Connection, key: int) -> None:
     shielded, and a second task turns the cancellation into a cancel request to the server.
     """
     failure: psycopg.Error | None = None
-    ended = called_off = False
+    called_off = False
+    over = anyio.Event()
     async with anyio.create_task_group() as group:
-        shield = anyio.CancelScope(shield=True)
 
         async def call_off() -> None:
             nonlocal called_off
             try:
                 await anyio.sleep_forever()
             finally:
-                if not ended:
+                if not over.is_set():
                     called_off = True
-                    shield.deadline = anyio.current_time() + 5  # then the connection is given up
                     with anyio.CancelScope(shield=True):
-                        await connection.cancel_safe(timeout=5)
+                        with suppress(psycopg.Error):
+                            await connection.cancel_safe(timeout=_CALL_OFF)
+                        with anyio.move_on_after(_CALL_OFF):
+                            await over.wait()
+                    if not over.is_set():
+                        connection.hang_up()
 
         group.start_soon(call_off)
-        with shield:
+        with anyio.CancelScope(shield=True):
             try:
                 await connection.execute("select pg_advisory_lock(%s)", (key,))
             except psycopg.Error as error:
                 failure = error
-        ended = True
+        over.set()
         group.cancel_scope.cancel()
     if called_off:
         # A wait that was called off must never look like a lock that was granted: the cancellation goes on from here.
@@ -123,14 +161,55 @@ async def advisory_lock(connection: Connection, key: int) -> None:
         raise failure
 
 
-async def query(connection: Connection, text: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-    """The rows of a quick statement; a cancellation waits for its end (see `advisory_lock` for the reason)."""
+async def advisory_unlock_all(connection: Connection) -> None:
+    """Releases every session-level advisory lock of this connection, held or not."""
+    try:
+        await query(connection, _UNLOCK)
+    except BridgeError as error:
+        if not isinstance(error.__cause__, psycopg.errors.QueryCanceled):
+            raise
+        # The cancellation of a wait for a lock arrived late and hit this statement instead.
+        await query(connection, _UNLOCK)
+
+
+async def query(
+    connection: Connection, text: str, values: Mapping[str, Any] | None = None, *, slow: bool = False
+) -> list[tuple[Any, ...]]:
+    """The rows of a statement; a cancellation waits for its end (see `advisory_lock` for the reason).
+
+    DatabaseError when a quick one has no answer in time: a connection on which nothing is under way breaks unnoticed.
+    """
     rows: list[tuple[Any, ...]] = []
-    with anyio.CancelScope(shield=True), translated():
+    with anyio.CancelScope(shield=True), translated(), _answered(connection, None if slow else connection.patience):
         cursor = await connection.execute(text, values)
         if cursor.description:
             rows = await cursor.fetchall()
     return rows
+
+
+@contextmanager
+def _answered(connection: Connection, within: float | None) -> Iterator[None]:
+    """Hangs up when the block takes longer, in seconds. A timer, since a task for each statement would cost as much as
+    the statement."""
+    if within is None:
+        yield
+        return
+    late = False
+
+    def hang_up() -> None:
+        nonlocal late
+        late = True
+        connection.hang_up()
+
+    timer = asyncio.get_running_loop().call_later(within, hang_up)
+    try:
+        yield
+    except psycopg.Error as error:
+        if late:
+            raise DatabaseError(f"the server did not answer within {within:g} s (tcp_user_timeout)") from error
+        raise
+    finally:
+        timer.cancel()
 
 
 async def notification(connection: Connection, within: float | None = None) -> bool:

@@ -73,16 +73,18 @@ class EventLog:
         async with connect(database_url, f"{purpose} {stream}") as connection:
             yield cls(connection, stream, batch_size)
 
+    async def require_writable(self) -> None:
+        """DatabaseError when the server takes no writes: what is published would be published again at every try."""
+        [(read_only,)] = await query(self._connection, "select current_setting('transaction_read_only')::boolean")
+        if read_only:
+            raise DatabaseError("the server takes no writes now: a standby, or default_transaction_read_only")
+
     async def own(self) -> None:
         """Waits until this session is the only relay of the stream, then takes up its position.
 
         Ownership is a session advisory lock: it ends with the connection, and the next in line has it at once.
         """
         [keys] = await query(self._connection, _KEYS, {"stream": self._stream})
-        [(read_only,)] = await query(self._connection, "select current_setting('transaction_read_only')::boolean")
-        if read_only:
-            # Told before anything is published: a position that can't move would publish the same batch at every try.
-            raise DatabaseError("the server takes no writes now: a standby, or default_transaction_read_only")
         with translated():
             await advisory_lock(self._connection, keys[1])
         [row] = await query(self._connection, _POSITION, {"stream": self._stream})
@@ -146,7 +148,8 @@ class EventLog:
 
     async def _walk(self, upto: str) -> Batch:
         if not self._walking:
-            await query(self._connection, _REST, {**msgspec.structs.asdict(self._read), "stream": self._stream})
+            values = {**msgspec.structs.asdict(self._read), "stream": self._stream}
+            await query(self._connection, _REST, values, slow=True)
             self._walking = True
         rows = await query(self._connection, f"fetch {self.batch_size:d} from bridge_rest")
         if len(rows) < self.batch_size:
@@ -159,8 +162,8 @@ class EventLog:
         then start a new position. Until then nothing is saved, so a crash starts over (with the same task ids)."""
         # Ids beyond the largest of this moment are of this cluster, and not in this snapshot.
         text = "select pg_current_snapshot()::text, coalesce(max(id), 0) from bridge.event where stream = %(stream)s"
-        [(snapshot, largest_id)] = await query(self._connection, text, {"stream": self._stream})
-        await query(self._connection, _RESTORED, {"stream": self._stream})
+        [(snapshot, largest_id)] = await query(self._connection, text, {"stream": self._stream}, slow=True)
+        await query(self._connection, _RESTORED, {"stream": self._stream}, slow=True)
         self._walking = True
         return Position(snapshot, upto=snapshot, after_id=0, largest_id=largest_id)
 

@@ -14,7 +14,7 @@ from bridge.errors import DatabaseError
 logger = logging.getLogger(__name__)
 
 # A new stream is born with a new watch, which is told; a slot of the log lasts hours.
-_PERIOD = 60.0
+_PERIOD = 300.0
 
 
 async def keep_house(settings: Settings, serve: Callable[[Iterable[str]], None]) -> None:

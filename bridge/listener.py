@@ -1,32 +1,39 @@
 """Listener: tells a relay when to look, and sleeps armed in between.
 
-    AWAKE --__anext__--> arm --lock granted--> ARMED   (yields "armed": look once more)
-                          |                      |
-                          '--notified--> AWAKE   '--notified or floor--> AWAKE   (yields)
+    AWAKE --ask for the key--> granted soon ----------------------> ARMED    (yields "armed": look once more)
+      ^                          |                                   ^ |
+      |                          '-- not yet --> ASKED --granted-----' |
+      |                          (yields "asked": look once more)      |
+      '---- a notification (yields "notified"), or a look that found something ("polled", then `disarm`)
 
-Armed means: this listener holds the stream's sleep key exclusively, or waits for it. A writer that gets the key
-shared keeps it until its commit is visible, so the lock is granted only after that, and the relay looks again after
-the grant. A writer that comes later fails to get it and notifies. So nothing is missed, and NOTIFY is paid only when
-somebody sleeps. The lock waits on a connection of its own: the one that listens must be free to hear, the one that
-reads to read.
+Armed means: this listener holds the stream's sleep key exclusively. A writer that gets the key shared keeps it until
+its commit is visible, so the lock is granted only after that, and the relay looks again after the grant. A writer that
+comes after the request fails to get the key and notifies. So nothing is missed, and NOTIFY is paid only when somebody
+sleeps. Asked means: a long transaction has the key, and the grant may take hours. What was committed between the last
+look and the request would be seen only then, so the relay looks as soon as the request stands.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Literal, Self
 
 import anyio
-import psycopg
 from psycopg import sql
 
-from bridge.database import Connection, advisory_lock, connect, notification, query, statement, translated
+from bridge.database import Connection, connect, notification, query, statement, translated
 from bridge.errors import BridgeError, DatabaseError
+from bridge.sleep_key import SleepKey
 
-Wakeup = Literal["connected", "armed", "notified", "polled"]
+Wakeup = Literal["connected", "asked", "armed", "notified", "polled"]
 
 _KEYS = statement("keys")
-_UNLOCK = "select pg_advisory_unlock_all()"
+_HEARTBEAT = statement("heartbeat")
+_FREE = "select pg_try_advisory_xact_lock_shared(%(sleep_key)s)"
+
+# Seconds that a grant may take before the relay looks without it. Most transactions are shorter.
+_SOON = 0.05
+# Seconds that a notification to oneself may take.
+_ECHO = 10.0
 
 
 class Listener:
@@ -35,13 +42,15 @@ class Listener:
     The consumer drains the stream before it asks for the next wake-up.
     """
 
-    def __init__(self, listening: Connection, arming: Connection, stream: str, sleep_key: int, floor: float) -> None:
+    def __init__(self, listening: Connection, key: SleepKey, stream: str, floor: float) -> None:
         self._listening = listening
-        self._arming = arming
+        self._key = key
         self._channel = f"bridge:{stream}"
-        self._sleep_key = sleep_key
         self._floor = floor
-        self._state: Literal["connected", "awake", "armed"] = "connected"
+        self._beaten = anyio.current_time()
+        self._state: Literal["connected", "awake", "asked", "armed"] = "connected"
+        self.queue_usage = 0.0
+        """Share of the server's notification queue in use, as of the last heartbeat."""
 
     @classmethod
     @asynccontextmanager
@@ -50,77 +59,107 @@ class Listener:
 
         The floor is a seat belt for what no lock can see: a prepared transaction, a pooler in the way, a bug.
         """
+        failure: Exception | None = None
         async with (
             connect(database_url, f"listen {stream}") as listening,
             connect(database_url, f"sleep {stream}") as arming,
+            anyio.create_task_group() as group,
         ):
-            with translated():
-                [keys] = await query(arming, _KEYS, {"stream": stream})
-                listener = cls(listening, arming, stream, keys[0], floor)
-                await listening.execute(sql.SQL("listen {}").format(sql.Identifier(listener._channel)))
-            yield listener
+            [keys] = await query(arming, _KEYS, {"stream": stream})
+            listener = cls(listening, SleepKey(arming, keys[0], group), stream, floor)
+            channel = sql.Identifier(listener._channel)
+            await query(listening, sql.SQL("listen {}").format(channel).as_string(listening))
+            try:
+                yield listener
+            except Exception as error:  # it leaves below, not wrapped in the task group's own
+                failure = error
+            group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Wakeup:
         with translated():
-            if self._state == "connected":
-                self._state = "awake"
-                return "connected"
-            if self._state == "awake":
-                return await self._arm()
-            return await self._sleep()
+            match self._state:
+                case "connected":
+                    self._state = "awake"
+                    return "connected"
+                case "awake":
+                    return await self._ask()
+                case "asked":
+                    return await self._await_grant(self._floor) or await self._poll()
+                case "armed":
+                    return await self._sleep()
 
-    async def _arm(self) -> Wakeup:
-        """Asks for the sleep key; whichever comes first, the grant or a notification, ends the wait for the other."""
-        granted = False
+    async def disarm(self) -> None:
+        """The consumer has found something: while it drains, writers need not notify."""
+        self._state = "awake"
+        await self._key.release()
 
-        async def lock() -> None:
-            nonlocal granted
-            await advisory_lock(self._arming, self._sleep_key)
-            granted = True
+    async def _ask(self) -> Wakeup:
+        self._key.ask()
+        wakeup = await self._await_grant(_SOON)
+        if wakeup is None:
+            await _race(self._key.granted, self._writers_notify)
+            self._state = "asked"
+            wakeup = "asked"
+        return wakeup
 
-        await _race(lock, partial(notification, self._listening))
-        if granted:
+    async def _await_grant(self, within: float) -> Wakeup | None:
+        """Whichever comes first, the grant or a notification, ends the wait for the other; None when neither comes."""
+        notified = await self._notified_before(self._key.granted, within)
+        if self._key.held:
             # Also when both happened: the look after the grant sees what the notification was about.
             self._state = "armed"
             return "armed"
-        await self._disarm()
-        return "notified"
+        if notified:
+            await self.disarm()
+            return "notified"
+        return None
 
     async def _sleep(self) -> Wakeup:
+        # A busy stream never sleeps that long; its heartbeat is due all the same.
+        if not self._heartbeat_is_due() and await self._notified_before(self._key.lost, self._floor):
+            await self.disarm()
+            return "notified"
+        return await self._poll()
+
+    async def _poll(self) -> Wakeup:
+        """Stays armed: an idle stream costs one look at each floor, and a heartbeat at each second one."""
+        if self._heartbeat_is_due():
+            await self._heartbeat()
+        return "polled"
+
+    def _heartbeat_is_due(self) -> bool:
+        return anyio.current_time() - self._beaten >= 2 * self._floor
+
+    async def _heartbeat(self) -> None:
+        """The only proof that writers notify and that the listening connection still hears."""
+        self._beaten = anyio.current_time()
+        values = {"channel": self._channel, "sleep_key": self._key.number}
+        [(self.queue_usage, _)] = await query(self._listening, _HEARTBEAT, values)
+        within = min(_ECHO, self._listening.patience or _ECHO)
+        if not await notification(self._listening, within):
+            raise DatabaseError(
+                f"no notification came within {within:g} s: the sleep key is lost, or the listening connection is deaf"
+            )
+
+    async def _writers_notify(self) -> None:
+        """Until the request for the key stands in the server's queue, seen as a writer sees it."""
+        while (await query(self._listening, _FREE, {"sleep_key": self._key.number}))[0][0]:  # noqa: ASYNC110 - no event
+            await anyio.sleep(0.005)
+
+    async def _notified_before(self, other: Callable[[], Awaitable[object]], within: float) -> bool:
         notified = False
 
         async def notice() -> None:
             nonlocal notified
-            notified = await notification(self._listening, within=self._floor)
+            notified = await notification(self._listening, within)
 
-        async def hold() -> None:
-            # Nothing is ever sent to this connection. It ends with an error when the server ends it, and with it the
-            # lock that makes writers notify: sleeping on would mean to wait for the floor.
-            await notification(self._arming)
-
-        await _race(notice, hold)
-        await self._disarm()
-        if not notified:
-            await self._heartbeat()
-        return "notified" if notified else "polled"
-
-    async def _disarm(self) -> None:
-        self._state = "awake"
-        with anyio.CancelScope(shield=True):
-            try:
-                await self._arming.execute(_UNLOCK)
-            except psycopg.errors.QueryCanceled:
-                # The cancellation of the lost race arrived late and hit this statement instead.
-                await self._arming.execute(_UNLOCK)
-
-    async def _heartbeat(self) -> None:
-        """A notification to oneself: the only proof that the listening connection still hears."""
-        await query(self._arming, "select pg_notify(%(channel)s, '')", {"channel": self._channel})
-        if not await notification(self._listening, within=10):
-            raise DatabaseError("the listening connection is deaf: no notification came within 10 s")
+        await _race(notice, other)
+        return notified
 
 
 async def _race(*steps: Callable[[], Awaitable[object]]) -> None:

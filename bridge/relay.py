@@ -75,7 +75,9 @@ class Relay:
     async def _serve(self, backoff: Backoff) -> None:
         settings = self._settings
         async with EventLog.open(settings.database_url, self._stream, _batch_size(settings)) as log:
-            self._state(State.STANDBY)
+            await log.require_writable()
+            if self._state(State.STANDBY) is State.DATABASE_AWAY:
+                logger.info("database is back", extra={"stream": self._stream})
             await log.own()
             # Before the first event asks for it: that one should not pay for the connection, and a wrong address shows.
             await self._insist(partial(_in_thread, self._publisher.connect))
@@ -84,15 +86,16 @@ class Relay:
             async with Listener.open(settings.database_url, self._stream, settings.poll_floor) as listener:
                 async for wakeup in listener:
                     logger.debug("look", extra={"stream": self._stream, "wakeup": wakeup})
-                    await self._drain(log)
+                    await self._drain(log, listener)
                     backoff.reset()
 
-    async def _drain(self, log: EventLog) -> None:
+    async def _drain(self, log: EventLog, listener: Listener) -> None:
         """Delivers until nothing is left. No transaction is open while we talk to the broker."""
         batch = await log.read()
         while batch.events:
             # All that follows is shielded; this is where a stop is honoured, between two batches.
             await anyio.lowlevel.checkpoint()
+            await listener.disarm()
             if batch.generation != self._generation:
                 await self._refresh(log)
             started = anyio.current_time()

@@ -121,6 +121,34 @@ async def test_the_poll_floor_ends_a_sleep(database: Database) -> None:
     async with listening(database, floor=0.05) as listener:
         assert await next_wakeup(listener) == "armed"
         assert await next_wakeup(listener) == "polled"
+
+
+async def test_the_poll_floor_ends_the_wait_for_a_long_writer_too(
+    database: Database, writer: psycopg.Connection
+) -> None:
+    writer.execute("insert into item values (1)")
+    async with listening(database, floor=0.05) as listener:
+        assert await next_wakeup(listener) == "asked"
+        assert await next_wakeup(listener) == "polled"
+        assert await next_wakeup(listener) == "polled"
+        writer.commit()
+        assert await next_wakeup(listener) == "armed"
+
+
+async def test_it_stays_armed_when_it_polls(database: Database, conn: psycopg.Connection) -> None:
+    async with listening(database, floor=0.05) as listener:
+        assert await next_wakeup(listener) == "armed"
+        assert await next_wakeup(listener) == "polled"
+        conn.execute("insert into item values (1)")
+        assert await next_wakeup(listener) == "notified"
+
+
+async def test_it_does_not_stay_armed_when_there_was_something(database: Database, conn: psycopg.Connection) -> None:
+    async with listening(database, floor=0.05) as listener:
+        assert await next_wakeup(listener) == "armed"
+        assert await next_wakeup(listener) == "polled"
+        await listener.disarm()
+        assert conn.execute(GONE).fetchall() == [()]
         assert await next_wakeup(listener) == "armed"
 
 

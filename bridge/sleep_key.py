@@ -1,0 +1,78 @@
+"""Sleep key: the advisory lock that makes writers notify, asked for and held on a connection of its own.
+
+    FREE --ask--> ASKED --granted--> HELD
+      ^             |                  |
+      '--release----'-----release------'
+
+From the moment that the server has queued the request, writers fail to get the key and notify.
+"""
+
+import anyio
+from anyio.abc import TaskGroup
+
+from bridge.database import Connection, advisory_lock, advisory_unlock_all, notification, translated
+from bridge.errors import BridgeError
+
+
+class SleepKey:
+    """One stream's; the wait for the grant goes on in a task of its own, so that the relay may look meanwhile."""
+
+    def __init__(self, connection: Connection, number: int, group: TaskGroup) -> None:
+        self._connection = connection
+        self.number = number
+        self._group = group
+        self._request = _Request()
+        self._asked = False
+
+    @property
+    def held(self) -> bool:
+        """Whether it was granted, and the session that holds it lives as far as we know."""
+        return self._asked and self._request.granted.is_set() and self._request.failure is None
+
+    def ask(self) -> None:
+        """Sends the request; `granted` waits for its grant."""
+        self._request = _Request()
+        self._asked = True
+        self._group.start_soon(self._keep, self._request)
+
+    async def granted(self) -> None:
+        """Until it is granted; an error when the connection is lost before."""
+        await self._request.granted.wait()
+        if self._request.failure is not None:
+            raise self._request.failure
+
+    async def lost(self) -> None:
+        """Until the connection is lost, which is an error: nobody would notify any more."""
+        await self._request.ended.wait()
+        if self._request.failure is not None:
+            raise self._request.failure
+
+    async def release(self) -> None:
+        """Calls the request off, or gives the key back."""
+        if self._asked:
+            self._asked = False
+            with anyio.CancelScope(shield=True):
+                self._request.scope.cancel()
+                await self._request.ended.wait()
+                await advisory_unlock_all(self._connection)
+
+    async def _keep(self, request: "_Request") -> None:
+        try:
+            with request.scope, translated():
+                await advisory_lock(self._connection, self.number)
+                request.granted.set()
+                # Nothing is ever sent to this connection. The wait ends with an error when the server ends it.
+                await notification(self._connection)
+        except BridgeError as error:
+            request.failure = error
+        finally:
+            request.granted.set()
+            request.ended.set()
+
+
+class _Request:
+    def __init__(self) -> None:
+        self.scope = anyio.CancelScope()
+        self.granted = anyio.Event()
+        self.ended = anyio.Event()
+        self.failure: BridgeError | None = None
