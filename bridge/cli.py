@@ -117,6 +117,13 @@ async def apply(
 @setting("--poll-floor", type=SECONDS, default=30.0, metavar="SECONDS", help="Longest sleep without a look.")
 @setting("--grace", type=SECONDS, default=25.0, metavar="SECONDS", help="Time for a batch in flight after SIGTERM.")
 @setting(
+    "--takeover-after",
+    type=click.FloatRange(min=1),
+    default=15.0,
+    metavar="SECONDS",
+    help="A standby takes over from an owner that is frozen for so long while events wait, twice that at most.",
+)
+@setting(
     "--retention",
     type=click.FloatRange(0, 86400),
     default=86400.0,

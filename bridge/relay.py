@@ -30,6 +30,7 @@ from bridge.health import Health, State
 from bridge.listener import Listener
 from bridge.metrics import Metrics
 from bridge.publisher import Publisher
+from bridge.succession import beside, depose_frozen, keep_talking
 
 logger = logging.getLogger(__name__)
 
@@ -76,21 +77,31 @@ class Relay:
         settings = self._settings
         async with EventLog.open(settings.database_url, self._stream, _batch_size(settings)) as log:
             self._state(State.STANDBY)
-            await log.own()
-            # Before the first event asks for it: that one should not pay for the connection, and a wrong address shows.
-            await self._insist(partial(_in_thread, self._publisher.connect))
-            await self._refresh(log)
-            logger.info("serving", extra={"stream": self._stream})
-            async with Listener.open(settings.database_url, self._stream, settings.poll_floor) as listener:
-                async for wakeup in listener:
-                    logger.debug("look", extra={"stream": self._stream, "wakeup": wakeup})
-                    await self._drain(log)
-                    backoff.reset()
+            async with beside(partial(depose_frozen, settings.database_url, self._stream, settings.takeover_after)):
+                await log.own()
+            async with beside(partial(keep_talking, log.say, self._busy, settings.takeover_after)):
+                await self._own(log, backoff)
+
+    async def _own(self, log: EventLog, backoff: Backoff) -> None:
+        # Before the first event asks for it: that one should not pay for the connection, and a wrong address shows.
+        await self._insist(partial(_in_thread, self._publisher.connect))
+        await self._refresh(log)
+        logger.info("serving", extra={"stream": self._stream})
+        floor = self._settings.poll_floor
+        async with Listener.open(self._settings.database_url, self._stream, floor) as listener:
+            async for wakeup in listener:
+                logger.debug("look", extra={"stream": self._stream, "wakeup": wakeup})
+                await self._drain(log)
+                backoff.reset()
+
+    def _busy(self) -> bool:
+        return self._health.is_busy(self._stream)
 
     async def _drain(self, log: EventLog) -> None:
         """Delivers until nothing is left. No transaction is open while we talk to the broker."""
         batch = await log.read()
         while batch.events:
+            self._health.hold(self._stream, _oldest(batch), len(batch.events))
             # All that follows is shielded; this is where a stop is honoured, between two batches.
             await anyio.lowlevel.checkpoint()
             if batch.generation != self._generation:
@@ -104,6 +115,7 @@ class Relay:
             await _side_by_side(partial(self._deliver, log, batch), read)
             await anyio.sleep_until(started + self._shortest(batch))
             [batch] = ahead
+        self._health.hold(self._stream, None, 0)
         await log.finish()
 
     def _shortest(self, batch: Batch) -> float:
@@ -180,7 +192,11 @@ def _batch_size(settings: Settings, targets: Targets | None = None) -> int:
 
 def _age(batch: Batch) -> float:
     """Seconds since the oldest event of the batch."""
-    return (datetime.now(UTC) - min(event.at for event in batch.events)).total_seconds()
+    return (datetime.now(UTC) - _oldest(batch)).total_seconds()
+
+
+def _oldest(batch: Batch) -> datetime:
+    return min(event.at for event in batch.events)
 
 
 async def _in_thread(step: Callable[[], T]) -> T:
