@@ -1,0 +1,138 @@
+"""A TCP proxy between a program and its server, which a test orders to play a broken link."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
+from socket import SO_LINGER, SOL_SOCKET, create_server, socket
+from struct import pack
+from typing import Literal
+
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+Direction = Literal["to_server", "to_client"]
+Address = tuple[str, int] | Path
+BOTH: tuple[Direction, Direction] = ("to_server", "to_client")
+
+
+class Proxy:
+    """Passes everything on until it is told otherwise; the methods may be called from any thread but its own."""
+
+    def __init__(self, portal: BlockingPortal, server: Address) -> None:
+        """`server` is a host and port, or the path of a Unix socket."""
+        self._portal = portal
+        self._server = server
+        self._open: dict[Direction, asyncio.Event] = {direction: asyncio.Event() for direction in BOTH}
+        self._links: set[asyncio.Task[None]] = set()
+        self._listener: asyncio.Task[None] | None = None
+        self.port = 0
+        self.resume()
+
+    @property
+    def links(self) -> int:
+        """Connections that are open now."""
+        return len(self._links)
+
+    def resume(self) -> None:
+        """Accepts and passes on, first of all what was swallowed and not cut off since."""
+        self._portal.call(self._resume)
+
+    def swallow(self, *directions: Direction) -> None:
+        """A link gone dead, both ways unless one is named: nothing arrives any more, and nobody is told."""
+        self._portal.call(self._swallow, directions or BOTH)
+
+    def cut(self) -> None:
+        """Ends all connections with a reset; what was swallowed is lost. New ones are treated as before."""
+        self._portal.call(self._cut)
+
+    def refuse(self) -> None:
+        """Takes no new connections; those that are open stay."""
+        self._portal.call(self._refuse)
+
+    async def _resume(self) -> None:
+        if self._listener is None:
+            listener = create_server(("127.0.0.1", self.port))
+            listener.setblocking(False)
+            self.port = listener.getsockname()[1]
+            self._listener = asyncio.create_task(self._listen(listener))
+        for event in self._open.values():
+            event.set()
+
+    async def _swallow(self, directions: tuple[Direction, ...]) -> None:
+        for direction in directions:
+            self._open[direction].clear()
+
+    async def _cut(self) -> None:
+        links = list(self._links)
+        for link in links:
+            link.cancel()
+        await asyncio.gather(*links, return_exceptions=True)
+
+    async def _refuse(self) -> None:
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.gather(self._listener, return_exceptions=True)
+            self._listener = None
+
+    async def _listen(self, listener: socket) -> None:
+        with listener:
+            while True:
+                client, _ = await asyncio.get_running_loop().sock_accept(listener)
+                link = asyncio.create_task(self._link(client))
+                self._links.add(link)
+                link.add_done_callback(self._links.discard)
+                # A link that is cut before its first step closes nothing itself.
+                link.add_done_callback(partial(_close, client))
+
+    async def _link(self, client: socket) -> None:
+        writers: list[asyncio.StreamWriter] = []
+        try:
+            from_client, to_client = await asyncio.open_connection(sock=client)
+            writers.append(to_client)
+            if isinstance(self._server, Path):
+                from_server, to_server = await asyncio.open_unix_connection(self._server)
+            else:
+                from_server, to_server = await asyncio.open_connection(*self._server)
+            writers.append(to_server)
+            await asyncio.gather(
+                self._pump(from_client, to_server, self._open["to_server"]),
+                self._pump(from_server, to_client, self._open["to_client"]),
+            )
+        except (OSError, asyncio.CancelledError):
+            for writer in writers:
+                with suppress(OSError):
+                    # From here on closing means a reset, and what is still to be sent goes nowhere.
+                    writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
+                writer.transport.abort()
+        for writer in writers:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, is_open: asyncio.Event) -> None:
+        while data := await source.read(1 << 16):
+            await is_open.wait()
+            target.write(data)
+            await target.drain()
+        await is_open.wait()
+        target.write_eof()
+
+
+def _close(client: socket, _: object) -> None:
+    client.close()
+
+
+@pytest.fixture
+def proxy_to() -> Iterator[Callable[[Address], Proxy]]:
+    """`proxy_to(("127.0.0.1", 5672))` is a proxy on a `port` of its own."""
+    with start_blocking_portal() as portal, ExitStack() as stack:
+
+        def make(server: Address) -> Proxy:
+            proxy = Proxy(portal, server)
+            stack.callback(proxy.cut)
+            stack.callback(proxy.refuse)
+            return proxy
+
+        yield make
