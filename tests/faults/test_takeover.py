@@ -1,21 +1,27 @@
 """One instance takes over from another: one that was killed, stopped, frozen or cut off, and only from such a one."""
 
 import signal
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
-from embedded import Valkey
+from embedded import Postgres, Valkey
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
 from tests.eventually import eventually
 from tests.fix_bridge import Bridge, Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import on_pg18
+from tests.fix_proxy import Address, Proxy
 from tests.inbox import Inbox, inbox
 
 pytestmark = on_pg18
+ROLES_SQL = Path(__file__).parents[2] / "docs" / "howto" / "roles.sql"
 DEADLINE = "--takeover-after=1"
 
 
@@ -93,6 +99,61 @@ def test_one_frozen_in_the_middle_repeats_at_most_the_batches_it_held(
     assert sorted(ids.values()) == list(range(1, 5001))
     # The heir repeats the batch whose position had not moved, the zombie the one that it was at.
     assert len(tasks) <= 5000 + 2 * 50
+
+
+def test_an_owner_whose_link_to_the_database_went_dead_is_replaced(
+    conn: psycopg.Connection,
+    valkey: Broker,
+    queue: Inbox,
+    run_bridge: Bridges,
+    proxy_to: Callable[[Address], Proxy],
+) -> None:
+    info = conn.info
+    proxy = proxy_to(Path(info.host) / f".s.PGSQL.{info.port}")
+    through = make_conninfo(info.dsn, host="127.0.0.1", port=proxy.port)
+    owner = run_bridge(through, DEADLINE, broker_url=valkey.url)
+    run_bridge(info.dsn, DEADLINE, broker_url=valkey.url, state="standby")
+    all_delivered(conn)
+    # The server's keepalives are answered by the proxy: only the owner's silence tells.
+    proxy.swallow()
+    insert(conn, 1, 1)
+    # Two deadlines, and what two cores need.
+    assert keys(queue, 1, seconds=6) == [1]
+    proxy.cut()
+    proxy.resume()
+    owner.wait_for("standby")
+    assert queue.waiting() == 0
+
+
+def test_a_role_of_its_own_is_enough_to_take_over(
+    conn: psycopg.Connection, valkey: Broker, queue: Inbox, run_bridge: Bridges
+) -> None:
+    name = f"{conn.info.dbname}_process"
+    role = sql.Identifier(name)
+    conn.execute(sql.SQL("create role {} login").format(role))
+    variables = [part for variable in ("owner", "application", "process") for part in ("-v", f"{variable}={name}")]
+    psql: list[str | Path] = [
+        Postgres.bin("psql"),
+        "-X",
+        "-q",
+        "-v",
+        "ON_ERROR_STOP=1",
+        *variables,
+        "-f",
+        ROLES_SQL,
+        conn.info.dsn,
+    ]
+    subprocess.run(psql, check=True)
+    through = make_conninfo(conn.info.dsn, user=name)
+    owner = run_bridge(through, DEADLINE, broker_url=valkey.url)
+    standby = run_bridge(through, DEADLINE, broker_url=valkey.url, state="standby")
+    freeze(owner)
+    insert(conn, 1, 1)
+    assert keys(queue, 1) == [1]
+    owner.kill()
+    assert standby.stop() == 0
+    conn.execute(sql.SQL("drop owned by {}").format(role))
+    conn.execute(sql.SQL("drop role {}").format(role))
 
 
 def test_an_owner_whose_broker_is_away_is_not_frozen(conn: psycopg.Connection, run_bridge: Bridges) -> None:
