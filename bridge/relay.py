@@ -55,6 +55,8 @@ class Relay:
         self._targets = Targets()
         self._generation = -1
         self._batch = anyio.CancelScope(shield=True)
+        self.gave_up = False
+        """Whether a batch in flight was given up at the end of the grace period: it will be published again."""
 
     async def run(self) -> None:
         """Serves the stream until cancelled; a lost database is connected to again. ConfigError ends it."""
@@ -135,12 +137,16 @@ class Relay:
         async def publish_and_settle() -> None:
             nonlocal calls
             try:
-                refused = await _in_thread(partial(self._publisher.publish, calls))
+                with self._health.publishing(self._stream):
+                    refused = await _in_thread(partial(self._publisher.publish, calls))
+                await self._settle(log, batch, refusals + refused)
             except BrokerError as error:
                 # The next try has only what the broker did not confirm.
                 calls = [call for call in calls if call.task_id not in error.settled]
                 raise
-            await self._settle(log, batch, refusals + refused)
+            except anyio.get_cancelled_exc_class():
+                self.gave_up = True
+                raise
 
         await self._insist(publish_and_settle)
 
@@ -175,7 +181,7 @@ class Relay:
         for watch, count in Counter(event.watch for event in batch.events if event.id not in refused).items():
             metrics.published.labels(stream, watch).inc(count)
         metrics.batch_size.labels(stream).observe(len(batch.events))
-        metrics.lag.labels(stream).set(_age(batch))
+        metrics.delivery.labels(stream).observe(_age(batch))
 
     def _state(self, state: State) -> State | None:
         self._metrics.state.labels(self._stream).state(state.value)

@@ -70,6 +70,12 @@ class Bridge:
             states: dict[str, str] = json.loads(connection.getresponse().read())["streams"]
             return states
 
+    def metrics(self) -> str:
+        """What Prometheus would read."""
+        with closing(HTTPConnection("127.0.0.1", self._port, timeout=5)) as connection:
+            connection.request("GET", "/metrics")
+            return connection.getresponse().read().decode()
+
     def wait_for(self, state: str, stream: str = "default", seconds: float = 30) -> None:
         def there() -> bool:
             assert self.running, f"the bridge ended\n{self.child.tail()}"
