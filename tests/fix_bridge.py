@@ -70,11 +70,13 @@ class Bridge:
             states: dict[str, str] = json.loads(connection.getresponse().read())["streams"]
             return states
 
-    def metrics(self) -> str:
+    def gauge(self, name: str, stream: str = "default") -> float:
         """What Prometheus would read."""
         with closing(HTTPConnection("127.0.0.1", self._port, timeout=5)) as connection:
             connection.request("GET", "/metrics")
-            return connection.getresponse().read().decode()
+            lines = connection.getresponse().read().decode().splitlines()
+        [value] = [line.split()[1] for line in lines if line.startswith(f'{name}{{stream="{stream}"}} ')]
+        return float(value)
 
     def wait_for(self, state: str, stream: str = "default", seconds: float = 30) -> None:
         def there() -> bool:

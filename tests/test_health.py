@@ -23,11 +23,6 @@ def get(port: int, path: str) -> tuple[int, str]:
         return answer.status, answer.read().decode()
 
 
-def gauge(text: str, name: str) -> float:
-    [value] = [line.rsplit(" ", 1)[1] for line in text.splitlines() if line.startswith(f'{name}{{stream="default"}}')]
-    return float(value)
-
-
 @pytest.mark.anyio
 async def test_a_stuck_event_loop_fails_healthz() -> None:
     health = Health(stuck_after=0.2)
@@ -79,12 +74,12 @@ def test_lag_grows_while_the_broker_is_away(conn: psycopg.Connection, run_bridge
         server.stop()
         conn.execute("insert into product values (1), (2), (3)")
         bridge.wait_for("broker away")
-        first = gauge(bridge.metrics(), "bridge_lag_seconds")
-        assert eventually(lambda: gauge(bridge.metrics(), "bridge_lag_seconds") > first + 1)
-        assert gauge(bridge.metrics(), "bridge_waiting_events") == 3
+        first = bridge.gauge("bridge_lag_seconds")
+        assert eventually(lambda: bridge.gauge("bridge_lag_seconds") > first + 1)
+        assert bridge.gauge("bridge_waiting_events") == 3
         # Counted in the database at the next look.
         conn.execute("insert into product values (4), (5)")
-        assert eventually(lambda: gauge(bridge.metrics(), "bridge_waiting_events") == 5, 40)
+        assert eventually(lambda: bridge.gauge("bridge_waiting_events") == 5, 40)
         server.start()
-        assert eventually(lambda: gauge(bridge.metrics(), "bridge_lag_seconds") == 0)
-        assert gauge(bridge.metrics(), "bridge_waiting_events") == 0
+        assert eventually(lambda: bridge.gauge("bridge_lag_seconds") == 0)
+        assert bridge.gauge("bridge_waiting_events") == 0
