@@ -10,11 +10,14 @@ import msgspec
 
 from bridge import schema
 from bridge.backoff import Backoff
-from bridge.database import Connection, connect, notification, query, translated
+from bridge.database import Connection, connect, notification, query, statement, translated
 from bridge.errors import ConfigError, LockTimeoutError
 from bridge.watch import Watch
 
 _TRIES = 5
+_WAITING = statement("waiting")
+# Counting is reading, and during a long outage it is done again and again.
+_MOST_COUNTED = 1_000_000
 _CHANGES = {
     "plan": "select * from bridge.plan(%(wanted)s::jsonb, %(prune)s)",
     "apply": "select * from bridge.apply(%(wanted)s::jsonb, %(prune)s)",
@@ -110,6 +113,11 @@ class Catalog:
     async def status(self) -> list[StreamStatus]:
         """All streams, by name."""
         return [StreamStatus(*row) for row in await query(self._connection, "select * from bridge.status()", slow=True)]
+
+    async def waiting(self, streams: Sequence[str]) -> list[tuple[str, int, datetime | None]]:
+        """Of each of these streams how many events wait, up to a million, and since when."""
+        values = {"streams": list(streams), "at_most": _MOST_COUNTED}
+        return [(row[0], row[1], row[2]) for row in await query(self._connection, _WAITING, values)]
 
     async def disk_use(self) -> dict[str, int]:
         """Bytes of the log, the dead letters and the inbox."""

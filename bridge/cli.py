@@ -1,4 +1,4 @@
-"""The command `bridge`. Exit codes: 0 fine, 1 found a problem, 2 wrong use or can't connect."""
+"""The command `bridge`. Exit codes: docs/reference/commands.md#exit-codes."""
 
 import os
 import sys
@@ -15,6 +15,7 @@ from bridge.call import as_argument
 from bridge.catalog import Catalog, StreamStatus
 from bridge.config import Settings
 from bridge.dead_letter_cli import dead_letters
+from bridge.duration import duration
 from bridge.errors import ConfigError
 from bridge.option import as_json, asynchronous, database_url, print_json, required, setting
 from bridge.report import print_plan, print_status
@@ -23,7 +24,8 @@ from bridge.tail import tail as follow
 from bridge.watch import read_toml
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-SECONDS = click.FloatRange(min=0.1)
+# A batch was given up at the end of --grace, which a supervisor may want to know.
+GAVE_UP = 3
 
 
 @click.group(context_settings=_HELP)
@@ -37,6 +39,13 @@ def cli() -> None:
     3. bridge run                 turn committed changes into tasks
 
     Every setting of `bridge run` has an environment variable: BRIDGE_DATABASE_URL, BRIDGE_BROKER_URL, ...
+
+    \b
+    Exit codes
+    0  fine; `bridge run`: stopped, as asked
+    1  found a problem
+    2  wrong use, or it can never work like this
+    3  `bridge run`: stopped, but a batch was given up and will be repeated
     """
 
 
@@ -114,20 +123,35 @@ async def apply(
     metavar="N",
     help="Most events per second while a backlog is delivered, to spare the workers. Default: as fast as it goes.",
 )
-@setting("--poll-floor", type=SECONDS, default=30.0, metavar="SECONDS", help="Longest sleep without a look.")
-@setting("--grace", type=SECONDS, default=25.0, metavar="SECONDS", help="Time for a batch in flight after SIGTERM.")
+@setting(
+    "--poll-floor", type=duration("100ms"), default="30s", metavar="DURATION", help="Longest sleep without a look."
+)
+@setting(
+    "--grace",
+    type=duration("100ms"),
+    default="25s",
+    metavar="DURATION",
+    help="Time for a batch in flight after SIGTERM.",
+)
+@setting(
+    "--takeover-after",
+    type=duration("1s"),
+    default="15s",
+    metavar="DURATION",
+    help="A standby takes over from an owner that is frozen for so long while events wait, twice that at most.",
+)
 @setting(
     "--retention",
-    type=click.FloatRange(0, 86400),
-    default=86400.0,
-    metavar="SECONDS",
+    type=duration(most="24h"),
+    default="24h",
+    metavar="DURATION",
     help="How long delivered events stay in the log.",
 )
 @setting(
     "--inbox-retention",
-    type=click.FloatRange(min=60),
-    default=7 * 86400.0,
-    metavar="SECONDS",
+    type=duration("1m"),
+    default="7d",
+    metavar="DURATION",
     help="How long bridge.inbox remembers what tasks have done.",
 )
 @setting("--log-format", type=click.Choice(["console", "json"]), default="console")
@@ -138,15 +162,17 @@ def run(database_url: str | None, log_format: Literal["console", "json"], log_le
     Start it twice for high availability: one serves a stream, the others stand by and take over.
     """
     logs.set_up(log_format, log_level)
-    _serve(database_url, **options)
+    code = GAVE_UP if _serve(database_url, **options) else 0
     if any(thread is not threading.current_thread() and not thread.daemon for thread in threading.enumerate()):
         # A publish that was given up still hangs in its thread; it must not hold the exit.
-        os._exit(0)
+        os._exit(code)
+    sys.exit(code)
 
 
 @asynchronous
-async def _serve(database_url: str | None, **options: Any) -> None:
-    await Service(Settings(database_url=required(database_url), **options)).run()
+async def _serve(database_url: str | None, **options: Any) -> bool:
+    """Whether a batch was given up."""
+    return await Service(Settings(database_url=required(database_url), **options)).run()
 
 
 @cli.command()

@@ -25,6 +25,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Longest sleep in seconds."""
     grace: float = 25.0
     """Seconds that a batch in flight has to finish after SIGTERM; under the 30 s that Kubernetes waits."""
+    takeover_after: float = 15.0
+    """Seconds between two looks of a standby at an owner that says nothing; it takes over after twice that."""
     retention: float = 24 * 3600.0
     """Seconds that delivered events stay in the log."""
     inbox_retention: float = 7 * 24 * 3600.0

@@ -92,6 +92,10 @@ class EventLog:
         self._settled = Position(*position)
         self._read = await self._begin_restored() if self._restored else self._settled
 
+    async def say(self) -> None:
+        """A word on this session, which tells standbys that its owner lives."""
+        await query(self._connection, "select 1")
+
     async def follow(self) -> None:
         """Starts at the present instead of the stream's position, as a spectator who owns nothing and moves nothing."""
         [(snapshot,)] = await query(self._connection, "select pg_current_snapshot()::text")

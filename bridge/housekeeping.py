@@ -1,4 +1,4 @@
-"""Housekeeping: finds new streams, truncates old slots of the log, and forgets old entries of the inbox."""
+"""Housekeeping: finds new streams, counts what waits, truncates old slots of the log, forgets old inbox entries."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -10,14 +10,16 @@ from bridge.backoff import Backoff
 from bridge.catalog import Catalog
 from bridge.config import Settings
 from bridge.errors import DatabaseError
+from bridge.health import Health
 
 logger = logging.getLogger(__name__)
 
 # A new stream is born with a new watch, which is told; a slot of the log lasts hours.
 _PERIOD = 300.0
+_COUNT_PERIOD = 15.0
 
 
-async def keep_house(settings: Settings, serve: Callable[[Iterable[str]], None]) -> None:
+async def keep_house(settings: Settings, health: Health, serve: Callable[[Iterable[str]], None]) -> None:
     """Calls `serve` with the streams to be served, again and again, and recycles the log; runs until cancelled."""
     backoff = Backoff()
     # Later outages are told by the relays; before there is one, nobody else says why nothing happens.
@@ -36,11 +38,21 @@ async def keep_house(settings: Settings, serve: Callable[[Iterable[str]], None])
                     await catalog.forget(settings.inbox_retention)
                     backoff.reset()
                     level = logging.DEBUG
-                    await catalog.changed(within=_PERIOD)
+                    await _wait(catalog, health)
         except DatabaseError as error:
             logger.log(level, "database away, trying again", extra={"reason": str(error)})
             level = logging.DEBUG
         await anyio.sleep(backoff.next())
+
+
+async def _wait(catalog: Catalog, health: Health) -> None:
+    """Until somebody changes a watch, or the next round is due. Asks nothing unless a stream is behind."""
+    for _ in range(int(_PERIOD / _COUNT_PERIOD)):
+        if behind := health.behind():
+            for stream, waiting, oldest in await catalog.waiting(behind):
+                health.count(stream, waiting, oldest)
+        if await catalog.changed(within=_COUNT_PERIOD):
+            return
 
 
 async def _compare_versions(catalog: Catalog) -> None:

@@ -1,4 +1,4 @@
-"""HTTP: /healthz (the process lives), /readyz (its streams are served), /metrics (Prometheus)."""
+"""HTTP: /healthz (the event loop turns), /readyz (its streams are served), /metrics (Prometheus)."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -50,7 +50,7 @@ def _application(health: Health, metrics: Metrics) -> Callable[..., Iterable[byt
                 answer: Iterable[bytes] = prometheus(environ, start_response)
                 return answer
             case "/healthz":
-                status = "200 OK"
+                status = "200 OK" if health.is_alive() else "503 Service Unavailable"
             case "/readyz":
                 status = "200 OK" if health.is_ready() else "503 Service Unavailable"
             case _:

@@ -1,8 +1,10 @@
 """Metrics: what Prometheus can ask of a bridge. Names and meanings are in docs/reference/metrics.md."""
 
+from functools import partial
+
 from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram
 
-from bridge.health import State
+from bridge.health import Health, State
 
 
 class Metrics:
@@ -43,9 +45,22 @@ class Metrics:
         )
         self.lag = Gauge(
             "bridge_lag_seconds",
-            "Age of the oldest event of the last batch when it was confirmed.",
+            "Age of the oldest event that is known and not delivered.",
             ["stream"],
             registry=self.registry,
+        )
+        self.waiting = Gauge(
+            "bridge_waiting_events",
+            "Events that are known and not delivered.",
+            ["stream"],
+            registry=self.registry,
+        )
+        self.delivery = Histogram(
+            "bridge_delivery_seconds",
+            "Age of a batch's oldest event when the broker had confirmed it.",
+            ["stream"],
+            registry=self.registry,
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3600),
         )
         self.state = Enum(
             "bridge_relay_state",
@@ -54,3 +69,8 @@ class Metrics:
             states=[s.value for s in State],
             registry=self.registry,
         )
+
+    def watch(self, stream: str, health: Health) -> None:
+        """The stream's gauges are taken from its health when they are asked for, so they grow by the clock."""
+        self.lag.labels(stream).set_function(partial(health.lag, stream))
+        self.waiting.labels(stream).set_function(partial(health.waiting, stream))

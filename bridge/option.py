@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Coroutine
 from functools import partial, update_wrapper
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import click
 import msgspec
 
 from bridge.errors import BridgeError, ConfigError
+
+T = TypeVar("T")
 
 database_url = click.option(
     "--database-url",
@@ -26,12 +28,12 @@ def setting(flag: str, *names: str, **attributes: Any) -> Callable[[Callable[...
     return click.option(flag, *names, **{"envvar": variable, "show_envvar": True, "show_default": True, **attributes})
 
 
-def asynchronous(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+def asynchronous(command: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., T]:
     """Runs a command's coroutine; an error of ours becomes one sentence and exit code 2."""
 
-    def run(*args: Any, **kwargs: Any) -> None:
+    def run(*args: Any, **kwargs: Any) -> T:
         try:
-            anyio.run(partial(command, *args, **kwargs))
+            return anyio.run(partial(command, *args, **kwargs))
         except BridgeError as error:
             raise click.ClickException(str(error)) from error
 

@@ -30,6 +30,7 @@ from bridge.health import Health, State
 from bridge.listener import Listener
 from bridge.metrics import Metrics
 from bridge.publisher import Publisher
+from bridge.succession import beside, depose_frozen, keep_talking
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ class Relay:
         self._targets = Targets()
         self._generation = -1
         self._batch = anyio.CancelScope(shield=True)
+        self.gave_up = False
+        """Whether a batch in flight was given up at the end of the grace period: it will be published again."""
 
     async def run(self) -> None:
         """Serves the stream until cancelled; a lost database is connected to again. ConfigError ends it."""
@@ -78,21 +81,31 @@ class Relay:
             await log.require_writable()
             if self._state(State.STANDBY) is State.DATABASE_AWAY:
                 logger.info("database is back", extra={"stream": self._stream})
-            await log.own()
-            # Before the first event asks for it: that one should not pay for the connection, and a wrong address shows.
-            await self._insist(partial(_in_thread, self._publisher.connect))
-            await self._refresh(log)
-            logger.info("serving", extra={"stream": self._stream})
-            async with Listener.open(settings.database_url, self._stream, settings.poll_floor) as listener:
-                async for wakeup in listener:
-                    logger.debug("look", extra={"stream": self._stream, "wakeup": wakeup})
-                    await self._drain(log, listener)
-                    backoff.reset()
+            async with beside(partial(depose_frozen, settings.database_url, self._stream, settings.takeover_after)):
+                await log.own()
+            async with beside(partial(keep_talking, log.say, self._busy, settings.takeover_after)):
+                await self._own(log, backoff)
+
+    async def _own(self, log: EventLog, backoff: Backoff) -> None:
+        # Before the first event asks for it: that one should not pay for the connection, and a wrong address shows.
+        await self._insist(partial(_in_thread, self._publisher.connect))
+        await self._refresh(log)
+        logger.info("serving", extra={"stream": self._stream})
+        floor = self._settings.poll_floor
+        async with Listener.open(self._settings.database_url, self._stream, floor) as listener:
+            async for wakeup in listener:
+                logger.debug("look", extra={"stream": self._stream, "wakeup": wakeup})
+                await self._drain(log, listener)
+                backoff.reset()
+
+    def _busy(self) -> bool:
+        return self._health.is_busy(self._stream)
 
     async def _drain(self, log: EventLog, listener: Listener) -> None:
         """Delivers until nothing is left. No transaction is open while we talk to the broker."""
         batch = await log.read()
         while batch.events:
+            self._health.hold(self._stream, _oldest(batch), len(batch.events))
             # All that follows is shielded; this is where a stop is honoured, between two batches.
             await anyio.lowlevel.checkpoint()
             await listener.disarm()
@@ -107,6 +120,7 @@ class Relay:
             await _side_by_side(partial(self._deliver, log, batch), read)
             await anyio.sleep_until(started + self._shortest(batch))
             [batch] = ahead
+        self._health.hold(self._stream, None, 0)
         await log.finish()
 
     def _shortest(self, batch: Batch) -> float:
@@ -126,12 +140,16 @@ class Relay:
         async def publish_and_settle() -> None:
             nonlocal calls
             try:
-                refused = await _in_thread(partial(self._publisher.publish, calls))
+                with self._health.publishing(self._stream):
+                    refused = await _in_thread(partial(self._publisher.publish, calls))
+                await self._settle(log, batch, refusals + refused)
             except BrokerError as error:
                 # The next try has only what the broker did not confirm.
                 calls = [call for call in calls if call.task_id not in error.settled]
                 raise
-            await self._settle(log, batch, refusals + refused)
+            except anyio.get_cancelled_exc_class():
+                self.gave_up = True
+                raise
 
         await self._insist(publish_and_settle)
 
@@ -166,7 +184,7 @@ class Relay:
         for watch, count in Counter(event.watch for event in batch.events if event.id not in refused).items():
             metrics.published.labels(stream, watch).inc(count)
         metrics.batch_size.labels(stream).observe(len(batch.events))
-        metrics.lag.labels(stream).set(_age(batch))
+        metrics.delivery.labels(stream).observe(_age(batch))
 
     def _state(self, state: State) -> State | None:
         self._metrics.state.labels(self._stream).state(state.value)
@@ -183,7 +201,11 @@ def _batch_size(settings: Settings, targets: Targets | None = None) -> int:
 
 def _age(batch: Batch) -> float:
     """Seconds since the oldest event of the batch."""
-    return (datetime.now(UTC) - min(event.at for event in batch.events)).total_seconds()
+    return (datetime.now(UTC) - _oldest(batch)).total_seconds()
+
+
+def _oldest(batch: Batch) -> datetime:
+    return min(event.at for event in batch.events)
 
 
 async def _in_thread(step: Callable[[], T]) -> T:

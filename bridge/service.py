@@ -1,6 +1,7 @@
 """Service: the bridge process - a relay for each stream, housekeeping, HTTP, signals - as one task group."""
 
 import logging
+import os
 import signal
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ from bridge.housekeeping import keep_house
 from bridge.metrics import Metrics
 from bridge.publisher import Publisher
 from bridge.relay import Relay
+from bridge.systemd import Systemd
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +29,16 @@ class Service:
         self._settings = settings
         self._health = Health()
         self._metrics = Metrics()
+        self._systemd = Systemd(self._health)
         self._relays: dict[str, Relay] = {}
         # Made here and not with the first relay, so that a wrong address or app is told at once.
         self._spare = Publisher(settings.broker_url, settings.celery_app)
 
-    async def run(self) -> None:
-        """Runs until SIGTERM or SIGINT; ConfigError when it can never work as it was told."""
+    async def run(self) -> bool:
+        """Runs until SIGTERM or SIGINT; returns whether a batch in flight was given up, which will be repeated.
+
+        ConfigError when it can never work as it was told.
+        """
         failure: BridgeError | None = None
         logger.info(
             "starting",
@@ -43,15 +49,32 @@ class Service:
                 host, port = host_and_port(self._settings.http)
                 port = stack.enter_context(http.serve(host, port, self._health, self._metrics))
                 logger.info("http", extra={"host": host, "port": port})
-            try:
-                async with anyio.create_task_group() as group:
-                    group.start_soon(self._stop_on_signal, group)
-                    group.start_soon(keep_house, self._settings, lambda streams: self._serve(group, streams))
-            except* BridgeError as errors:
-                failure = _first(errors)
+            async with anyio.create_task_group() as life:
+                # Also while the rest is being stopped.
+                life.start_soon(self._beat)
+                try:
+                    async with anyio.create_task_group() as group:
+                        group.start_soon(self._stop_on_signal, group)
+                        group.start_soon(
+                            keep_house, self._settings, self._health, lambda streams: self._serve(group, streams)
+                        )
+                except* BridgeError as errors:
+                    failure = _first(errors)
+                life.cancel_scope.cancel()
         if failure is not None:
             raise failure
-        logger.info("stopped")
+        given_up = [stream for stream, relay in self._relays.items() if relay.gave_up]
+        if given_up:
+            logger.warning("stopped, and a batch was given up: it will be repeated", extra={"streams": given_up})
+        else:
+            logger.info("stopped")
+        return bool(given_up)
+
+    async def _beat(self) -> None:
+        while True:
+            self._health.beat()
+            self._systemd.tell()
+            await anyio.sleep(self._systemd.period)
 
     def _serve(self, group: TaskGroup, streams: Iterable[str]) -> None:
         for stream in streams:
@@ -61,17 +84,26 @@ class Service:
                 )
                 relay = Relay(stream, self._settings, publisher, self._health, self._metrics)
                 self._relays[stream] = relay
+                self._metrics.watch(stream, self._health)
                 group.start_soon(relay.run, name=f"relay {stream}")
 
     async def _stop_on_signal(self, group: TaskGroup) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for number in signals:
                 logger.info("stopping", extra={"signal": number.name})
+                self._systemd.stopping()
                 for relay in self._relays.values():
                     relay.stop_within(self._settings.grace)
                 group.cancel_scope.cancel()
-                # The receiver ends here: a second signal has its default effect and stops the process at once.
-                return
+                break
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # Not the default effect: in a container the bridge is process 1, for which there is none.
+            signal.signal(number, _exit_at_once)
+
+
+def _exit_at_once(number: int, _: object) -> None:
+    """A second signal: nothing is waited for. The exit code is that of a shell whose child a signal has ended."""
+    os._exit(128 + number)
 
 
 def _first(errors: BaseExceptionGroup[BridgeError]) -> BridgeError:

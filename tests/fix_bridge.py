@@ -74,6 +74,14 @@ class Bridge:
         states: dict[str, str] = json.loads(self.get("/readyz"))["streams"]
         return states
 
+    def gauge(self, name: str, stream: str = "default") -> float:
+        """What Prometheus would read."""
+        with closing(HTTPConnection("127.0.0.1", self._port, timeout=5)) as connection:
+            connection.request("GET", "/metrics")
+            lines = connection.getresponse().read().decode().splitlines()
+        [value] = [line.split()[1] for line in lines if line.startswith(f'{name}{{stream="{stream}"}} ')]
+        return float(value)
+
     def wait_for(self, state: str, stream: str = "default", seconds: float = 30) -> None:
         def there() -> bool:
             assert self.running, f"the bridge ended\n{self.child.tail()}"

@@ -17,12 +17,15 @@ from embedded import Child, Postgres, PrivateDirectory
 from embedded.port import free_port
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+from psycopg.types.json import Jsonb
 
 from bridge.cli import main
 from bridge.schema import version
 from tests.eventually import eventually
-from tests.fix_bridge import BRIDGE, environment
+from tests.fix_bridge import BRIDGE, Bridges, environment
+from tests.fix_broker import Broker
 from tests.fix_postgres import Database, on_pg15, on_pg18
+from tests.inbox import inbox
 
 COMMANDS = ["install", "apply", "run", "status", "tail"]
 SECRET = "tops3cret"
@@ -423,6 +426,26 @@ def test_status_finds_problems(
     assert stream["owner_pid"] is None
 
 
+@on_pg18
+def test_status_tells_of_events_whose_watch_was_removed_and_they_are_delivered(
+    bridge: Command, conn: psycopg.Connection, product: None, valkey: Broker, run_bridge: Bridges
+) -> None:
+    options = Jsonb({"queue": valkey.queue})
+    conn.execute("select bridge.watch('reprice', 'product', 'shop.tasks.reprice', options => %s)", [options])
+    conn.execute("insert into product values (1, 1), (2, 2)")
+    conn.execute("select bridge.unwatch('reprice')")
+    conn.execute("insert into product values (3, 3)")
+    assert "2 (2 of removed watches)" in bridge("status", "--database-url", conn.info.dsn).out
+    [stream] = json.loads(bridge("status", "--json", "--database-url", conn.info.dsn).out)["streams"]
+    assert (stream["watches"], stream["waiting"], stream["of_removed"]) == (0, 2, 2)
+    run_bridge(conn.info.dsn, broker_url=valkey.url)
+    with inbox(valkey) as queue:
+        assert [task.args for task in queue.take(2)] == [[1], [2]]
+        assert eventually(lambda: bridge("status", "--database-url", conn.info.dsn).code == 0)
+        assert "removed" not in bridge("status", "--database-url", conn.info.dsn).out
+        assert queue.waiting() == 0
+
+
 # --- tail -------------------------------------------------------------------------------------------------------------
 
 
@@ -479,6 +502,15 @@ def test_reader_of_tail_may_go(
 
 
 # --- run --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_duration_that_is_none_names_the_fix(bridge: Command) -> None:
+    for option in ("--retention", "--inbox-retention", "--grace", "--poll-floor", "--takeover-after"):
+        done = bridge("run", f"{option}=soon")
+        assert done.code == 2
+        assert f"'{option}'" in done.err
+        assert "write 90s, 30m, 24h" in done.err
+    assert "[env var: BRIDGE_RETENTION; default: 24h]" in " ".join(bridge("run", "--help").out.split())
 
 
 def run_fails(*arguments: str, **more: str) -> str:

@@ -1,0 +1,11 @@
+-- How many events of each of these streams wait, counted up to a limit, and the oldest of those counted.
+select p.stream, count(w.at)::bigint as waiting, min(w.at) as oldest
+from bridge.position as p
+left join lateral (
+    select e.at
+    from bridge.waiting as e
+    where e.stream = p.stream
+    limit %(at_most)s
+) as w on true
+where p.stream = any(%(streams)s)
+group by 1
