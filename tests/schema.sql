@@ -79,13 +79,27 @@ declare
         'if tg_when operator(pg_catalog.=) ''BEFORE'' then return new; end if; return null;' else 'return null;' end;
 begin
     select * into position from bridge.position p where p.stream = w.stream;
-    select string_agg(
-        format(
-            E'    %s tg_op operator(pg_catalog.=) %L then%s\n', case n when 1 then 'if' else 'elsif' end, upper(op), bridge._capture_branch(w, op)
-        ), '' order by n
-    ) || E'    end if;\n'
+    -- Each question costs PL/pgSQL as much as a small function: the frequent operation is asked for first, the last one
+    -- not at all, since the triggers call for these operations only.
+    select case count(*)
+        when 1 then min(o.branch) || E'\n'
+        else string_agg(
+            format(
+                E'    %s%s\n',
+                case
+                    when o.n = 1 then format('if tg_op operator(pg_catalog.=) %L then', upper(o.op))
+                    when o.n = cardinality(w.operations) then 'else'
+                    else format('elsif tg_op operator(pg_catalog.=) %L then', upper(o.op))
+                end,
+                o.branch
+            ), '' order by o.n
+        ) || E'    end if;\n'
+    end
     into branches
-    from unnest(w.operations) with ordinality as o (op, n);
+    from (
+        select op, bridge._capture_branch(w, op) as branch, row_number() over (order by array_position('{update,insert,delete}', op)) as n
+        from unnest(w.operations) op
+    ) o;
     -- Where a trigger has no old or no new row, its WHEN can't name it; in here it reads as NULL.
     if bridge._guards_inside(w) then
         guard := format(
@@ -408,8 +422,9 @@ declare
     rows_ constant text := format('old %1$s, new %1$s', w.relation);
     key constant text[] := bridge._key(w.relation, w.key);
     compared constant text[] := coalesce(nullif(coalesce(w.columns, '{}') || coalesce(w.data, '{}'), '{}'), bridge._readable(w));
+    uses text[] := '{}';
 begin
-    return query
+    for signature, statement in
         select
             format('bridge.%I(%s)', f.prefix || '_' || w.name, case f.arguments when row_ then w.relation::text else format('%1$s, %1$s', w.relation) end),
             bridge._row_function(f.prefix || '_' || w.name, f.arguments, f.result, f.body)
@@ -431,7 +446,15 @@ begin
                 (5, w.condition is not null, 'when', rows_, 'pg_catalog.bool', format(E'(\n%s\n)', w.condition))
         ) as f (place, wanted, prefix, arguments, result, body)
         where f.wanted
-        order by f.place;
+        order by f.place
+    loop
+        uses := uses || format('%L::pg_catalog.regprocedure', signature);
+        return next;
+    end loop;
+    -- Never called: it depends on all the others, so that the trigger's WHEN need name only this one.
+    signature := format('bridge.%I()', 'uses_' || w.name);
+    statement := bridge._row_function('uses_' || w.name, '', 'pg_catalog.regprocedure[]', format('array[%s]', array_to_string(uses, ', ')));
+    return next;
 end
 $_$;
 
@@ -440,8 +463,9 @@ CREATE FUNCTION bridge._generated(watch_name text) RETURNS SETOF regprocedure
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select p.oid::regprocedure
-    from unnest('{key,data,rekeyed,changed,when,capture}'::text[]) as prefix
-    join pg_proc p on p.pronamespace = 'bridge'::regnamespace and p.proname = (prefix || '_' || watch_name)::name
+    from unnest('{uses,key,data,rekeyed,changed,when,capture}'::text[]) with ordinality as f (prefix, place)
+    join pg_proc p on p.pronamespace = 'bridge'::regnamespace and p.proname = (f.prefix || '_' || watch_name)::name
+    order by f.place
 $$;
 
 CREATE FUNCTION bridge._guards_inside(w bridge.watch) RETURNS boolean
@@ -735,10 +759,11 @@ begin
         if w.condition is not null and not bridge._guards_inside(w) then
             tests := tests || format(E'(\n%s\n)', w.condition);
         end if;
-        -- Always true and folded away by the planner; it makes the trigger depend on the functions that capture calls.
-        -- They depend on the columns, so DROP COLUMN is refused, and DROP COLUMN ... CASCADE takes the trigger along
-        -- instead of leaving one that fails in every writer. It is short, since PostgreSQL reads it in every statement.
-        tests := tests || array(select format('%L::pg_catalog.regprocedure is not null', f.signature) from bridge._functions(w) f);
+        -- Always true and folded away by the planner; it makes the trigger depend on the functions that capture calls,
+        -- through the one that names them all. They depend on the columns, so DROP COLUMN is refused, and DROP COLUMN ...
+        -- CASCADE takes the trigger along instead of leaving one that fails in every writer. It is short, since PostgreSQL
+        -- reads it in every statement.
+        tests := tests || format('%L::pg_catalog.regprocedure is not null', format('bridge.%I()', 'uses_' || w.name));
     end if;
     if w.options -> 'may_skip' = 'true' then
         tests := tests || 'pg_catalog.current_setting(''bridge.capture'', true) is distinct from ''off'''::text;

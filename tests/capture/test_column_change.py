@@ -155,3 +155,26 @@ def test_an_enum_may_get_new_values(conn: psycopg.Connection) -> None:
     conn.execute("insert into car values (1, 'blue'), (2, 'red')")
     assert carried(conn) == [{"new": {"colour": "blue"}}]
     assert drift(conn) == []
+
+
+def test_what_a_watch_carries_makes_its_triggers_no_longer(conn: psycopg.Connection) -> None:
+    """PostgreSQL reads the text of a WHEN in every statement."""
+    length = "select length(pg_get_triggerdef(oid)) from pg_trigger where tgname = 'bridge_update_w'"
+    conn.execute("create table short (id int primary key, price int)")
+    watch(conn, "short", columns=["price"])
+    before = conn.execute(length).fetchall()
+    watch(conn, "short", columns=["price"], data=["price"])
+    assert conn.execute(length).fetchall() == before
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist, match=r"data_w|price"):
+        conn.execute("alter table short drop column price")
+
+
+def test_a_watch_that_carries_less_than_before_leaves_no_function_behind(conn: psycopg.Connection) -> None:
+    functions = "select proname from pg_proc where proname like '%\\_w' order by 1"
+    conn.execute("create table short (id int primary key, price int)")
+    watch(conn, "short", data=["price"])
+    watch(conn, "short")
+    assert [row[0] for row in conn.execute(functions)] == ["capture_w", "key_w", "rekeyed_w", "uses_w"]
+    conn.execute("alter table short drop column price")
+    conn.execute("select bridge.unwatch('w')")
+    assert conn.execute(functions).fetchall() == []
