@@ -1,11 +1,11 @@
-"""Publisher: the only module that knows Celery. Blocking; the relay calls it in a thread."""
+"""Publisher: connects, publishes a batch, and says what the broker did not confirm."""
 
-import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import amqp
@@ -15,8 +15,14 @@ from celery.app.utils import find_app
 from celery.exceptions import CeleryError
 from kombu.exceptions import KombuError, OperationalError, SerializationError
 
-from bridge.call import Call, Refusal
+from bridge.call import Call, Refusal, Target
 from bridge.errors import BrokerError, ConfigError
+from bridge.publisher.carrier import Carrier, PlainCarrier
+from bridge.publisher.confirms import Confirms
+from bridge.publisher.message import Message, Messages, somebody_listens
+from bridge.publisher.rabbitmq import RabbitCarrier
+from bridge.publisher.redis import RedisCarrier
+from bridge.publisher.task import send
 
 # A peer that swallows packets must not hold the bridge for ever; seconds. What the user's app says comes first.
 _TRANSPORT_OPTIONS = {
@@ -41,10 +47,11 @@ class Publisher:
             raise ConfigError("no broker: give --broker-url (BRIDGE_BROKER_URL) or --app (BRIDGE_CELERY_APP)")
         self._connection: kombu.Connection | None = None
         self._producer: Any = None
-        self._confirms: _Confirms | None = None
+        self._confirms: Confirms | None = None
         self._confirm_deadline = 0.0
-        # Targets whose queue this connection has declared; declaring again would cost as much as publishing.
-        self._declared: set[str] = set()
+        self._extra: dict[str, Any] = {}
+        # Messages whose queue this connection has declared; declaring again would cost as much as publishing.
+        self._declared: dict[int, Message] = {}
         try:
             self.address: str = self._app.connection_for_write().as_uri()
         except ImportError as error:
@@ -58,19 +65,19 @@ class Publisher:
     def publish(self, calls: Sequence[Call]) -> list[Refusal]:
         """Publishes the calls in order and returns those that can't be published at all.
 
-        BrokerError: it is not certain which of them the broker has; publish all of them again, their ids are the same.
+        BrokerError: it is not certain which of the others the broker has; publish them again, their ids are the same.
         """
         try:
             with self._translated():
                 self._connect()
-                with self._batch():
-                    refusals = [refusal for call in calls for refusal in self._send(call)]
+                refusals = self._send_all(calls)
                 if self._confirms:
                     self._confirms.wait(self._confirm_deadline)
-        except BrokerError:
+        except BrokerError as error:
+            settled = self._sent.difference(self._confirms.unsettled) if self._confirms else ()
             # Also where the connection seems alive: acks of this try must not count for the next one.
             self.close()
-            raise
+            raise BrokerError(str(error), frozenset(settled)) from error
         return refusals
 
     def connect(self) -> None:
@@ -105,54 +112,65 @@ class Publisher:
         self._connection.connect()
         channel = self._connection.default_channel
         self._producer = app.amqp.Producer(channel, auto_declare=False)
-        self._confirms = _Confirms(channel) if isinstance(channel, amqp.Channel) else None
+        self._plain = PlainCarrier(self._producer)
+        self._confirms = Confirms(channel) if isinstance(channel, amqp.Channel) else None
         self._confirm_deadline = options.get("read_timeout", 30)
-        self._declared.clear()
-
-    def _batch(self) -> AbstractContextManager[object]:
-        """From kombu 5.7 on, one round trip for many messages on Redis; nothing elsewhere."""
-        return self._producer.batch(max_size=1000) if hasattr(self._producer, "batch") else nullcontext()
-
-    def _send(self, call: Call) -> list[Refusal]:
-        """What `app.send_task` does, without asking the result backend to watch for a result nobody here reads."""
-        app = self._app
-        task: Any = app.tasks.get(call.target.task)
-        options = {**_task_options(task), **_watch_options(call.target.options)}
         if self._confirms:
             # Whoever finds no queue comes back instead of vanishing.
-            options["mandatory"] = True
-        ignore_result = options.pop("ignore_result", None)
+            self._extra = {"mandatory": True}
+            self._plain = PlainCarrier(self._producer, self._extra)
+            self._quick: Carrier | None = RabbitCarrier(channel, self._confirms)
+        else:
+            self._quick = RedisCarrier(channel) if transport.driver_type == "redis" else None
+        self._messages = Messages(app)
+        self._declared.clear()
+
+    def _send_all(self, calls: Sequence[Call]) -> list[Refusal]:
+        """In order, by the quickest way that is right for each target."""
+        self._sent: set[str] = set()
+        refusals: list[Refusal] = []
+        # Somebody who listens to Celery's signals is told of each message, so Celery has to make it.
+        message_of = _none if somebody_listens() else self._messages.get
+        for (carrier, message), run in groupby(calls, lambda call: self._way(message_of(call.target))):
+            if carrier is None or message is None:
+                with self._batch():
+                    for call in run:
+                        refusals += self._attempt(call, partial(self._send, call))
+                continue
+            while part := list(islice(run, carrier.portion)):
+                load: list[Any] = []
+                for call in part:
+                    refusals += self._attempt(call, partial(_prepare, carrier, message, call, load))
+                carrier.carry(load)
+        return refusals
+
+    def _way(self, message: Message | None) -> tuple[Carrier | None, Message | None]:
+        """The carrier of a target's messages, its queue declared; None: Celery sends them itself."""
+        if message is None:
+            return None, None
+        if id(message) not in self._declared:
+            for entity in message.declare:
+                self._producer.maybe_declare(entity)
+            self._declared[id(message)] = message
+        return (self._quick if self._quick and self._quick.accepts(message) else self._plain), message
+
+    def _attempt(self, call: Call, step: Callable[[], None]) -> list[Refusal]:
+        """A call that can't be expressed as a message is refused; a transport's error is not the call's."""
         try:
-            options = app.amqp.router.route(options, call.target.task, call.args, call.kwargs, task)
-            destination = _destination(options)
-            message = app.amqp.create_task_message(
-                call.task_id,
-                call.target.task,
-                call.args,
-                call.kwargs,
-                countdown=options.pop("countdown", None),
-                expires=options.pop("expires", None),
-                time_limit=options.pop("time_limit", None),
-                soft_time_limit=options.pop("soft_time_limit", None),
-                reply_to=app.thread_oid,
-                create_sent_event=app.conf.task_send_sent_event,
-                ignore_result=ignore_result,
-            )
-            app.amqp.send_task_message(
-                self._producer,
-                call.target.task,
-                message,
-                headers=dict(call.headers),
-                retry=False,
-                **options,
-                **({"declare": ()} if destination in self._declared else {}),
-            )
+            step()
         except (SerializationError, CeleryError, TypeError, ValueError, KeyError) as error:
             if isinstance(error, OperationalError):
                 raise
             return call.refused(f"{type(error).__name__}: {error}")
-        self._declared.add(destination)
+        self._sent.add(call.task_id)
         return []
+
+    def _send(self, call: Call) -> None:
+        send(self._app, call, self._producer, self._extra)
+
+    def _batch(self) -> AbstractContextManager[object]:
+        """From kombu 5.7 on, one round trip for many messages on Redis; nothing elsewhere."""
+        return self._producer.batch(max_size=1000) if hasattr(self._producer, "batch") else nullcontext()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -168,57 +186,12 @@ class Publisher:
             raise
 
 
-class _Confirms:
-    """RabbitMQ's publisher confirms of one channel, collected for many messages at once.
+def _prepare(carrier: Carrier, message: Message, call: Call, load: list[Any]) -> None:
+    load.append(carrier.prepare(message, message.fill(call)))
 
-    A confirm names the message by its number on the channel, or all up to that number ("multiple").
-    Source: https://www.rabbitmq.com/docs/confirms#publisher-confirms
-    """
 
-    def __init__(self, channel: Any) -> None:
-        self._channel = channel
-        self._published = 0
-        self._lowest = 1
-        self._outstanding: set[int] = set()
-        self._refused: str | None = None
-        channel.events["basic_ack"].add(self._on_ack)
-        channel.events["basic_nack"].add(self._on_nack)
-        channel.events["basic_return"].add(self._on_return)
-        channel.confirm_select()
-        # Counted where the frame is sent: Celery may publish more than the task (its task-sent event), and every
-        # message on the channel gets a number.
-        self._publish = channel.basic_publish
-        channel.basic_publish = self._counted_publish
-
-    def wait(self, timeout: float) -> None:
-        """Waits until every message so far is confirmed; BrokerError when one was refused, or after `timeout` s."""
-        deadline = monotonic() + timeout
-        while self._outstanding and self._refused is None:
-            remaining = deadline - monotonic()
-            if remaining <= 0:
-                raise BrokerError(f"the broker did not confirm {len(self._outstanding)} messages within {timeout:g} s")
-            with suppress(socket.timeout):
-                self._channel.connection.drain_events(timeout=remaining)
-        if self._refused is not None:
-            raise BrokerError(self._refused)
-
-    def _counted_publish(self, *args: Any, **kwargs: Any) -> Any:
-        self._published += 1
-        self._outstanding.add(self._published)
-        return self._publish(*args, **kwargs)
-
-    def _on_ack(self, tag: int, multiple: bool) -> None:
-        if multiple:
-            self._outstanding.difference_update(range(self._lowest, tag + 1))
-            self._lowest = tag + 1
-        else:
-            self._outstanding.discard(tag)
-
-    def _on_nack(self, tag: int, multiple: bool) -> None:
-        self._refused = "the broker refused a message (a full queue that rejects, or an internal error)"
-
-    def _on_return(self, error: Exception, exchange: str, routing_key: str, message: object) -> None:
-        self._refused = f"no queue takes messages for exchange {exchange!r}, routing key {routing_key!r}"
+def _none(target: Target) -> None:
+    """No message of any target is known."""
 
 
 def _load(app_path: str) -> Celery:
@@ -235,23 +208,6 @@ def _load(app_path: str) -> Celery:
     # The tasks' own options (queue, priority, ...) are known only after their modules are imported.
     app.loader.import_default_modules()
     return app
-
-
-def _task_options(task: Any) -> dict[str, Any]:
-    """The options set on the task itself, as `task.delay` would use them."""
-    if task is None:
-        return {}
-    return {name: value for name, value in task._get_exec_options().items() if value is not None}
-
-
-def _watch_options(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: options[name] for name in ("queue", "priority", "countdown", "expires") if name in options}
-
-
-def _destination(options: dict[str, Any]) -> str:
-    """Tells routes with different queues or exchanges apart."""
-    queue = options.get("queue")
-    return f"{getattr(queue, 'name', queue)}|{options.get('exchange')}|{options.get('routing_key')}"
 
 
 def _sentence(error: Exception) -> str:

@@ -1,0 +1,77 @@
+"""Confirms: which messages of a channel RabbitMQ has confirmed, collected for many of them at once."""
+
+import socket
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+from bridge.errors import BrokerError
+
+
+class Confirms:
+    """RabbitMQ's publisher confirms of one channel.
+
+    A confirm names the message by its number on the channel, or all up to that number ("multiple").
+    Source: https://www.rabbitmq.com/docs/confirms#publisher-confirms
+    """
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self._published = 0
+        self._lowest = 1
+        self._outstanding: dict[int, str | None] = {}
+        self._refused: set[str | None] = set()
+        self._reason = ""
+        channel.events["basic_ack"].add(self._on_ack)
+        channel.events["basic_nack"].add(self._on_nack)
+        channel.events["basic_return"].add(self._on_return)
+        channel.confirm_select()
+        # Counted where the frame is sent: Celery may publish more than the task (its task-sent event), and every
+        # message on the channel gets a number.
+        self._publish = channel.basic_publish
+        channel.basic_publish = self._counted_publish
+
+    def expect(self, task_id: str | None) -> None:
+        """A message was, or is about to be, written to the channel."""
+        self._published += 1
+        self._outstanding[self._published] = task_id
+
+    @property
+    def unsettled(self) -> set[str | None]:
+        """Task ids of messages that are not confirmed, or were refused."""
+        return self._refused.union(self._outstanding.values())
+
+    def wait(self, timeout: float) -> None:
+        """Waits until the broker has answered for every message; BrokerError when it refused one, or after `timeout` s
+        without all answers."""
+        deadline = monotonic() + timeout
+        while self._outstanding:
+            remaining = deadline - monotonic()
+            if remaining <= 0:
+                raise BrokerError(f"the broker did not confirm {len(self._outstanding)} messages within {timeout:g} s")
+            with suppress(socket.timeout):
+                self._channel.connection.drain_events(timeout=remaining)
+        if self._refused:
+            raise BrokerError(self._reason)
+
+    def _counted_publish(self, message: Any, *args: Any, **kwargs: Any) -> Any:
+        self.expect(message.properties.get("correlation_id"))
+        return self._publish(message, *args, **kwargs)
+
+    def _on_ack(self, tag: int, multiple: bool) -> None:
+        self._answered(tag, multiple)
+
+    def _on_nack(self, tag: int, multiple: bool) -> None:
+        self._refused.update(self._answered(tag, multiple))
+        self._reason = "the broker refused a message (a full queue that rejects, or an internal error)"
+
+    def _on_return(self, error: Exception, exchange: str, routing_key: str, message: Any) -> None:
+        # The confirm comes all the same, after this.
+        self._refused.add(message.properties.get("correlation_id"))
+        self._reason = f"no queue takes messages for exchange {exchange!r}, routing key {routing_key!r}"
+
+    def _answered(self, tag: int, multiple: bool) -> list[str | None]:
+        tags = range(self._lowest, tag + 1) if multiple else (tag,)
+        if multiple:
+            self._lowest = tag + 1
+        return [self._outstanding.pop(one) for one in tags if one in self._outstanding]

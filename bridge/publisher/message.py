@@ -1,0 +1,147 @@
+"""Message: what Celery sends for a target, recorded once and filled for each call.
+
+Celery builds a message of some thirty parts for each task; of one target all but a few are the same. So Celery builds
+one for a call with values that occur nowhere else, and is not asked again: where those values stand, the next call's
+go. Where anything else could differ from call to call (a router that looks at the arguments, a signal that somebody
+listens to, a countdown), or where a newer Celery puts a value in a place that is not known here, nothing is recorded,
+and Celery makes each message.
+"""
+
+from typing import Any, NamedTuple
+
+import msgspec
+from celery import Celery, signals
+from celery.app.routes import MapRoute
+from celery.utils.saferepr import saferepr
+from kombu.compression import compress
+from kombu.entity import maybe_delivery_mode
+from kombu.serialization import dumps
+
+from bridge.call import Call, Target
+from bridge.publisher import task
+
+# Values that occur nowhere else.
+TASK_ID = "b3c1d9f0-5a7e-4c6b-8f21-bridge000000"
+_ARGUMENT = "bridge-argument-b3c1d9f0"
+_HEADER = {"bridge": "bridge-header-b3c1d9f0"}
+
+_encode = msgspec.json.Encoder().encode
+_VARIABLE = ("id", "root_id", "argsrepr", "kwargsrepr", "bridge")
+
+
+class Filled(NamedTuple):
+    """A message ready to be sent, but for what is the same in all of its target."""
+
+    task_id: str
+    headers: dict[str, Any]
+    """Those that differ from call to call."""
+    body: bytes
+
+
+class Message:
+    """The message of one target; attributes hold what is the same for all calls, `fill` makes what is not."""
+
+    def __init__(self, app: Celery, body: Any, options: dict[str, Any]) -> None:
+        headers = options["headers"]
+        self.exchange: str = options["exchange"]
+        self.routing_key: str = options["routing_key"]
+        self.declare: list[Any] = list(options["declare"] or ())
+        self.priority: int = options.get("priority") or 0
+        self.delivery_mode: int = maybe_delivery_mode(options["delivery_mode"])
+        self.headers = {name: value for name, value in headers.items() if name not in _VARIABLE}
+        self._serializer: str = options["serializer"]
+        self._compression: str | None = options["compression"]
+        self._embed: dict[str, Any] = body[2]
+        self._repr = app.amqp.argsrepr_maxsize, app.amqp.kwargsrepr_maxsize, app.conf.task_repr_maxlevels
+        self.content_type, self.content_encoding, _ = dumps(((), {}, self._embed), serializer=self._serializer)
+        # What kombu turns into the message's properties, beside those named above.
+        known = ("exchange", "routing_key", "declare", "priority", "delivery_mode", "headers", "serializer")
+        gone = (*known, "compression", "retry", "retry_policy", "timeout", "confirm_timeout", "correlation_id")
+        self.properties = {name: value for name, value in options.items() if name not in gone}
+        if self._compression:
+            _, self.headers["compression"] = compress(b"", self._compression)
+
+    def fill(self, call: Call) -> Filled:
+        """The parts of this call; raises what the serializer raises when it can't express them."""
+        args, kwargs = call.args, call.kwargs
+        args_size, kwargs_size, levels = self._repr
+        number = args[0] if len(args) == 1 and type(args[0]) is int else None
+        headers = {
+            "id": call.task_id,
+            "root_id": call.task_id,
+            "argsrepr": saferepr(args, args_size, maxlevels=levels) if number is None else f"({number},)",
+            "kwargsrepr": saferepr(kwargs, kwargs_size, maxlevels=levels) if kwargs else "{}",
+            "bridge": call.headers["bridge"],
+        }
+        body = self._serialized((args, kwargs, self._embed))
+        return Filled(call.task_id, headers, compress(body, self._compression)[0] if self._compression else body)
+
+    def _serialized(self, body: Any) -> bytes:
+        if self._serializer == "json":
+            try:
+                return _encode(body)
+            except (TypeError, ValueError, OverflowError):
+                pass  # what this encoder can't say (a number over 64 bits), kombu's perhaps can
+        _, _, payload = dumps(body, serializer=self._serializer)
+        return payload if isinstance(payload, bytes) else payload.encode()
+
+
+class Messages:
+    """The messages of all targets of one app."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._known: dict[int, tuple[Target, Message | None]] = {}
+
+    def get(self, target: Target) -> Message | None:
+        """None: Celery has to make each message of this target."""
+        known = self._known.get(id(target))
+        if known is None or known[0] is not target:
+            # The target is kept too, so that its id is nobody else's.
+            known = self._known[id(target)] = target, _record(self._app, target)
+        return known[1]
+
+
+def somebody_listens() -> bool:
+    """Whether a signal of publishing has receivers: Sentry, OpenTelemetry, the user's own."""
+    listened = signals.before_task_publish, signals.after_task_publish, signals.task_sent
+    return any(signal.receivers for signal in listened)
+
+
+class _Recorder:
+    """In the place of a producer."""
+
+    def __init__(self) -> None:
+        self.body: Any = None
+        self.options: dict[str, Any] = {}
+
+    def publish(self, body: Any, **options: Any) -> None:
+        self.body, self.options = body, options
+
+
+def _record(app: Celery, target: Target) -> Message | None:
+    amqp: Any = app.amqp
+    if not all(isinstance(route, MapRoute) for route in amqp.router.routes or ()):
+        return None
+    if app.conf.task_protocol != 2 or app.conf.task_send_sent_event:
+        return None
+    headers = {**target.options.get("headers", {}), **_HEADER}
+    call = Call((), target, TASK_ID, (_ARGUMENT,), {}, headers)
+    recorder = _Recorder()
+    task.send(app, call, recorder, {})
+    body, options = recorder.body, recorder.options
+    expected = {
+        "id": TASK_ID,
+        "root_id": TASK_ID,
+        "argsrepr": repr((_ARGUMENT,)),
+        "kwargsrepr": "{}",
+        **_HEADER,
+    }
+    recorded = options.get("headers", {})
+    if {name: recorded.get(name) for name in _VARIABLE} != expected or body[:2] != ((_ARGUMENT,), {}):
+        return None
+    if recorded.get("eta") or recorded.get("expires") or options.get("correlation_id") != TASK_ID:
+        return None
+    message = Message(app, body, options)
+    rest = repr((message.headers, message.properties, body[2]))
+    return None if TASK_ID in rest or _ARGUMENT in rest or _HEADER["bridge"] in rest else message

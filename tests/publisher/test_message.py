@@ -1,0 +1,247 @@
+"""What the publisher sends is what Celery's own `send_task` would send, field by field, in every way that it has.
+
+The quick ways rest on details of Celery, kombu and py-amqp: `test_the_quick_way_is_taken` fails when a new version of
+one of them makes the bridge fall back to the slow way.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import kombu
+import msgspec
+import pytest
+import yaml
+from celery import signals
+
+from bridge.call import Call, Target, Targets, call_for
+from bridge.errors import BrokerError
+from bridge.event import Event
+from bridge.publisher import Publisher
+from tests.fix_broker import Broker
+
+AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
+# What is made anew for each message, wherever it is sent from.
+FRESH = ("delivery_tag",)
+
+WATCHES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "queue": {"queue": "other"},
+    "priority": {"priority": 3},
+    "headers": {"headers": {"tenant": "a", "deep": {"n": [1, None, True]}}},
+    "expires": {"expires": 600},
+    "countdown": {"countdown": 90},
+    "event": {"call": "event"},
+}
+APPS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "routes": {"task_routes": {"shop.*": {"queue": "routed", "priority": 5}}},
+    "topic": {
+        "task_default_exchange": "shop",
+        "task_default_exchange_type": "topic",
+        "task_default_routing_key": "s.t",
+    },
+    "yaml": {"task_serializer": "yaml", "accept_content": ["yaml"]},
+    "compressed": {"task_compression": "zlib"},
+    "protocol 1": {"task_protocol": 1},
+    "transient": {"task_default_delivery_mode": "transient"},
+    "sent event": {"task_send_sent_event": True},
+}
+KEYS: tuple[list[Any], ...] = (
+    [42],
+    ['it\'s "é"\n'],
+    [1, None, True, 2.5, "x"],
+    [{"a": [1]}],
+    [2**70],
+    ["y" * 2000],
+    [],
+)
+
+
+def calls(options: dict[str, Any], context: str | None = None) -> list[Call]:
+    targets = Targets({"w": Target("shop.tasks.reprice", options)})
+    events = [
+        Event(n, "w", "update", key, {"new": {"note": "ü" * 100}, "changed": ["note"]}, context, AT)
+        for n, key in enumerate(KEYS, 2**40)
+    ]
+    made = [call_for([event], targets) for event in events]
+    return [call for call in made if isinstance(call, Call)]
+
+
+def take_all(broker: Broker, queue: str, count: int) -> list[dict[str, Any]]:
+    """The messages in order, taken apart; the queue is empty again."""
+    taken: list[dict[str, Any]] = []
+    with broker.connect() as connection:
+        channel: Any = connection.default_channel
+        while (raw := channel.basic_get(queue, no_ack=True)) is not None:
+            taken.append(parts(raw if hasattr(raw, "decode") else channel.message_to_python(raw)))
+    assert len(taken) == count
+    return taken
+
+
+def parts(message: Any) -> dict[str, Any]:
+    properties = {name: value for name, value in message.properties.items() if name not in FRESH}
+    properties.pop("application_headers", None)
+    delivery = properties.pop("delivery_info", None) or message.delivery_info
+    return {
+        "headers": near(message.headers),
+        "properties": properties,
+        "delivery": {name: delivery[name] for name in ("exchange", "routing_key")},
+        "type": (message.content_type, message.content_encoding),
+        # YAML knows tuples, JSON does not: what a worker gets is compared, not how it is spelled.
+        "body": yaml.safe_load(message.body) if "yaml" in message.content_type else message.decode(),
+    }
+
+
+def near(headers: dict[str, Any]) -> dict[str, Any]:
+    """Times that Celery computes at publishing, to the minute."""
+    timed = {name: headers[name] for name in ("eta", "expires") if headers.get(name)}
+    return headers | {name: str(round(datetime.fromisoformat(at).timestamp() / 60)) for name, at in timed.items()}
+
+
+def send_as_celery(publisher: Publisher, sent: list[Call]) -> None:
+    app = publisher._app
+    for call in sent:
+        names = ("queue", "priority", "countdown", "expires")
+        options = {name: call.target.options[name] for name in names if name in call.target.options}
+        app.send_task(
+            call.target.task, call.args, call.kwargs, task_id=call.task_id, headers=dict(call.headers), **options
+        )
+    app.close()
+
+
+@pytest.mark.parametrize("watch", WATCHES)
+@pytest.mark.parametrize("app", ["default", "routes"])
+def test_every_option_of_a_watch_is_as_celery_sends_it(broker: Broker, watch: str, app: str) -> None:
+    compare(broker, WATCHES[watch], APPS[app])
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_every_setting_of_the_app_is_as_celery_has_it(broker: Broker, app: str) -> None:
+    compare(broker, {}, APPS[app])
+
+
+@pytest.mark.parametrize("context", ["7", '{"user": 7, "tags": ["a", null]}', "not json"])
+def test_the_context_of_a_transaction_is_in_the_header(broker: Broker, context: str) -> None:
+    compare(broker, {}, {}, context)
+
+
+@pytest.mark.parametrize("watch", ["plain", "headers"])
+def test_kombus_way_sends_the_same(broker: Broker, watch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.publisher.rabbitmq.RabbitCarrier.accepts", lambda *_: False)
+    monkeypatch.setattr("bridge.publisher.redis.RedisCarrier.accepts", lambda *_: False)
+    compare(broker, WATCHES[watch], {})
+
+
+def compare(broker: Broker, watch: dict[str, Any], app: dict[str, Any], context: str | None = None) -> None:
+    queue = broker.other_queue("used")
+    publisher = Publisher(broker.url)
+    publisher._app.conf.update(app, task_default_queue=queue)
+    if "task_routes" in app:
+        publisher._app.conf.update(task_routes={"shop.*": {"queue": queue, "priority": 5}})
+    if "task_default_exchange" in app:
+        publisher._app.conf.update(task_default_exchange=queue)
+    sent = calls({**watch, "queue": queue} if "queue" in watch else watch, context)
+    assert publisher.publish(sent) == []
+    ours = take_all(broker, queue, len(sent))
+    publisher.close()
+    send_as_celery(publisher, sent)
+    for our, their in zip(ours, take_all(broker, queue, len(sent)), strict=True):
+        assert our == their
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"queue": "q"}, {"priority": 2}, {"headers": {"tenant": "a"}}, {"call": "event"}]
+)
+def test_the_quick_way_is_taken(broker: Broker, options: dict[str, Any]) -> None:
+    publisher = Publisher(broker.url)
+    publisher._app.conf.update(task_default_queue=broker.queue)
+    publisher.connect()
+    target = Target("shop.tasks.reprice", {name: broker.queue if name == "queue" else v for name, v in options.items()})
+    message = publisher._messages.get(target)
+    assert message is not None
+    assert publisher._quick is not None
+    assert publisher._quick.accepts(message)
+    publisher.close()
+
+
+def test_whoever_listens_to_celerys_signals_hears_of_each_message(broker: Broker) -> None:
+    heard: list[str] = []
+
+    def hear(sender: str, headers: dict[str, Any], **_: Any) -> None:
+        headers["trace"] = "t1"
+        heard.append(headers["id"])
+
+    publisher = Publisher(broker.url)
+    publisher._app.conf.update(task_default_queue=broker.queue)
+    sent = calls({})
+    signals.before_task_publish.connect(hear)
+    try:
+        assert publisher.publish(sent) == []
+    finally:
+        signals.before_task_publish.disconnect(hear)
+    publisher.close()
+    assert heard == [call.task_id for call in sent]
+    assert {part["headers"]["trace"] for part in take_all(broker, broker.queue, len(sent))} == {"t1"}
+
+
+def test_a_router_that_looks_at_the_arguments_is_asked_for_each_message(rabbitmq: Broker) -> None:
+    queues = [rabbitmq.other_queue("even"), rabbitmq.other_queue("odd")]
+
+    def route(name: str, args: Any, kwargs: Any, options: Any, task: Any = None, **_: Any) -> dict[str, Any]:
+        return {"queue": queues[args[0] % 2]}
+
+    publisher = Publisher(rabbitmq.url)
+    publisher._app.conf.update(task_routes=(route,))
+    targets = Targets({"w": Target("shop.tasks.reprice", {})})
+    made = [call_for([Event(n, "w", "update", [n], None, None, AT)], targets) for n in range(10)]
+    assert publisher.publish([call for call in made if isinstance(call, Call)]) == []
+    publisher.close()
+    for parity, queue in enumerate(queues):
+        keys = [part["body"][0] for part in take_all(rabbitmq, queue, 5)]
+        assert keys == [[n] for n in range(parity, 10, 2)]
+
+
+def test_what_cannot_be_serialized_is_refused_and_the_rest_is_sent(broker: Broker) -> None:
+    publisher = Publisher(broker.url)
+    publisher._app.conf.update(task_default_queue=broker.queue)
+    targets = Targets({"w": Target("shop.tasks.reprice", {})})
+    made = [call_for([Event(n, "w", "update", [n], None, None, AT)], targets) for n in range(3)]
+    sent = [call for call in made if isinstance(call, Call)]
+    sent[1] = msgspec.structs.replace(sent[1], args=(object(),))
+    assert [refusal.event.id for refusal in publisher.publish(sent)] == [1]
+    publisher.close()
+    assert [part["body"][0] for part in take_all(broker, broker.queue, 2)] == [[0], [2]]
+
+
+def test_a_long_body_takes_several_frames(rabbitmq: Broker) -> None:
+    publisher = Publisher(rabbitmq.url)
+    publisher._app.conf.update(task_default_queue=rabbitmq.queue)
+    [call] = [call for call in calls({})[:1]]
+    long = msgspec.structs.replace(call, args=("x" * 400_000,))
+    assert publisher.publish([call, long, call]) == []
+    publisher.close()
+    assert [
+        len(part["body"][0][0]) if part["body"][0] != [42] else 42 for part in take_all(rabbitmq, rabbitmq.queue, 3)
+    ] == [
+        42,
+        400_000,
+        42,
+    ]
+
+
+def test_what_was_confirmed_before_a_refusal_is_settled(rabbitmq: Broker) -> None:
+    """A queue of two that rejects the rest: exactly the rest is to be published again."""
+    with rabbitmq.connect() as connection:
+        arguments = {"x-max-length": 2, "x-overflow": "reject-publish"}
+        kombu.Queue(rabbitmq.queue, channel=connection.default_channel, queue_arguments=arguments).declare()
+    publisher = Publisher(rabbitmq.url)
+    # Declared with other arguments elsewhere: the app knows them.
+    publisher._app.conf.update(task_queues=[kombu.Queue(rabbitmq.queue, queue_arguments=arguments)])
+    publisher._app.conf.update(task_default_queue=rabbitmq.queue, task_default_exchange="")
+    sent = calls({})
+    with pytest.raises(BrokerError) as caught:
+        publisher.publish(sent)
+    settled = caught.value.settled
+    stored = take_all(rabbitmq, rabbitmq.queue, len(settled))
+    assert 0 < len(settled) < len(sent)
+    assert {part["headers"]["id"] for part in stored} == settled
