@@ -47,7 +47,7 @@ class Message:
         self.routing_key: str = options["routing_key"]
         self.declare: list[Any] = list(options["declare"] or ())
         self.priority: int = options.get("priority") or 0
-        self.delivery_mode: int = maybe_delivery_mode(options["delivery_mode"])
+        self.delivery_mode: int | None = maybe_delivery_mode(options["delivery_mode"])
         self.headers = {name: value for name, value in headers.items() if name not in _VARIABLE}
         self._serializer: str = options["serializer"]
         self._compression: str | None = options["compression"]
