@@ -12,7 +12,6 @@ asleep        a matching watch while a relay sleeps all the time: an event row, 
 notify        the same capture with an unconditional NOTIFY, as LISTEN/NOTIFY queues usually have it
 """
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from embedded import Postgres
 from rich.table import Table
 
 from benchmarks import figure, report
+from benchmarks.pgbench import pgbench
 from bridge import schema
 
 ROWS = 100_000
@@ -97,18 +97,6 @@ def notify_always(conn: psycopg.Connection) -> None:
     if changed == text:
         raise SystemExit("benchmarks/writers.py no longer knows the capture function")
     conn.execute(changed)
-
-
-def pgbench(server: Postgres, script: Path, clients: int, seconds: int) -> float:
-    """Transactions per second without the time to connect."""
-    command = [
-        str(server.bin("pgbench")), "-n", "-M", "prepared", "-f", str(script), "-c", str(clients), "-j",
-        str(min(clients, 2)),
-        "-T", str(seconds), "-h", server.host, "-p", str(server.port), "-U", server.user, "postgres",
-    ]  # fmt: skip
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    [line] = [line for line in output.splitlines() if line.startswith("tps")]
-    return float(line.split()[2])
 
 
 def as_table(medians: dict[tuple[int, str], float], numbers: list[int]) -> Table:
