@@ -34,6 +34,7 @@ def prepare(
     """The schema, and a watched table whose events call the task `bench.touch` with the row's id."""
     if conn.execute("select to_regnamespace('bridge') is null").fetchone() == (True,):
         conn.execute(schema.read().encode())
+        conn.execute("create extension pg_stat_statements")
     conn.execute(f"create table {table} (id bigint primary key, touched int not null default 0)".encode())
     conn.execute(f"insert into {table} select generate_series(1, %s)".encode(), [rows])
     conn.execute(f"vacuum analyze {table}".encode())
