@@ -1,143 +1,132 @@
-"""From COMMIT to the message in the broker, the bridge asleep before every change.
+"""From COMMIT to the start of the task in a real Celery worker (solo pool), at a steady rate of changes.
 
-    .venv/bin/python -m benchmarks.latency [--changes 200] [--broker URL] [--json]
+    .venv/bin/python -m benchmarks.latency [--rate 50] [--seconds 10] [--json] [--plot DIR]
 
-bridge      a row is updated and committed; the bridge wakes up, reads and publishes it
+bridge      a row is inserted and committed; the bridge wakes up, reads and publishes it
 on_commit   the writer publishes by itself after its commit: what transaction.on_commit(task.delay) does, the baseline
 
-Both take turns, change by change, against the same server, broker and consumer.
+Both take turns in every round, on the same server, broker and worker. The clock starts when COMMIT has returned.
 """
 
-import secrets
-import subprocess
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from statistics import median, quantiles
 
 import click
-import kombu
-import msgspec
 import psycopg
 from celery import Celery
-from rich.console import Console
-from rich.progress import track
+from embedded import Child, PrivateDirectory
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
+from benchmarks import broker, figure, report, server
+from benchmarks.bridge import Bridge, publishers
+from benchmarks.broker import QUEUE, Broker
+from benchmarks.pace import Pace, inserting
 
-from embedded import Postgres, Valkey
-
-from bridge import schema
-
-QUEUE = f"bridge-latency-{secrets.token_hex(4)}"
 WAYS = ("bridge", "on_commit")
+_ROOT = Path(__file__).parent.parent
 
 
-@click.command(help=__doc__.splitlines()[0] if __doc__ else None)
-@click.option("--changes", default=200, show_default=True, help="Each way.")
-@click.option("--broker", help="Broker URL; by default a private Valkey.")
-@click.option("--json", "as_json", is_flag=True)
-def main(changes: int, broker: str | None, as_json: bool) -> None:
+@report.command(__doc__)
+@click.option("--rate", default=50.0, show_default=True, help="Changes per second.")
+@click.option("--seconds", default=10.0, show_default=True, help="Of each way in each round.")
+@click.option("--brokers", default=",".join(broker.BROKERS), show_default=True)
+@click.option("--publishers", "number", type=int, help="For `bridge run`; by default not given.")
+def main(
+    rate: float, seconds: float, brokers: str, number: int | None, rounds: int, as_json: bool, plot: Path | None
+) -> None:
     """Runs the benchmark and prints it."""
+    rows = []
+    samples: dict[str, list[float]] = {}
+    table = Table("broker", "way", "p50 ms", "p99 ms", "max ms", title=f"commit to start, {rate:g} changes/s")
+    for name in brokers.split(","):
+        times = measure(name, rate, seconds, rounds, number)
+        found = {way: report.percentiles(values) for way, values in times.items()}
+        found["difference"] = {key: found["bridge"][key] - found["on_commit"][key] for key in found["bridge"]}
+        for way, values in found.items():
+            rows.append({"broker": name, "way": way, "milliseconds": values})
+            table.add_row(name, way, *(f"{value:.1f}" for value in values.values()))
+        samples |= {f"{name}: {way}": values for way, values in times.items()}
+    if plot:
+        title = f"From commit to the task's start at {rate:g} changes/s"
+        figure.cumulative(plot, "latency", title, "milliseconds", samples)
+    report.publish("latency", {"rate": rate, "seconds": seconds, "rounds": rounds, "rows": rows}, [table], as_json)
+
+
+def measure(name: str, rate: float, seconds: float, rounds: int, number: int | None) -> dict[str, list[float]]:
+    """Milliseconds of every change, by way."""
     times: dict[str, list[float]] = {way: [] for way in WAYS}
     with ExitStack() as stack:
-        server = stack.enter_context(Postgres())
-        url = broker or stack.enter_context(Valkey()).url()
-        conn = stack.enter_context(psycopg.connect(server.dsn(), autocommit=True))
-        prepare(conn)
-        stack.enter_context(bridge(server.dsn(), url))
-        receive = stack.enter_context(consumer(url))
-        app = Celery(broker=url, set_as_current=False)
-        for _ in track(range(changes), "changes", console=Console(stderr=True)):
-            for way in WAYS:
-                wait_until_asleep(conn)
-                committed = change(conn, "item" if way == "bridge" else "plain")
-                if way == "on_commit":
-                    app.send_task("touch", [1], queue=QUEUE)
-                receive()
-                times[way].append((time.perf_counter() - committed) * 1000)
-    report = {way: {"p50": median(values), "p99": quantiles(values, n=100)[98]} for way, values in times.items()}
-    if as_json:
-        click.echo(msgspec.json.encode({"changes": changes, "milliseconds": report}))
-        return
-    table = Table("way", "p50 ms", "p99 ms", title="commit to message")
-    for way, values in report.items():
-        table.add_row(way, f"{values['p50']:.1f}", f"{values['p99']:.1f}")
-    Console().print(table)
+        postgres = stack.enter_context(server.postgres())
+        conn = stack.enter_context(server.connect(postgres))
+        place = stack.enter_context(broker.running(name))
+        server.prepare(conn)
+        conn.execute("create table plain (id bigint primary key)")
+        place.purge()
+        stack.enter_context(Bridge(postgres.dsn(), place.url, *publishers(number))).start()
+        notes = stack.enter_context(worker(place))
+        app = Celery(broker=place.url, set_as_current=False)
+        changes = {"bridge": inserting(conn), "on_commit": publishing(conn, app)}
+        warm_up(changes, notes)
+        first = 1
+        for way in report.steps(report.interleaved(rounds, WAYS), name):
+            with Pace(changes[way], rate, first) as pace:
+                time.sleep(seconds)
+            starts = started(notes, max(pace.committed))
+            times[way] += [(starts[n] - at) * 1000 for n, at in pace.committed.items()]
+            first = max(pace.committed) + 1
+        app.close()
+    return times
 
 
-def prepare(conn: psycopg.Connection) -> None:
-    """Two tables; only one is watched."""
-    conn.execute(schema.read().encode())
-    for name in ("item", "plain"):
-        conn.execute(f"create table {name} (id int primary key, touched int)".encode())
-        conn.execute(f"insert into {name} values (1, 0)".encode())
-    options = msgspec.json.encode({"queue": QUEUE}).decode()
-    conn.execute("select bridge.watch('item', 'item', 'touch', options => %s::jsonb)", [options])
+def publishing(conn: psycopg.Connection, app: Celery) -> Callable[[int], float]:
+    """A row in the table without a watch, and then the task."""
+    insert = inserting(conn, "plain")
+
+    def change(number: int) -> float:
+        committed = insert(number)
+        app.send_task("bench.touch", [number], queue=QUEUE)
+        return committed
+
+    return change
 
 
-def change(conn: psycopg.Connection, table: str) -> float:
-    """Commits an update and returns when that was."""
-    conn.execute(f"update {table} set touched = touched + 1 where id = 1".encode())
-    return time.perf_counter()
+def warm_up(changes: dict[str, Callable[[int], float]], notes: Path) -> None:
+    """Connections and caches of both ways; numbers below all that count."""
+    for number, change in enumerate(changes.values(), start=-len(changes)):
+        change(number)
+        started(notes, number)
 
 
-@contextmanager
-def bridge(dsn: str, url: str) -> Iterator[None]:
-    command = [
-        sys.executable,
-        "-m",
-        "bridge",
-        "run",
-        "--database-url",
-        dsn,
-        "--broker-url",
-        url,
-        "--log-level",
-        "warning",
-    ]
-    process = subprocess.Popen(command)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)
+def started(notes: Path, last: int) -> dict[int, float]:
+    """When each task started, once the last one has."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        lines, _, _ = notes.read_text().rpartition("\n")
+        starts = {int(number): float(at) for number, at in (line.split() for line in lines.splitlines())}
+        if last in starts:
+            return starts
+        time.sleep(0.1)
+    raise SystemExit(f"the task of change {last} did not start within a minute")
 
 
 @contextmanager
-def consumer(url: str) -> Iterator[Callable[[], None]]:
-    """Yields a function that waits for the next message and takes it."""
-    with kombu.Connection(url) as connection:
-        taker = kombu.Consumer(connection.channel(), kombu.Queue(QUEUE))
-        got: list[object] = []
-
-        def take(body: object, message: kombu.Message) -> None:
-            message.ack()
-            got.append(body)
-
-        taker.register_callback(take)
-        taker.consume()
-
-        def receive() -> None:
-            while not got:
-                connection.drain_events(timeout=30)
-            got.clear()
-
-        yield receive
-        taker.cancel()
-        kombu.Queue(QUEUE)(connection.default_channel).delete()
-
-
-def wait_until_asleep(conn: psycopg.Connection) -> None:
-    """A change that comes while the relay is awake would be read without any wake-up."""
-    deadline = time.monotonic() + 30
-    while not conn.execute("select asleep from bridge.status()").fetchall()[0][0]:
-        if time.monotonic() > deadline:
-            raise SystemExit("the bridge does not fall asleep")
-        time.sleep(0.001)
+def worker(place: Broker) -> Iterator[Path]:
+    """A Celery worker; yields the file of its notes."""
+    with PrivateDirectory() as directory:
+        notes = directory.path / "notes"
+        notes.touch()
+        env = {**os.environ, "BENCH_BROKER": place.url, "BENCH_NOTES": str(notes), "C_FORCE_ROOT": "1"}
+        argv: list[str | Path] = [sys.executable, "-m", "celery", "-A", "benchmarks.worker", "worker", "--pool=solo"]
+        argv += ["--queues", QUEUE, "--loglevel=warning", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+        child = Child(argv, directory, log=directory.path / "log", env=env, cwd=_ROOT)
+        try:
+            yield notes
+        finally:
+            child.kill()
 
 
 if __name__ == "__main__":

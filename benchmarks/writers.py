@@ -1,6 +1,6 @@
 """What capture costs the writers: transactions per second of pgbench, a single-row UPDATE each.
 
-    .venv/bin/python -m benchmarks.writers [--clients 1,8,32,64] [--rounds 3] [--seconds 5] [--json]
+    .venv/bin/python -m benchmarks.writers [--clients 1,8,32,64] [--rounds 5] [--seconds 5] [--json] [--plot DIR]
 
 Every round runs all modes one after the other, so that a noisy machine hits all of them; the median counts.
 
@@ -12,8 +12,6 @@ asleep        a matching watch while a relay sleeps all the time: an event row, 
 notify        the same capture with an unconditional NOTIFY, as LISTEN/NOTIFY queues usually have it
 """
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -21,16 +19,12 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import click
-import msgspec
 import psycopg
-from rich.console import Console
-from rich.progress import track
+from embedded import Postgres
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
-
-from embedded import Postgres
-
+from benchmarks import figure, report
+from benchmarks.pgbench import pgbench
 from bridge import schema
 
 ROWS = 100_000
@@ -39,12 +33,10 @@ MODES = ("bare", "non-matching", "named-only", "awake", "asleep", "notify")
 SETTINGS = {"shared_buffers": "256MB", "max_connections": "120", "max_wal_size": "4GB", "synchronous_commit": "on"}
 
 
-@click.command(help=__doc__.splitlines()[0] if __doc__ else None)
+@report.command(__doc__)
 @click.option("--clients", default="1,8,32,64", show_default=True, help="Numbers of writers.")
-@click.option("--rounds", default=3, show_default=True)
 @click.option("--seconds", default=5, show_default=True, help="Length of each run.")
-@click.option("--json", "as_json", is_flag=True)
-def main(clients: str, rounds: int, seconds: int, as_json: bool) -> None:
+def main(clients: str, seconds: int, rounds: int, as_json: bool, plot: Path | None) -> None:
     """Runs the benchmark and prints it."""
     numbers = [int(number) for number in clients.split(",")]
     steps = [(number, mode) for _ in range(rounds) for number in numbers for mode in MODES]
@@ -53,15 +45,16 @@ def main(clients: str, rounds: int, seconds: int, as_json: bool) -> None:
         script = Path(directory, "update.sql")
         script.write_text(SCRIPT)
         prepare(server)
-        for number, mode in track(steps, "writers", console=Console(stderr=True)):
+        for number, mode in report.steps(steps, "writers"):
             with mode_on(server, mode):
                 results[number, mode].append(pgbench(server, script, number, seconds))
     medians = {step: median(values) for step, values in results.items()}
-    if as_json:
-        rows = [{"clients": number, **{mode: round(medians[number, mode]) for mode in MODES}} for number in numbers]
-        click.echo(msgspec.json.encode({"rounds": rounds, "seconds": seconds, "tps": rows}))
-    else:
-        show(medians, numbers)
+    if plot:
+        series = {mode: [(float(number), medians[number, mode]) for number in numbers] for mode in MODES}
+        figure.lines(plot, "writers", "What capture costs", ("writers", "transactions per second"), series, log=True)
+    rows = [{"clients": number, **{mode: round(medians[number, mode]) for mode in MODES}} for number in numbers]
+    result = {"rounds": rounds, "seconds": seconds, "tps": rows}
+    report.publish("writers", result, [as_table(medians, numbers)], as_json)
 
 
 def prepare(server: Postgres) -> None:
@@ -106,26 +99,14 @@ def notify_always(conn: psycopg.Connection) -> None:
     conn.execute(changed)
 
 
-def pgbench(server: Postgres, script: Path, clients: int, seconds: int) -> float:
-    """Transactions per second without the time to connect."""
-    command = [
-        str(server.bin("pgbench")), "-n", "-M", "prepared", "-f", str(script), "-c", str(clients), "-j",
-        str(min(clients, 2)),
-        "-T", str(seconds), "-h", server.host, "-p", str(server.port), "-U", server.user, "postgres",
-    ]  # fmt: skip
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    [line] = [line for line in output.splitlines() if line.startswith("tps")]
-    return float(line.split()[2])
-
-
-def show(medians: dict[tuple[int, str], float], numbers: list[int]) -> None:
+def as_table(medians: dict[tuple[int, str], float], numbers: list[int]) -> Table:
     """A row per number of writers: tps and, in brackets, the part of the baseline."""
     table = Table("writers", *MODES, "awake / notify", title="tps (share of bare)")
     for number in numbers:
         bare = medians[number, "bare"]
         cells = [f"{medians[number, mode]:,.0f} ({medians[number, mode] / bare:.2f})" for mode in MODES]
         table.add_row(str(number), *cells, f"{medians[number, 'awake'] / medians[number, 'notify']:.1f}")
-    Console().print(table)
+    return table
 
 
 if __name__ == "__main__":

@@ -1,0 +1,127 @@
+"""Broker: a private RabbitMQ or Valkey, its one queue, and who takes messages from it."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+from types import TracebackType
+from typing import Any, Self
+
+import kombu
+from celery import Celery
+from embedded import RabbitMQ, Valkey
+
+QUEUE = "bench"
+BROKERS = ("rabbitmq", "valkey")
+
+
+class Broker:
+    """Where messages go; `server` is None for a broker that nobody started here."""
+
+    def __init__(self, name: str, url: str, server: RabbitMQ | Valkey | None = None) -> None:
+        self.name = name
+        self.url = url
+        self.server = server
+
+    def purge(self, queue: str = QUEUE) -> None:
+        """Makes the queue, as Celery would, and empties it."""
+        if self.server is None:
+            return
+        with kombu.Connection(self.url) as connection:
+            bound = celery_queue(queue)(connection.default_channel)
+            bound.declare()
+            bound.purge()
+
+    def waiting(self, queue: str = QUEUE) -> int:
+        """Messages in the queue."""
+        with kombu.Connection(self.url) as connection:
+            channel: Any = connection.default_channel
+            found: int = channel.queue_declare(queue=queue, passive=True).message_count
+            return found
+
+
+class Arrivals(Thread):
+    """Takes every message as it comes; `times` has when it was there, by the task's first argument, in time.time()."""
+
+    def __init__(self, broker: Broker, queue: str = QUEUE) -> None:
+        super().__init__(name="arrivals", daemon=True)
+        self.times: dict[int, float] = {}
+        self.repeated = 0
+        self._broker = broker
+        self._queue = queue
+        self._done = Event()
+        self._ready = Event()
+
+    def run(self) -> None:
+        with kombu.Connection(self._broker.url) as connection:
+            consumer = kombu.Consumer(connection.default_channel, celery_queue(self._queue), no_ack=True)
+            consumer.register_callback(self._take)
+            consumer.consume()
+            self._ready.set()
+            while not self._done.is_set():
+                try:
+                    connection.drain_events(timeout=0.5)
+                except TimeoutError:
+                    continue
+
+    def wait_for(self, number: int, seconds: float = 60.0) -> float:
+        """When that one was there; SystemExit when it does not come."""
+        deadline = time.monotonic() + seconds
+        while number not in self.times:
+            if time.monotonic() > deadline:
+                raise SystemExit(f"event {number} is not delivered after {seconds:g} s")
+            time.sleep(0.005)
+        return self.times[number]
+
+    def _take(self, body: list[list[int]], message: kombu.Message) -> None:
+        now = time.time()
+        number = body[0][0]
+        if number in self.times:
+            self.repeated += 1
+        else:
+            self.times[number] = now
+
+    def __enter__(self) -> Self:
+        self.start()
+        self._ready.wait(30)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self.join()
+
+
+def celery_queue(name: str) -> kombu.Queue:
+    """As Celery declares a queue that it does not know; other properties would be refused."""
+    return kombu.Queue(name, kombu.Exchange(name, type="direct"), routing_key=name)
+
+
+def loop(broker: Broker, messages: int, *, confirmed: bool) -> float:
+    """Seconds for a loop of Celery's send_task with one producer, each message confirmed or none."""
+    app = Celery(broker=broker.url, set_as_current=False)
+    if confirmed:
+        app.conf.broker_transport_options = {"confirm_publish": True}
+    with app.producer_pool.acquire(block=True) as producer:
+        app.send_task("bench.touch", [0], queue=QUEUE, producer=producer)  # connects and declares
+        started = time.perf_counter()
+        for number in range(messages):
+            app.send_task("bench.touch", [number], queue=QUEUE, producer=producer)
+        seconds = time.perf_counter() - started
+    app.close()
+    broker.purge()
+    return seconds
+
+
+@contextmanager
+def running(name: str) -> Iterator[Broker]:
+    """The broker with this name, started here; `memory` is kombu's queue inside the bridge: no broker at all."""
+    if name == "memory":
+        yield Broker(name, "memory://")
+    elif name == "rabbitmq":
+        with RabbitMQ() as rabbitmq:
+            yield Broker(name, rabbitmq.url, rabbitmq)
+    else:
+        with Valkey() as valkey:
+            yield Broker(name, valkey.url(), valkey)

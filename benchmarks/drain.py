@@ -1,0 +1,165 @@
+"""How fast a backlog is delivered: events committed while no bridge ran, from the first look to the last event.
+
+    .venv/bin/python -m benchmarks.drain [--events 200000] [--publishers 2] [--pgqueuer] [--json] [--plot DIR]
+
+Events are captured updates, ten of each key, 10 rows a transaction. Per broker:
+
+bridge              `bridge run`, everything confirmed by the broker
+bridge, N ...       the same with --publishers N
+bridge, coalesced   ten events of a key become one task; counted are the events
+send_task           Celery's own loop, one producer; on RabbitMQ without confirms
+confirmed           the same with confirm_publish, so that it promises as much as the bridge does: the baseline
+pgqueuer            its worker empties its own queue of no-op jobs, batch 100; no broker is behind it
+"""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+
+import click
+import msgspec
+import psycopg
+from embedded import Postgres
+from rich.table import Table
+
+from benchmarks import broker, figure, report, rival, server
+from benchmarks.bridge import Bridge, knows, publishers
+from benchmarks.broker import QUEUE, Broker
+
+_WRITERS = 4
+_REPEATS = 10
+# Of rows first to last, 10 in a transaction, each row ten times.
+_UPDATES = """
+do $$
+begin
+    for repeat in 1..{repeats} loop
+        for low in {first}..{last} by 10 loop
+            update item set touched = touched + 1 where id between low and least(low + 9, {last});
+            commit;
+        end loop;
+    end loop;
+end
+$$
+"""
+# Where a broker can confirm, what does not confirm is no fair baseline.
+_BASELINE = {"rabbitmq": "confirmed", "valkey": "send_task"}
+
+
+class Mode(msgspec.Struct, frozen=True):
+    """What is measured: a way on a broker."""
+
+    broker: str
+    way: str
+    publishers: int | None = None
+    coalesce: bool = False
+
+    @property
+    def label(self) -> str:
+        return f"{self.broker}: {self.way}"
+
+
+@report.command(__doc__)
+@click.option("--events", default=200_000, show_default=True, help="How many wait.")
+@click.option("--messages", default=5_000, show_default=True, help="For the loops of send_task.")
+@click.option("--brokers", default="rabbitmq,valkey", show_default=True, help="Also: memory, the read side alone.")
+@click.option("--publishers", "numbers", type=int, multiple=True, help="Also with so many; may be repeated.")
+@click.option("--pgqueuer", "with_rival", is_flag=True, help="Also the library pgqueuer.")
+def main(
+    events: int, messages: int, brokers: str, numbers: tuple[int, ...], with_rival: bool, rounds: int, as_json: bool,
+    plot: Path | None,
+) -> None:  # fmt: skip
+    """Runs the benchmark and prints it."""
+    names = brokers.split(",")
+    with ExitStack() as stack:
+        postgres = stack.enter_context(server.postgres())
+        conn = stack.enter_context(server.connect(postgres))
+        places = {name: stack.enter_context(broker.running(name)) for name in names}
+        server.prepare(conn, rows=events // _REPEATS)
+        modes = [mode for name in names for mode in modes_of(name, numbers, server.can_coalesce(conn))]
+        if with_rival:
+            modes.append(Mode("none", "pgqueuer"))
+        rates: dict[Mode, list[float]] = {mode: [] for mode in modes}
+        for mode in report.steps(report.interleaved(rounds, modes), "drain"):
+            if mode.way == "pgqueuer":
+                rates[mode].append(rival.drain(postgres, events))
+            elif mode.way in ("send_task", "confirmed"):
+                seconds = broker.loop(places[mode.broker], messages, confirmed=mode.way == "confirmed")
+                rates[mode].append(messages / seconds)
+            else:
+                rates[mode].append(drain(postgres, conn, places[mode.broker], mode, events))
+    show(rates, events, rounds, as_json, plot)
+
+
+def modes_of(name: str, numbers: Iterable[int], coalesce: bool) -> list[Mode]:
+    """All ways on this broker that this bridge has."""
+    modes = [Mode(name, "bridge")]
+    if knows("--publishers"):
+        modes += [Mode(name, f"bridge, {number} publishers", publishers=number) for number in numbers]
+    if coalesce:
+        modes.append(Mode(name, "bridge, coalesced", coalesce=True))
+    if name != "memory":
+        modes.append(Mode(name, "send_task"))
+    if name == "rabbitmq":
+        modes.append(Mode(name, "confirmed"))
+    return modes
+
+
+def drain(postgres: Postgres, conn: psycopg.Connection, place: Broker, mode: Mode, events: int) -> float:
+    """Events per second, from the bridge's first look to the last event."""
+    server.watch(conn, "item", "default", {"queue": QUEUE, **({"coalesce": True} if mode.coalesce else {})})
+    place.purge()
+    fill(postgres, events)
+    conn.execute("vacuum analyze bridge.event")
+    with Bridge(postgres.dsn(), place.url, *publishers(mode.publishers)) as bridge:
+        bridge.start()
+        delivered = server.delivered_at(conn)
+        seconds = delivered - bridge.served_at()
+    if place.server is not None:
+        check(place.waiting(), events // _REPEATS if mode.coalesce else events, mode)
+    place.purge()
+    conn.execute("truncate bridge.event")
+    conn.execute("vacuum item")
+    return events / seconds
+
+
+def check(arrived: int, expected: int, mode: Mode) -> None:
+    """Coalescing only joins what is in one window, so there it may be more."""
+    if arrived < expected or (arrived > expected and not mode.coalesce):
+        raise SystemExit(f"{mode.label}: {arrived} messages instead of {expected}")
+
+
+def fill(postgres: Postgres, events: int) -> None:
+    """All the events, by some sessions at once."""
+    rows = events // _REPEATS
+
+    def write(number: int) -> None:
+        first, last = rows * number // _WRITERS + 1, rows * (number + 1) // _WRITERS
+        with server.connect(postgres) as conn:
+            conn.execute(_UPDATES.format(first=first, last=last, repeats=_REPEATS).encode())
+
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        list(pool.map(write, range(_WRITERS)))
+
+
+def show(rates: dict[Mode, list[float]], events: int, rounds: int, as_json: bool, plot: Path | None) -> None:
+    """Events per second and their ratio to the baseline on the same broker."""
+    medians = {mode: median(values) for mode, values in rates.items()}
+    baselines = {mode.broker: rate for mode, rate in medians.items() if mode.way == _BASELINE.get(mode.broker)}
+    table = Table("broker", "way", "events/s", "seconds", "ratio", title=f"{events:,} waiting events")
+    rows = []
+    for mode, rate in medians.items():
+        ratio = rate / baselines[mode.broker] if mode.broker in baselines else None
+        rows.append({"broker": mode.broker, "way": mode.way, "per_second": round(rate), "ratio": ratio})
+        rows[-1]["each"] = [round(value) for value in rates[mode]]
+        seconds = f"{events / rate:.1f}" if mode.way.startswith(("bridge", "pgq")) else ""
+        table.add_row(mode.broker, mode.way, f"{rate:,.0f}", seconds, f"{ratio:.2f}" if ratio else "")
+    if plot:
+        values = {mode.label: rate for mode, rate in medians.items()}
+        figure.bars(plot, "drain", f"Delivery of {events:,} waiting events", "events per second", values)
+    report.publish("drain", {"events": events, "rounds": rounds, "rates": rows}, [table], as_json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Pace: a writer that commits numbered changes at a steady rate, and knows when each was committed."""
+
+import time
+from collections.abc import Callable
+from threading import Event, Thread
+from types import TracebackType
+from typing import Self
+
+import psycopg
+
+
+class Pace(Thread):
+    """Changes are due at fixed times: one that is late does not delay the next ones."""
+
+    def __init__(self, change: Callable[[int], float], rate: float, first: int = 1) -> None:
+        """`change` commits the change with that number and returns when it was committed, in time.time()."""
+        super().__init__(name="pace", daemon=True)
+        self.committed: dict[int, float] = {}
+        self._change = change
+        self._rate = rate
+        self._next = first
+        self._done = Event()
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        started = time.monotonic()
+        count = 0
+        try:
+            while not self._done.is_set():
+                self.committed[self._next] = self._change(self._next)
+                self._next += 1
+                count += 1
+                self._done.wait(max(0.0, started + count / self._rate - time.monotonic()))
+        except psycopg.Error as error:
+            self._error = error
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self.join()
+        if self._error is not None and error is None:
+            raise self._error
+
+
+def inserting(conn: psycopg.Connection, table: str = "item") -> Callable[[int], float]:
+    """A new row a change; the connection belongs to the pace from now on."""
+    sql = f"insert into {table} (id) values (%s)".encode()
+
+    def change(number: int) -> float:
+        conn.execute(sql, [number])
+        return time.time()
+
+    return change
