@@ -13,6 +13,7 @@ sleeps. Asked means: a long transaction has the key, and the grant may take hour
 look and the request would be seen only then, so the relay looks as soon as the request stands.
 """
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Literal, Self
@@ -24,6 +25,8 @@ from bridge.database import Connection, connect, notification, query, statement,
 from bridge.errors import BridgeError, DatabaseError
 from bridge.sleep_key import SleepKey
 
+logger = logging.getLogger(__name__)
+
 Wakeup = Literal["connected", "asked", "armed", "notified", "polled"]
 
 _KEYS = statement("keys")
@@ -32,6 +35,8 @@ _FREE = "select pg_try_advisory_xact_lock_shared(%(sleep_key)s)"
 
 # Seconds that a grant may take before the relay looks without it. Most transactions are shorter.
 _SOON = 0.05
+# Share of the notification queue (8 GB) from which on it is told; when it is full, commits that notify fail.
+_FULL = 0.5
 # Seconds that a notification to oneself may take.
 _ECHO = 10.0
 
@@ -51,6 +56,7 @@ class Listener:
         self._state: Literal["connected", "awake", "asked", "armed"] = "connected"
         self.queue_usage = 0.0
         """Share of the server's notification queue in use, as of the last heartbeat."""
+        self._told = False
 
     @classmethod
     @asynccontextmanager
@@ -140,11 +146,21 @@ class Listener:
         self._beaten = anyio.current_time()
         values = {"channel": self._channel, "sleep_key": self._key.number}
         [(self.queue_usage, _)] = await query(self._listening, _HEARTBEAT, values)
+        self._watch_queue()
         within = min(_ECHO, self._listening.patience or _ECHO)
         if not await notification(self._listening, within):
             raise DatabaseError(
                 f"no notification came within {within:g} s: the sleep key is lost, or the listening connection is deaf"
             )
+
+    def _watch_queue(self) -> None:
+        """Told once each time that the queue fills up."""
+        if self.queue_usage > _FULL and not self._told:
+            logger.warning(
+                "the server's notification queue fills up; a session that listens has been in one transaction for long",
+                extra={"usage": self.queue_usage},
+            )
+        self._told = self.queue_usage > _FULL
 
     async def _writers_notify(self) -> None:
         """Until the request for the key stands in the server's queue, seen as a writer sees it."""

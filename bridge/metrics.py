@@ -62,6 +62,11 @@ class Metrics:
             registry=self.registry,
             buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3600),
         )
+        self.notification_queue = Gauge(
+            "bridge_notification_queue_ratio",
+            "Share of the server's notification queue in use, as of the last heartbeat.",
+            registry=self.registry,
+        )
         self.state = Enum(
             "bridge_relay_state",
             "What the relay is doing.",

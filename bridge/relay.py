@@ -94,6 +94,7 @@ class Relay:
         floor = self._settings.poll_floor
         async with Listener.open(self._settings.database_url, self._stream, floor) as listener:
             async for wakeup in listener:
+                self._metrics.notification_queue.set(listener.queue_usage)
                 logger.debug("look", extra={"stream": self._stream, "wakeup": wakeup})
                 await self._drain(log, listener)
                 backoff.reset()

@@ -168,3 +168,13 @@ async def test_a_terminated_backend_is_an_error_and_not_silence(database: Databa
         )
         with pytest.raises(Exception, match=r"terminat|closed"):
             await next_wakeup(listener)
+
+
+async def test_a_notification_queue_that_fills_up_is_told_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("bridge.listener._FULL", -1.0)
+    async with listening(database, floor=0.05) as listener:
+        for _ in range(6):
+            await next_wakeup(listener)
+    assert [record.levelname for record in caplog.records if "queue fills up" in record.message] == ["WARNING"]
