@@ -14,6 +14,7 @@ from click import Command, Context, Group
 from click.testing import CliRunner
 
 from bridge.cli import cli
+from bridge.duration import parsed
 from tests.dockerfile import ROOT, exec_form, last, stages
 
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
@@ -149,8 +150,9 @@ def test_environment_of_the_shop_is_what_its_settings_read(service: str) -> None
 
 def test_bridge_has_longer_to_stop_than_a_batch_in_flight_gets() -> None:
     (grace,) = [parameter.default for parameter in cli.commands["run"].params if parameter.name == "grace"]
-    assert isinstance(grace, float)
-    assert seconds(SERVICES["bridge"]["stop_grace_period"]) > grace
+    within = parsed(grace)
+    assert within is not None
+    assert seconds(SERVICES["bridge"]["stop_grace_period"]) > within
 
 
 @pytest.mark.parametrize("service", ["migrate", "web"])

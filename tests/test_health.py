@@ -82,4 +82,5 @@ def test_lag_grows_while_the_broker_is_away(conn: psycopg.Connection, run_bridge
         assert eventually(lambda: bridge.gauge("bridge_waiting_events") == 5, 40)
         server.start()
         assert eventually(lambda: bridge.gauge("bridge_lag_seconds") == 0)
-        assert bridge.gauge("bridge_waiting_events") == 0
+        # Two came while the first three were in hand, so there may be a moment of calm in between.
+        assert eventually(lambda: bridge.gauge("bridge_waiting_events") == 0)
