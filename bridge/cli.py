@@ -118,6 +118,13 @@ async def apply(
     "--batch-size", type=click.IntRange(1, 10_000), default=500, help="Most events published and confirmed at once."
 )
 @setting(
+    "--publishers",
+    type=click.IntRange(1, 64),
+    default=1,
+    metavar="N",
+    help="Processes that share each batch of a stream, split by key; worth it where publishing takes a whole core.",
+)
+@setting(
     "--catch-up-rate",
     type=click.FloatRange(min=0.1),
     metavar="N",

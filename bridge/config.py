@@ -19,6 +19,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """HOST:PORT of /healthz, /readyz and /metrics."""
     batch_size: int = 500
     """Most events published and confirmed at once; also what a crash can repeat."""
+    publishers: int = 1
+    """Processes that publish the batches of a stream."""
     catch_up_rate: float | None = None
     """Events per second while a backlog is delivered; None: as fast as it goes."""
     poll_floor: float = 30.0

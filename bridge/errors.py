@@ -31,5 +31,9 @@ class BrokerError(BridgeError):
 
     def __init__(self, message: str, settled: frozenset[str] = frozenset()) -> None:
         """`settled`: task ids of the calls that the broker has confirmed all the same."""
-        super().__init__(message)
+        # Both as arguments, which is how an error travels between processes.
+        super().__init__(message, settled)
         self.settled = settled
+
+    def __str__(self) -> str:
+        return str(self.args[0])

@@ -29,7 +29,7 @@ from bridge.event_log import Batch, EventLog
 from bridge.health import Health, State
 from bridge.listener import Listener
 from bridge.metrics import Metrics
-from bridge.publisher import Publisher
+from bridge.publisher import Crew, Publisher
 from bridge.succession import beside, depose_frozen, keep_talking
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,9 @@ _COALESCING = 20
 class Relay:
     """The one that moves a stream; any number may run, one is the owner, the others stand by."""
 
-    def __init__(self, stream: str, settings: Settings, publisher: Publisher, health: Health, metrics: Metrics) -> None:
+    def __init__(
+        self, stream: str, settings: Settings, publisher: Publisher | Crew, health: Health, metrics: Metrics
+    ) -> None:
         self._stream = stream
         self._settings = settings
         self._publisher = publisher

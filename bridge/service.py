@@ -15,7 +15,7 @@ from bridge.errors import BridgeError
 from bridge.health import Health
 from bridge.housekeeping import keep_house
 from bridge.metrics import Metrics
-from bridge.publisher import Publisher
+from bridge.publisher import Crew, Publisher
 from bridge.relay import Relay
 from bridge.systemd import Systemd
 
@@ -32,7 +32,7 @@ class Service:
         self._systemd = Systemd(self._health)
         self._relays: dict[str, Relay] = {}
         # Made here and not with the first relay, so that a wrong address or app is told at once.
-        self._spare = Publisher(settings.broker_url, settings.celery_app)
+        self._spare = self._publisher()
 
     async def run(self) -> bool:
         """Runs until SIGTERM or SIGINT; returns whether a batch in flight was given up, which will be repeated.
@@ -79,13 +79,17 @@ class Service:
     def _serve(self, group: TaskGroup, streams: Iterable[str]) -> None:
         for stream in streams:
             if stream not in self._relays:
-                publisher = (
-                    Publisher(self._settings.broker_url, self._settings.celery_app) if self._relays else self._spare
-                )
+                publisher = self._publisher() if self._relays else self._spare
                 relay = Relay(stream, self._settings, publisher, self._health, self._metrics)
                 self._relays[stream] = relay
                 self._metrics.watch(stream, self._health)
                 group.start_soon(relay.run, name=f"relay {stream}")
+
+    def _publisher(self) -> Publisher | Crew:
+        settings = self._settings
+        if settings.publishers == 1:
+            return Publisher(settings.broker_url, settings.celery_app)
+        return Crew(settings.publishers, settings.broker_url, settings.celery_app)
 
     async def _stop_on_signal(self, group: TaskGroup) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

@@ -150,6 +150,7 @@ def test_environment_of_the_shop_is_what_its_settings_read(service: str) -> None
 
 def test_bridge_has_longer_to_stop_than_a_batch_in_flight_gets() -> None:
     (grace,) = [parameter.default for parameter in cli.commands["run"].params if parameter.name == "grace"]
+    assert isinstance(grace, str)
     within = parsed(grace)
     assert within is not None
     assert seconds(SERVICES["bridge"]["stop_grace_period"]) > within

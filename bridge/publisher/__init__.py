@@ -8,6 +8,7 @@ rabbitmq    as AMQP frames, many in one write          redis   as one LPUSH for 
 confirms    which messages RabbitMQ has confirmed
 """
 
+from bridge.publisher.crew import Crew
 from bridge.publisher.publisher import Publisher
 
-__all__ = ["Publisher"]
+__all__ = ["Crew", "Publisher"]
