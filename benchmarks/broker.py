@@ -25,12 +25,19 @@ class Broker:
 
     def purge(self, queue: str = QUEUE) -> None:
         """Makes the queue, as Celery would, and empties it."""
-        if self.server is None:
+        if self.url == "memory://":
             return
         with kombu.Connection(self.url) as connection:
             bound = celery_queue(queue)(connection.default_channel)
             bound.declare()
             bound.purge()
+
+    def delete(self, queue: str = QUEUE) -> None:
+        """Leaves nothing behind on a broker that is not ours."""
+        with kombu.Connection(self.url) as connection:
+            channel: Any = connection.default_channel
+            channel.queue_delete(queue)
+            channel.exchange_delete(queue)
 
     def waiting(self, queue: str = QUEUE) -> int:
         """Messages in the queue."""
@@ -116,9 +123,16 @@ def loop(broker: Broker, messages: int, *, confirmed: bool) -> float:
 
 @contextmanager
 def running(name: str) -> Iterator[Broker]:
-    """The broker with this name, started here; `memory` is kombu's queue inside the bridge: no broker at all."""
+    """The broker with this name, started here; `memory` is kombu's queue inside the bridge: no broker at all.
+
+    A URL is a RabbitMQ that runs already, with its disk: what is private here lives in memory.
+    """
     if name == "memory":
         yield Broker(name, "memory://")
+    elif name.startswith("amqp://"):
+        running_one = Broker("rabbitmq", name)
+        yield running_one
+        running_one.delete()
     elif name == "rabbitmq":
         with RabbitMQ() as rabbitmq:
             yield Broker(name, rabbitmq.url, rabbitmq)

@@ -9,15 +9,18 @@ bridge, N ...       the same with --publishers N
 bridge, coalesced   ten events of a key become one task; counted are the events
 send_task           Celery's own loop, one producer; on RabbitMQ without confirms
 confirmed           the same with confirm_publish, so that it promises as much as the bridge does: the baseline
+reading             the read side alone, without a bridge: windows are read, the position moves, nothing is published
 pgqueuer            its worker empties its own queue of no-op jobs, batch 100; no broker is behind it
 """
 
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
+import anyio
 import click
 import msgspec
 import psycopg
@@ -27,6 +30,7 @@ from rich.table import Table
 from benchmarks import broker, figure, report, rival, server
 from benchmarks.bridge import Bridge, knows, publishers
 from benchmarks.broker import QUEUE, Broker
+from bridge.event_log import EventLog
 
 _WRITERS = 4
 _REPEATS = 10
@@ -44,7 +48,7 @@ end
 $$
 """
 # Where a broker can confirm, what does not confirm is no fair baseline.
-_BASELINE = {"rabbitmq": "confirmed", "valkey": "send_task"}
+_BASELINE = {"rabbitmq": "confirmed", "rabbitmq on disk": "confirmed", "valkey": "send_task"}
 
 
 class Mode(msgspec.Struct, frozen=True):
@@ -63,7 +67,9 @@ class Mode(msgspec.Struct, frozen=True):
 @report.command(__doc__)
 @click.option("--events", default=200_000, show_default=True, help="How many wait.")
 @click.option("--messages", default=5_000, show_default=True, help="For the loops of send_task.")
-@click.option("--brokers", default="rabbitmq,valkey", show_default=True, help="Also: memory, the read side alone.")
+@click.option(
+    "--brokers", default="rabbitmq,valkey", show_default=True, help="Also: memory (no broker), or an amqp:// URL."
+)
 @click.option("--publishers", "numbers", type=int, multiple=True, help="Also with so many; may be repeated.")
 @click.option("--pgqueuer", "with_rival", is_flag=True, help="Also the library pgqueuer.")
 def main(
@@ -71,19 +77,22 @@ def main(
     plot: Path | None,
 ) -> None:  # fmt: skip
     """Runs the benchmark and prints it."""
-    names = brokers.split(",")
+    given = {"rabbitmq on disk" if "://" in name else name: name for name in brokers.split(",")}
     with ExitStack() as stack:
         postgres = stack.enter_context(server.postgres())
         conn = stack.enter_context(server.connect(postgres))
-        places = {name: stack.enter_context(broker.running(name)) for name in names}
+        places = {name: stack.enter_context(broker.running(kind)) for name, kind in given.items()}
         server.prepare(conn, rows=events // _REPEATS)
-        modes = [mode for name in names for mode in modes_of(name, numbers, server.can_coalesce(conn))]
+        modes = [mode for name in given for mode in modes_of(name, numbers, server.can_coalesce(conn))]
+        modes.append(Mode("none", "reading"))
         if with_rival:
             modes.append(Mode("none", "pgqueuer"))
         rates: dict[Mode, list[float]] = {mode: [] for mode in modes}
         for mode in report.steps(report.interleaved(rounds, modes), "drain"):
             if mode.way == "pgqueuer":
                 rates[mode].append(rival.drain(postgres, events))
+            elif mode.way == "reading":
+                rates[mode].append(read(postgres, conn, events))
             elif mode.way in ("send_task", "confirmed"):
                 seconds = broker.loop(places[mode.broker], messages, confirmed=mode.way == "confirmed")
                 rates[mode].append(messages / seconds)
@@ -101,7 +110,7 @@ def modes_of(name: str, numbers: Iterable[int], coalesce: bool) -> list[Mode]:
         modes.append(Mode(name, "bridge, coalesced", coalesce=True))
     if name != "memory":
         modes.append(Mode(name, "send_task"))
-    if name == "rabbitmq":
+    if name.startswith("rabbitmq"):
         modes.append(Mode(name, "confirmed"))
     return modes
 
@@ -116,9 +125,34 @@ def drain(postgres: Postgres, conn: psycopg.Connection, place: Broker, mode: Mod
         bridge.start()
         delivered = server.delivered_at(conn)
         seconds = delivered - bridge.served_at()
-    if place.server is not None:
+    if place.url != "memory://":
         check(place.waiting(), events // _REPEATS if mode.coalesce else events, mode)
     place.purge()
+    conn.execute("truncate bridge.event")
+    conn.execute("vacuum item")
+    return events / seconds
+
+
+def read(postgres: Postgres, conn: psycopg.Connection, events: int) -> float:
+    """Events per second of the read side alone: windows are read and the position moves, nothing is published."""
+    fill(postgres, events)
+    conn.execute("vacuum analyze bridge.event")
+
+    async def deliver() -> int:
+        async with EventLog.open(postgres.dsn(), "default", batch_size=500) as log:
+            await log.own()
+            count = 0
+            while (batch := await log.read()).events:
+                await log.move(batch.position)
+                count += len(batch.events)
+            await log.finish()
+            return count
+
+    started = time.perf_counter()
+    count = anyio.run(deliver)
+    seconds = time.perf_counter() - started
+    if count != events:
+        raise SystemExit(f"{count} events were read instead of {events}")
     conn.execute("truncate bridge.event")
     conn.execute("vacuum item")
     return events / seconds
