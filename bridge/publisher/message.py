@@ -52,7 +52,9 @@ class Message:
         self._serializer: str = options["serializer"]
         self._compression: str | None = options["compression"]
         self._embed: dict[str, Any] = body[2]
-        self._repr = app.amqp.argsrepr_maxsize, app.amqp.kwargsrepr_maxsize, app.conf.task_repr_maxlevels
+        # The setting is younger than Celery 5.5; what it says by default is what saferepr did before.
+        levels = app.conf.get("task_repr_maxlevels", 3)
+        self._repr = app.amqp.argsrepr_maxsize, app.amqp.kwargsrepr_maxsize, levels
         self.content_type, self.content_encoding, _ = dumps(((), {}, self._embed), serializer=self._serializer)
         # What kombu turns into the message's properties, beside those named above.
         known = ("exchange", "routing_key", "declare", "priority", "delivery_mode", "headers", "serializer")

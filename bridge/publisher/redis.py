@@ -2,7 +2,8 @@
 
 import json
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
@@ -56,13 +57,17 @@ class RedisCarrier:
 
 
 class _Recorder:
-    """In the place of kombu's batch of commands (since kombu 5.7)."""
+    """In the place of a connection to Redis: notes what would be pushed, and knows nothing else."""
 
     def __init__(self) -> None:
-        self.commands: list[tuple[Any, ...]] = []
+        self.pushed: list[tuple[str, str]] = []
 
-    def add(self, *command: Any) -> None:
-        self.commands.append(command)
+    def lpush(self, key: str, text: str) -> None:
+        self.pushed.append((key, text))
+
+    @contextmanager
+    def acquire(self, client: object = None) -> Iterator["_Recorder"]:
+        yield self
 
 
 class _Envelope:
@@ -74,14 +79,16 @@ class _Envelope:
             _BODY, message.priority, message.content_type, message.content_encoding, dict(message.headers), properties
         )
         recorder = _Recorder()
+        channel.conn_or_acquire = recorder.acquire
         try:
-            channel.basic_publish(
-                prepared, exchange=message.exchange, routing_key=message.routing_key, _publish_batch=recorder
-            )
-        except (TypeError, AttributeError) as error:
+            channel.basic_publish(prepared, exchange=message.exchange, routing_key=message.routing_key)
+        except AttributeError as error:
+            # More than a push: a queue that expires, a fanout.
             raise UnsuitableError from error
-        match recorder.commands:
-            case [("lpush", str(key), str(text))]:
+        finally:
+            del channel.conn_or_acquire
+        match recorder.pushed:
+            case [(str(key), str(text))]:
                 self.key = key
             case _:
                 raise UnsuitableError
