@@ -20,6 +20,7 @@ class Confirms:
         self._published = 0
         self._lowest = 1
         self._outstanding: dict[int, str | None] = {}
+        self._confirmed: set[str | None] = set()
         self._refused: set[str | None] = set()
         self._reason = ""
         channel.events["basic_ack"].add(self._on_ack)
@@ -36,10 +37,14 @@ class Confirms:
         self._published += 1
         self._outstanding[self._published] = task_id
 
+    def begin(self) -> None:
+        """A new batch."""
+        self._confirmed.clear()
+
     @property
-    def unsettled(self) -> set[str | None]:
-        """Task ids of messages that are not confirmed, or were refused."""
-        return self._refused.union(self._outstanding.values())
+    def settled(self) -> frozenset[str]:
+        """Task ids of the batch that the broker has for certain."""
+        return frozenset(task_id for task_id in self._confirmed - self._refused if task_id is not None)
 
     def wait(self, timeout: float) -> None:
         """Waits until the broker has answered for every message; BrokerError when it refused one, or after `timeout` s
@@ -59,7 +64,7 @@ class Confirms:
         return self._publish(message, *args, **kwargs)
 
     def _on_ack(self, tag: int, multiple: bool) -> None:
-        self._answered(tag, multiple)
+        self._confirmed.update(self._answered(tag, multiple))
 
     def _on_nack(self, tag: int, multiple: bool) -> None:
         self._refused.update(self._answered(tag, multiple))

@@ -26,6 +26,8 @@ _ARGUMENT = "bridge-argument-b3c1d9f0"
 _HEADER = {"bridge": "bridge-header-b3c1d9f0"}
 
 _encode = msgspec.json.Encoder().encode
+# More targets than an application has watches; what `bridge.send` brings may be endless.
+_MOST = 1000
 _VARIABLE = ("id", "root_id", "argsrepr", "kwargsrepr", "bridge")
 
 
@@ -93,15 +95,17 @@ class Messages:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
-        self._known: dict[int, tuple[Target, Message | None]] = {}
+        self._known: dict[bytes, Message | None] = {}
 
     def get(self, target: Target) -> Message | None:
         """None: Celery has to make each message of this target."""
-        known = self._known.get(id(target))
-        if known is None or known[0] is not target:
-            # The target is kept too, so that its id is nobody else's.
-            known = self._known[id(target)] = target, _record(self._app, target)
-        return known[1]
+        # By value: each event of `bridge.send` brings a target of its own.
+        name = _encode(target)
+        if name not in self._known:
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            self._known[name] = _record(self._app, target)
+        return self._known[name]
 
 
 def somebody_listens() -> bool:

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import amqp
 import kombu
@@ -51,7 +52,7 @@ class Publisher:
         self._confirm_deadline = 0.0
         self._extra: dict[str, Any] = {}
         # Messages whose queue this connection has declared; declaring again would cost as much as publishing.
-        self._declared: dict[int, Message] = {}
+        self._declared: WeakSet[Message] = WeakSet()
         try:
             self.address: str = self._app.connection_for_write().as_uri()
         except ImportError as error:
@@ -70,14 +71,16 @@ class Publisher:
         try:
             with self._translated():
                 self._connect()
+                if self._confirms:
+                    self._confirms.begin()
                 refusals = self._send_all(calls)
                 if self._confirms:
                     self._confirms.wait(self._confirm_deadline)
         except BrokerError as error:
-            settled = self._sent.difference(self._confirms.unsettled) if self._confirms else ()
+            settled = self._confirms.settled if self._confirms else frozenset()
             # Also where the connection seems alive: acks of this try must not count for the next one.
             self.close()
-            raise BrokerError(str(error), frozenset(settled)) from error
+            raise BrokerError(str(error), settled) from error
         return refusals
 
     def connect(self) -> None:
@@ -127,7 +130,6 @@ class Publisher:
 
     def _send_all(self, calls: Sequence[Call]) -> list[Refusal]:
         """In order, by the quickest way that is right for each target."""
-        self._sent: set[str] = set()
         refusals: list[Refusal] = []
         # Somebody who listens to Celery's signals is told of each message, so Celery has to make it.
         message_of = _none if somebody_listens() else self._messages.get
@@ -148,10 +150,10 @@ class Publisher:
         """The carrier of a target's messages, its queue declared; None: Celery sends them itself."""
         if message is None:
             return None, None
-        if id(message) not in self._declared:
+        if message not in self._declared:
             for entity in message.declare:
                 self._producer.maybe_declare(entity)
-            self._declared[id(message)] = message
+            self._declared.add(message)
         return (self._quick if self._quick and self._quick.accepts(message) else self._plain), message
 
     def _attempt(self, call: Call, step: Callable[[], None]) -> list[Refusal]:
@@ -162,7 +164,6 @@ class Publisher:
             if isinstance(error, OperationalError):
                 raise
             return call.refused(f"{type(error).__name__}: {error}")
-        self._sent.add(call.task_id)
         return []
 
     def _send(self, call: Call) -> None:

@@ -9,6 +9,7 @@ https://www.rabbitmq.com/amqp-0-9-1-errata
 from collections.abc import Sequence
 from struct import pack
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from amqp.serialization import dumps
 
@@ -31,7 +32,7 @@ class RabbitCarrier:
     def __init__(self, channel: Any, confirms: Confirms) -> None:
         self._channel = channel
         self._confirms = confirms
-        self._frames: dict[int, tuple[Message, _Frames | None]] = {}
+        self._frames: WeakKeyDictionary[Message, _Frames | None] = WeakKeyDictionary()
 
     def accepts(self, message: Message) -> bool:
         """All whose properties can be told apart from what differs."""
@@ -51,14 +52,12 @@ class RabbitCarrier:
         self._channel.connection.transport.write(b"".join([frames for _, frames in load]))
 
     def _frames_of(self, message: Message) -> "_Frames | None":
-        known = self._frames.get(id(message))
-        if known is None or known[0] is not message:
+        if message not in self._frames:
             try:
-                frames: _Frames | None = _Frames(self._channel, message)
+                self._frames[message] = _Frames(self._channel, message)
             except UnsuitableError:
-                frames = None
-            known = self._frames[id(message)] = message, frames
-        return known[1]
+                self._frames[message] = None
+        return self._frames[message]
 
 
 class _Frames:

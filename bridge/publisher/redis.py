@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -25,7 +26,7 @@ class RedisCarrier:
 
     def __init__(self, channel: Any) -> None:
         self._channel = channel
-        self._envelopes: dict[int, tuple[Message, _Envelope | None]] = {}
+        self._envelopes: WeakKeyDictionary[Message, _Envelope | None] = WeakKeyDictionary()
 
     def accepts(self, message: Message) -> bool:
         """Those that kombu would push to exactly one list, and nothing else."""
@@ -46,14 +47,12 @@ class RedisCarrier:
             pipeline.execute()
 
     def _envelope_of(self, message: Message) -> "_Envelope | None":
-        known = self._envelopes.get(id(message))
-        if known is None or known[0] is not message:
+        if message not in self._envelopes:
             try:
-                envelope: _Envelope | None = _Envelope(self._channel, message)
+                self._envelopes[message] = _Envelope(self._channel, message)
             except UnsuitableError:
-                envelope = None
-            known = self._envelopes[id(message)] = message, envelope
-        return known[1]
+                self._envelopes[message] = None
+        return self._envelopes[message]
 
 
 class _Recorder:

@@ -216,6 +216,18 @@ def test_what_cannot_be_serialized_is_refused_and_the_rest_is_sent(broker: Broke
     assert [part["body"][0] for part in take_all(broker, broker.queue, 2)] == [[0], [2]]
 
 
+def test_a_target_that_comes_again_is_recorded_once_and_endless_ones_are_forgotten(valkey: Broker) -> None:
+    publisher = Publisher(valkey.url)
+    publisher.connect()
+    messages = publisher._messages
+    first = messages.get(Target("t", {"priority": 1}))
+    assert messages.get(Target("t", {"priority": 1})) is first
+    for number in range(2500):
+        messages.get(Target(f"t{number}", {}))
+    assert len(messages._known) <= 1000
+    publisher.close()
+
+
 def test_a_long_body_takes_several_frames(rabbitmq: Broker) -> None:
     publisher = Publisher(rabbitmq.url)
     publisher._app.conf.update(task_default_queue=rabbitmq.queue)
