@@ -99,6 +99,22 @@ async def test_an_event_that_commits_after_a_later_id_is_not_missed(
         assert await deliver_all(log) == [1]
 
 
+async def test_an_old_transaction_holds_nothing_back_and_is_not_forgotten(
+    database: Database, conn: psycopg.Connection, other: psycopg.Connection
+) -> None:
+    insert(other, 0)
+    # A thousand transactions, each in a snapshot of its own between the old one and now.
+    conn.execute("do $$ begin for n in 1..1000 loop insert into item values (n); commit; end loop; end $$")
+    async with EventLog.open(database.dsn, "default", 100) as log:
+        await log.own()
+        assert await deliver_all(log) == list(range(1, 1001))
+        conn.execute("do $$ begin for n in 1001..1500 loop insert into item values (n); commit; end loop; end $$")
+        assert await deliver_all(log) == list(range(1001, 1501))
+        other.commit()
+        insert(conn, 1501)
+        assert await deliver_all(log) == [0, 1501]
+
+
 async def test_rolled_back_events_are_never_read(
     database: Database, conn: psycopg.Connection, other: psycopg.Connection
 ) -> None:
