@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from bridge.call import Target, Targets
+from bridge.call import Refusal, Target, Targets
 from bridge.database import Connection, advisory_lock, connect, query, statement, translated
 from bridge.errors import DatabaseError
 from bridge.event import Event
@@ -129,12 +129,18 @@ class EventLog:
         if self._settled != self._read:
             await self.move(self._read)
 
-    async def bury(self, event: Event, reason: str) -> None:
-        """Keeps the event as a dead letter."""
-        values = msgspec.structs.asdict(event)
+    async def bury(self, refusals: Sequence[Refusal]) -> None:
+        """Keeps the events as dead letters."""
+        if not refusals:
+            return
+        events = [refusal.event for refusal in refusals]
+        values: dict[str, Any] = {
+            name: [getattr(event, name) for event in events] for name in ("id", "watch", "op", "context", "at")
+        }
         for name in ("key", "data"):
-            values[name] = None if values[name] is None else msgspec.json.encode(values[name]).decode()
-        await query(self._connection, _BURY, {**values, "stream": self._stream, "reason": reason})
+            values[name] = [_text(getattr(event, name)) for event in events]
+        values["reason"] = [refusal.reason for refusal in refusals]
+        await query(self._connection, _BURY, {**values, "stream": self._stream})
 
     async def targets(self) -> tuple[int, Targets]:
         """The generation of the watches and all of them."""
@@ -208,3 +214,7 @@ def _event(row: tuple[Any, ...]) -> Event:
         row[5],
         row[6],
     )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()

@@ -180,8 +180,8 @@ class Relay:
             logger.error(
                 "dead letter", extra={"stream": stream, "watch": event.watch, "id": event.id, "reason": reason}
             )
-            await log.bury(event, reason)
             metrics.dead_letters.labels(stream, event.watch).inc()
+        await log.bury(refusals)
         await log.move(batch.position)
         refused = {refusal.event.id for refusal in refusals}
         for watch, count in Counter(event.watch for event in batch.events if event.id not in refused).items():

@@ -12,6 +12,7 @@ from embedded import Postgres
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from bridge.call import Refusal
 from bridge.catalog import Catalog
 from bridge.event import Event
 from bridge.event_log import EventLog
@@ -158,7 +159,7 @@ async def test_the_process_has_all_it_needs(
         assert [await anext(listener), await anext(listener)] == ["connected", "armed"]
         await log.own()
         await log.targets()
-        await log.bury(Event(1, "item", "insert", [1], None, None, datetime.now(UTC)), "a reason")
+        await log.bury([Refusal(Event(1, "item", "insert", [1], None, None, datetime.now(UTC)), "a reason")])
         while (batch := await log.read()).events:
             await log.move(batch.position)
         conn.execute("update bridge.position set cluster = 1")

@@ -1,6 +1,8 @@
--- An event that can't be published as it is becomes a dead letter.
+-- Events that can't be published as they are become dead letters, all of a batch in one statement.
 insert into bridge.dead_letter (id, stream, watch, op, key, data, context, at, reason)
-values (
-    %(id)s, %(stream)s, %(watch)s, %(op)s, %(key)s::jsonb, %(data)s::jsonb, %(context)s, %(at)s, %(reason)s
-)
+select r.id, %(stream)s, r.watch, r.op, r.key::jsonb, r.data::jsonb, r.context, r.at, r.reason
+from unnest(
+    %(id)s::bigint[], %(watch)s::text[], %(op)s::text[], %(key)s::text[], %(data)s::text[], %(context)s::text[],
+    %(at)s::timestamptz[], %(reason)s::text[]
+) as r (id, watch, op, key, data, context, at, reason)
 on conflict (id) do update set reason = excluded.reason, failed_at = clock_timestamp()
