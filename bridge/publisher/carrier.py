@@ -1,10 +1,13 @@
 """Carrier: how filled messages get to the broker; this one goes by way of kombu, whatever the transport."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 from bridge.publisher.message import Filled, Message
+
+T = TypeVar("T")
 
 
 class UnsuitableError(Exception):
@@ -25,6 +28,33 @@ class Carrier(Protocol):
 
     def carry(self, load: Sequence[Any]) -> None:
         """Sends all of them; errors are those of the transport."""
+
+
+class QuickCarrier(Generic[T]):
+    """What carriers with a form of their own share: the form of each target's messages is made once."""
+
+    def __init__(self, form: Callable[[Message], T]) -> None:
+        self._form = form
+        self._forms: WeakKeyDictionary[Message, T | None] = WeakKeyDictionary()
+
+    def accepts(self, message: Message) -> bool:
+        """Those that have a form."""
+        return self._form_of(message) is not None
+
+    def form(self, message: Message) -> T:
+        """The form of a message that is accepted."""
+        form = self._form_of(message)
+        if form is None:
+            raise UnsuitableError
+        return form
+
+    def _form_of(self, message: Message) -> T | None:
+        if message not in self._forms:
+            try:
+                self._forms[message] = self._form(message)
+            except UnsuitableError:
+                self._forms[message] = None
+        return self._forms[message]
 
 
 class PlainCarrier:

@@ -22,7 +22,7 @@ from bridge.publisher.carrier import Carrier, PlainCarrier
 from bridge.publisher.confirms import Confirms
 from bridge.publisher.message import Message, Messages, somebody_listens
 from bridge.publisher.rabbitmq import RabbitCarrier
-from bridge.publisher.redis import RedisCarrier
+from bridge.publisher.redis import RedisCarrier, is_redis
 from bridge.publisher.task import send
 
 # A peer that swallows packets must not hold the bridge for ever; seconds. What the user's app says comes first.
@@ -124,7 +124,7 @@ class Publisher:
             self._plain = PlainCarrier(self._producer, self._extra)
             self._quick: Carrier | None = RabbitCarrier(channel, self._confirms)
         else:
-            self._quick = RedisCarrier(channel) if transport.driver_type == "redis" else None
+            self._quick = RedisCarrier(channel) if is_redis(channel) else None
         self._messages = Messages(app)
         self._declared.clear()
 

@@ -9,11 +9,10 @@ https://www.rabbitmq.com/amqp-0-9-1-errata
 from collections.abc import Sequence
 from struct import pack
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from amqp.serialization import dumps
 
-from bridge.publisher.carrier import UnsuitableError
+from bridge.publisher.carrier import QuickCarrier, UnsuitableError
 from bridge.publisher.confirms import Confirms
 from bridge.publisher.message import TASK_ID, Filled, Message
 
@@ -23,41 +22,26 @@ _END = b"\xce"
 _FRAME_OVERHEAD = 8
 
 
-class RabbitCarrier:
+class RabbitCarrier(QuickCarrier["_Frames"]):
     """Writes frames to one channel, and tells Confirms of each message."""
 
     portion = 100
     """RabbitMQ works on the first ones while the next ones are made."""
 
     def __init__(self, channel: Any, confirms: Confirms) -> None:
+        super().__init__(lambda message: _Frames(channel, message))
         self._channel = channel
         self._confirms = confirms
-        self._frames: WeakKeyDictionary[Message, _Frames | None] = WeakKeyDictionary()
-
-    def accepts(self, message: Message) -> bool:
-        """All whose properties can be told apart from what differs."""
-        return self._frames_of(message) is not None
 
     def prepare(self, message: Message, filled: Filled) -> tuple[str, bytes]:
         """See Carrier: the task's id and the frames."""
-        frames = self._frames_of(message)
-        if frames is None:
-            raise UnsuitableError
-        return filled.task_id, frames.fill(filled)
+        return filled.task_id, self.form(message).fill(filled)
 
     def carry(self, load: Sequence[tuple[str, bytes]]) -> None:
         """See Carrier; returns before the broker has confirmed."""
         for task_id, _ in load:
             self._confirms.expect(task_id)
         self._channel.connection.transport.write(b"".join([frames for _, frames in load]))
-
-    def _frames_of(self, message: Message) -> "_Frames | None":
-        if message not in self._frames:
-            try:
-                self._frames[message] = _Frames(self._channel, message)
-            except UnsuitableError:
-                self._frames[message] = None
-        return self._frames[message]
 
 
 class _Frames:

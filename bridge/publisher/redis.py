@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import msgspec
 
-from bridge.publisher.carrier import UnsuitableError
+from bridge.publisher.carrier import QuickCarrier, UnsuitableError
 from bridge.publisher.message import TASK_ID, Filled, Message
 
 _encode = msgspec.json.Encoder().encode
@@ -19,24 +18,24 @@ _BODY = b"bridge-body-b3c1d9f0"
 _HOLE = "bridge-hole-b3c1d9f0-"
 
 
-class RedisCarrier:
+def is_redis(channel: Any) -> bool:
+    """Whether it is kombu's channel to Redis, or one that puts messages the same way (Sentinel)."""
+    ways = (getattr(type(channel), name, None) for name in ("_put", "conn_or_acquire"))
+    return all(getattr(way, "__module__", None) == "kombu.transport.redis" for way in ways)
+
+
+class RedisCarrier(QuickCarrier["_Envelope"]):
     """Pushes to the lists that are kombu's queues. kombu is asked once a target how it would do it."""
 
     portion = 500
 
     def __init__(self, channel: Any) -> None:
+        super().__init__(lambda message: _Envelope(channel, message))
         self._channel = channel
-        self._envelopes: WeakKeyDictionary[Message, _Envelope | None] = WeakKeyDictionary()
-
-    def accepts(self, message: Message) -> bool:
-        """Those that kombu would push to exactly one list, and nothing else."""
-        return self._envelope_of(message) is not None
 
     def prepare(self, message: Message, filled: Filled) -> tuple[str, bytes]:
         """See Carrier: the list's key and the text."""
-        envelope = self._envelope_of(message)
-        if envelope is None:
-            raise UnsuitableError
+        envelope = self.form(message)
         return envelope.key, envelope.fill(filled, self._channel._next_delivery_tag())
 
     def carry(self, load: Sequence[tuple[str, bytes]]) -> None:
@@ -45,14 +44,6 @@ class RedisCarrier:
             for key, group in groupby(load, key=lambda pair: pair[0]):
                 pipeline.lpush(key, *[text for _, text in group])
             pipeline.execute()
-
-    def _envelope_of(self, message: Message) -> "_Envelope | None":
-        if message not in self._envelopes:
-            try:
-                self._envelopes[message] = _Envelope(self._channel, message)
-            except UnsuitableError:
-                self._envelopes[message] = None
-        return self._envelopes[message]
 
 
 class _Recorder:
