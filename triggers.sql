@@ -53,24 +53,42 @@ set search_path = pg_catalog, pg_temp
 as $$ select system_identifier from pg_control_system() $$;
 
 
+-- The independent parts of the log. The keys are advisory locks: 'BRDG' in the upper half keeps them apart from an
+-- application's own.
+create table if not exists bridge.stream (
+    name text collate "C" primary key check (name ~ '^[a-z_][a-z0-9_]{0,39}$'),
+    number integer not null generated always as identity,
+    -- held exclusively while the stream's relay sleeps: "please notify"
+    sleep_key bigint not null generated always as (4778957226326884352 + number * 2) stored,
+    -- held exclusively by the session of the stream's one active relay
+    owner_key bigint not null generated always as (4778957226326884353 + number * 2) stored
+);
+
 -- How far each stream has been delivered: a snapshot, not an id, since ids are not commit order. Everything visible in
 -- `seen` is delivered. While a window too large for one batch is walked, `upto` is where it ends and `after_id` how far
--- the walk has come. The keys are advisory locks: 'BRDG' in the upper half keeps them apart from an application's own.
+-- the walk has come.
+-- One row a stream, and no index on purpose: while a long transaction anywhere keeps the old versions of a row alive, a
+-- unique index would look at all of them each time that the row moves to another page. The relay goes by ctid.
 create table if not exists bridge.position (
-    stream text collate "C" primary key check (stream ~ '^[a-z_][a-z0-9_]{0,39}$'),
-    number integer not null unique generated always as identity,
+    stream text collate "C" not null references bridge.stream (name),
     seen pg_snapshot not null default pg_current_snapshot(),
     upto pg_snapshot,
     after_id bigint,
     largest_id bigint not null default 0, -- of the delivered events
     cluster bigint not null default bridge._cluster(),
     moved_at timestamptz not null default clock_timestamp(),
-    -- held exclusively while the stream's relay sleeps: "please notify"
-    sleep_key bigint not null generated always as (4778957226326884352 + number * 2) stored,
-    -- held exclusively by the session of the stream's one active relay
-    owner_key bigint not null generated always as (4778957226326884353 + number * 2) stored,
     check ((upto is null) = (after_id is null))
 ) with (fillfactor = 50);
+
+
+create or replace function bridge._add_stream(name text) returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+    with added as (insert into bridge.stream (name) values (name) on conflict do nothing returning name)
+    insert into bridge.position (stream) select a.name from added a
+$$;
+
 
 -- One rule: when these operations touch these columns of this table, call this task. A removed watch keeps its row, so
 -- that the events it had recorded can still be delivered.
@@ -84,7 +102,7 @@ create table if not exists bridge.watch (
     key text[],
     data text[],
     options jsonb not null,
-    stream text collate "C" not null references bridge.position (stream),
+    stream text collate "C" not null references bridge.stream (name),
     fingerprint text not null, -- of the generated functions and triggers: tells when they no longer fit the table
     changed_at timestamptz not null default clock_timestamp(),
     removed_at timestamptz
@@ -577,14 +595,13 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    position bridge.position;
+    wake constant bigint := (select s.sleep_key from bridge.stream s where s.name = w.stream);
     branches text;
     guard text := '';
     -- What a BEFORE trigger returns is what is written; what an AFTER trigger returns is ignored.
     leave constant text := case when 'move' = any (bridge._operations(w)) then
         'if tg_when operator(pg_catalog.=) ''BEFORE'' then return new; end if; return null;' else 'return null;' end;
 begin
-    select * into position from bridge.position p where p.stream = w.stream;
     -- Each question costs PL/pgSQL as much as a small function: the frequent operation is asked for first, the last one
     -- not at all, since the triggers call for these operations only.
     select case count(*)
@@ -645,7 +662,7 @@ $warn$,
         perform pg_catalog.pg_notify(%L, '');
     end if;
 $notify$,
-                position.sleep_key, 'bridge:' || w.stream
+                wake, 'bridge:' || w.stream
             ) end,
             leave
         )
@@ -957,7 +974,7 @@ declare
 begin
     perform bridge._check_watch(w);
     update bridge.installation set generation = generation + 1;
-    insert into bridge.position (stream) values (w.stream) on conflict do nothing;
+    perform bridge._add_stream(w.stream);
     perform bridge._drop_triggers(w.name, w.relation, bridge._operations(w));
     begin
         foreach statement in array bridge._statements(w) loop
@@ -1096,7 +1113,7 @@ begin
         raise exception 'task "%": args must be a JSON array and kwargs a JSON object', task using errcode = 'invalid_parameter_value';
     end if;
     perform bridge._check_options(format('task "%s"', task), options);
-    select sleep_key into wake from bridge.position p where p.stream = send.stream;
+    select s.sleep_key into wake from bridge.stream s where s.name = send.stream;
     if wake is null then
         raise exception 'there is no stream "%"', stream using errcode = 'invalid_parameter_value';
     end if;
@@ -1350,9 +1367,14 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     chosen constant bigint[] := array(select bridge._chosen(ids, watch, stream, since, until, at_most));
-    p bridge.position;
+    p record;
 begin
-    for p in select * from bridge.position x where x.stream in (select d.stream from bridge.dead_letter d where d.id = any (chosen)) loop
+    for p in
+        select x.stream, x.cluster, s.sleep_key
+        from bridge.position x
+        join bridge.stream s on s.name = x.stream
+        where x.stream in (select d.stream from bridge.dead_letter d where d.id = any (chosen))
+    loop
         -- Until then, what is old here is told by its id.
         if p.cluster <> bridge._cluster() then
             raise exception 'stream "%" was restored from another cluster and not served since: start the bridge first', p.stream
@@ -1477,10 +1499,11 @@ as $$
         coalesce(e.of_removed, 0),
         coalesce(clock_timestamp() - e.oldest, '0'),
         (select count(*) from bridge.dead_letter d where d.stream = p.stream),
-        bridge._holder(p.owner_key),
-        bridge._holder(p.sleep_key) is not null,
+        bridge._holder(s.owner_key),
+        bridge._holder(s.sleep_key) is not null,
         p.moved_at
     from bridge.position p
+    join bridge.stream s on s.name = p.stream
     left join (
         select
             w.stream, count(*) as waiting, min(w.at) as oldest,
@@ -1520,7 +1543,7 @@ declare
     w bridge.watch;
     outdated bridge.watch[];
 begin
-    insert into bridge.position (stream) values ('default') on conflict do nothing;
+    perform bridge._add_stream('default');
     insert into bridge.installation (version) values ('0.1.0')
         on conflict (singleton) do update set version = excluded.version where installation.version <> excluded.version;
     select coalesce(array_agg(x), '{}') into outdated

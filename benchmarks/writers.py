@@ -79,7 +79,7 @@ def mode_on(server: Postgres, mode: str) -> Iterator[None]:
         if mode in ("asleep", "notify"):
             conn.execute('listen "bridge:default"')
         if mode == "asleep":
-            conn.execute("select pg_advisory_lock(sleep_key) from bridge.position")
+            conn.execute("select pg_advisory_lock(sleep_key) from bridge.stream")
         if mode == "notify":
             notify_always(conn)
         yield
@@ -91,7 +91,7 @@ def mode_on(server: Postgres, mode: str) -> Iterator[None]:
 
 def notify_always(conn: psycopg.Connection) -> None:
     """The same function without the question whether anybody sleeps."""
-    row = conn.execute("select pg_get_functiondef('bridge.capture_item'::regproc), sleep_key from bridge.position")
+    row = conn.execute("select pg_get_functiondef('bridge.capture_item'::regproc), sleep_key from bridge.stream")
     [(text, key)] = row.fetchall()
     changed = text.replace(f"if not pg_catalog.pg_try_advisory_xact_lock_shared({key}) then", "if true then")
     if changed == text:

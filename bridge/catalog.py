@@ -139,7 +139,7 @@ class Catalog:
 
     async def streams(self) -> list[str]:
         """All streams that there are."""
-        return [row[0] for row in await query(self._connection, "select stream from bridge.position order by stream")]
+        return [row[0] for row in await query(self._connection, "select name from bridge.stream order by name")]
 
     async def recycle(self, retention: float) -> list[int]:
         """Truncates slots of the log that are delivered and older than `retention` seconds; returns them."""

@@ -2,6 +2,14 @@ CREATE SCHEMA bridge;
 
 COMMENT ON SCHEMA bridge IS 'Commit Bridge: committed rows start Celery tasks';
 
+CREATE FUNCTION bridge._add_stream(name text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with added as (insert into bridge.stream (name) values (name) on conflict do nothing returning name)
+    insert into bridge.position (stream) select a.name from added a
+$$;
+
 CREATE FUNCTION bridge._base_type(type oid) RETURNS oid
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -71,14 +79,13 @@ CREATE FUNCTION bridge._capture_function(w bridge.watch) RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-    position bridge.position;
+    wake constant bigint := (select s.sleep_key from bridge.stream s where s.name = w.stream);
     branches text;
     guard text := '';
     -- What a BEFORE trigger returns is what is written; what an AFTER trigger returns is ignored.
     leave constant text := case when 'move' = any (bridge._operations(w)) then
         'if tg_when operator(pg_catalog.=) ''BEFORE'' then return new; end if; return null;' else 'return null;' end;
 begin
-    select * into position from bridge.position p where p.stream = w.stream;
     -- Each question costs PL/pgSQL as much as a small function: the frequent operation is asked for first, the last one
     -- not at all, since the triggers call for these operations only.
     select case count(*)
@@ -139,7 +146,7 @@ $warn$,
         perform pg_catalog.pg_notify(%L, '');
     end if;
 $notify$,
-                position.sleep_key, 'bridge:' || w.stream
+                wake, 'bridge:' || w.stream
             ) end,
             leave
         )
@@ -519,7 +526,7 @@ declare
 begin
     perform bridge._check_watch(w);
     update bridge.installation set generation = generation + 1;
-    insert into bridge.position (stream) values (w.stream) on conflict do nothing;
+    perform bridge._add_stream(w.stream);
     perform bridge._drop_triggers(w.name, w.relation, bridge._operations(w));
     begin
         foreach statement in array bridge._statements(w) loop
@@ -1087,9 +1094,14 @@ CREATE FUNCTION bridge.retry(ids bigint[] DEFAULT NULL::bigint[], watch text DEF
     AS $$
 declare
     chosen constant bigint[] := array(select bridge._chosen(ids, watch, stream, since, until, at_most));
-    p bridge.position;
+    p record;
 begin
-    for p in select * from bridge.position x where x.stream in (select d.stream from bridge.dead_letter d where d.id = any (chosen)) loop
+    for p in
+        select x.stream, x.cluster, s.sleep_key
+        from bridge.position x
+        join bridge.stream s on s.name = x.stream
+        where x.stream in (select d.stream from bridge.dead_letter d where d.id = any (chosen))
+    loop
         -- Until then, what is old here is told by its id.
         if p.cluster <> bridge._cluster() then
             raise exception 'stream "%" was restored from another cluster and not served since: start the bridge first', p.stream
@@ -1124,7 +1136,7 @@ begin
         raise exception 'task "%": args must be a JSON array and kwargs a JSON object', task using errcode = 'invalid_parameter_value';
     end if;
     perform bridge._check_options(format('task "%s"', task), options);
-    select sleep_key into wake from bridge.position p where p.stream = send.stream;
+    select s.sleep_key into wake from bridge.stream s where s.name = send.stream;
     if wake is null then
         raise exception 'there is no stream "%"', stream using errcode = 'invalid_parameter_value';
     end if;
@@ -1151,10 +1163,11 @@ CREATE FUNCTION bridge.status() RETURNS TABLE(stream text, watches bigint, waiti
         coalesce(e.of_removed, 0),
         coalesce(clock_timestamp() - e.oldest, '0'),
         (select count(*) from bridge.dead_letter d where d.stream = p.stream),
-        bridge._holder(p.owner_key),
-        bridge._holder(p.sleep_key) is not null,
+        bridge._holder(s.owner_key),
+        bridge._holder(s.sleep_key) is not null,
         p.moved_at
     from bridge.position p
+    join bridge.stream s on s.name = p.stream
     left join (
         select
             w.stream, count(*) as waiting, min(w.at) as oldest,
@@ -1369,32 +1382,36 @@ CREATE TABLE bridge.installation (
 
 CREATE TABLE bridge."position" (
     stream text NOT NULL COLLATE pg_catalog."C",
-    number integer NOT NULL,
     seen pg_snapshot DEFAULT pg_current_snapshot() NOT NULL,
     upto pg_snapshot,
     after_id bigint,
     largest_id bigint DEFAULT 0 NOT NULL,
     cluster bigint DEFAULT bridge._cluster() NOT NULL,
     moved_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    sleep_key bigint GENERATED ALWAYS AS (('4778957226326884352'::bigint + (number * 2))) STORED NOT NULL,
-    owner_key bigint GENERATED ALWAYS AS (('4778957226326884353'::bigint + (number * 2))) STORED NOT NULL,
-    CONSTRAINT position_check CHECK (((upto IS NULL) = (after_id IS NULL))),
-    CONSTRAINT position_stream_check CHECK ((stream ~ '^[a-z_][a-z0-9_]{0,39}$'::text))
+    CONSTRAINT position_check CHECK (((upto IS NULL) = (after_id IS NULL)))
 )
 WITH (fillfactor='50');
 
-ALTER TABLE bridge."position" ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME bridge.position_number_seq
+CREATE TABLE bridge.sendable (
+    task text NOT NULL COLLATE pg_catalog."C",
+    CONSTRAINT sendable_task_check CHECK ((task ~ '^\S+$'::text))
+);
+
+CREATE TABLE bridge.stream (
+    name text NOT NULL COLLATE pg_catalog."C",
+    number integer NOT NULL,
+    sleep_key bigint GENERATED ALWAYS AS (('4778957226326884352'::bigint + (number * 2))) STORED NOT NULL,
+    owner_key bigint GENERATED ALWAYS AS (('4778957226326884353'::bigint + (number * 2))) STORED NOT NULL,
+    CONSTRAINT stream_name_check CHECK ((name ~ '^[a-z_][a-z0-9_]{0,39}$'::text))
+);
+
+ALTER TABLE bridge.stream ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME bridge.stream_number_seq
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
-);
-
-CREATE TABLE bridge.sendable (
-    task text NOT NULL COLLATE pg_catalog."C",
-    CONSTRAINT sendable_task_check CHECK ((task ~ '^\S+$'::text))
 );
 
 CREATE VIEW bridge.waiting AS
@@ -1441,14 +1458,11 @@ ALTER TABLE ONLY bridge.inbox
 ALTER TABLE ONLY bridge.installation
     ADD CONSTRAINT installation_pkey PRIMARY KEY (singleton);
 
-ALTER TABLE ONLY bridge."position"
-    ADD CONSTRAINT position_number_key UNIQUE (number);
-
-ALTER TABLE ONLY bridge."position"
-    ADD CONSTRAINT position_pkey PRIMARY KEY (stream);
-
 ALTER TABLE ONLY bridge.sendable
     ADD CONSTRAINT sendable_pkey PRIMARY KEY (task);
+
+ALTER TABLE ONLY bridge.stream
+    ADD CONSTRAINT stream_pkey PRIMARY KEY (name);
 
 ALTER TABLE ONLY bridge.watch
     ADD CONSTRAINT watch_pkey PRIMARY KEY (name);
@@ -1489,8 +1503,13 @@ ALTER INDEX bridge.event_lane_stream_xid ATTACH PARTITION bridge.event_6_lane_st
 
 ALTER INDEX bridge.event_lane_stream_xid ATTACH PARTITION bridge.event_7_lane_stream_xid_idx;
 
+ALTER TABLE ONLY bridge."position"
+    ADD CONSTRAINT position_stream_fkey FOREIGN KEY (stream) REFERENCES bridge.stream(name);
+
 ALTER TABLE ONLY bridge.watch
-    ADD CONSTRAINT watch_stream_fkey FOREIGN KEY (stream) REFERENCES bridge."position"(stream);
+    ADD CONSTRAINT watch_stream_fkey FOREIGN KEY (stream) REFERENCES bridge.stream(name);
+
+REVOKE ALL ON FUNCTION bridge._add_stream(name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._base_type(type oid) FROM PUBLIC;
 

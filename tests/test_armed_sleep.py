@@ -29,7 +29,7 @@ STATE = """
         coalesce(bool_or(mode = 'ExclusiveLock' and not granted), false)
     from pg_locks
     where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())
-        and (classid::bigint << 32 | objid::bigint) = (select sleep_key from bridge.position where stream = 'default')
+        and (classid::bigint << 32 | objid::bigint) = (select sleep_key from bridge.stream where name = 'default')
 """
 
 

@@ -78,7 +78,7 @@ async def test_a_retry_wakes_a_sleeping_relay(database: Database, conn: psycopg.
     bury(conn, 7)
     with database.connect() as sleeper:
         sleeper.execute('listen "bridge:default"')
-        sleeper.execute("select pg_advisory_lock(sleep_key) from bridge.position")
+        sleeper.execute("select pg_advisory_lock(sleep_key) from bridge.stream")
         conn.execute("select bridge.retry(array[7])")
         [notice] = sleeper.notifies(timeout=5, stop_after=1)
         assert notice.channel == "bridge:default"

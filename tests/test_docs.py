@@ -77,7 +77,7 @@ def tables() -> dict[str, list[str]]:
 
 def logged() -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Message, level and fields of everything that bridge/ logs."""
-    for path in sorted((ROOT / "bridge").glob("*.py")):
+    for path in sorted((ROOT / "bridge").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
                 case ast.Call(
@@ -97,7 +97,8 @@ def test_what_is_looked_for_is_found() -> None:
     assert "call" in known_options()
     assert {"watch", "send", "status"} <= public_functions()
     assert {"id", "xid", "slot"} <= set(tables()["event"])
-    assert {"seen", "owner_key"} <= set(tables()["position"])
+    assert {"seen", "cluster"} <= set(tables()["position"])
+    assert "owner_key" in tables()["stream"]
     assert ("serving", "info", ("stream",)) in set(logged())
 
 

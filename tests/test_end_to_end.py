@@ -50,7 +50,7 @@ def reprice(conn: psycopg.Connection, key: int) -> None:
 def all_delivered(conn: psycopg.Connection, seconds: float = 60) -> None:
     """Until the position is behind the last event and the relay sleeps: the broker has all."""
     # The cheap question first: counting what waits costs the more the more there is.
-    asleep = "select bool_and(bridge._holder(sleep_key) is not null) from bridge.position"
+    asleep = "select bool_and(bridge._holder(sleep_key) is not null) from bridge.stream"
     delivered = "select sum(waiting) = 0 and bool_and(asleep) from bridge.status()"
     true = (True,)
     assert eventually(

@@ -176,6 +176,11 @@ async def test_the_position_is_found_again_when_its_row_was_moved(database: Data
         assert await deliver_all(log) == []
 
 
+def test_no_index_leads_to_positions(conn: psycopg.Connection) -> None:
+    """A unique one looks at every version of a row that a long transaction keeps alive, so moves would slow down."""
+    assert conn.execute("select from pg_index where indrelid = 'bridge.position'::regclass").fetchall() == []
+
+
 async def test_streams_are_read_apart(database: Database, conn: psycopg.Connection) -> None:
     conn.execute("select bridge.watch('bulk', 'item', 'shop.touch', stream => 'bulk')")
     insert(conn, 1)

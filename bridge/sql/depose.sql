@@ -2,13 +2,14 @@
 -- wait for the sleep key. The next standby in line has the owner's lock at once. Returns how many sessions were ended.
 select count(*) filter (where pg_terminate_backend(l.pid)) as ended
 from bridge.position as p
+join bridge.stream as s on s.name = p.stream
 join pg_locks as l
     on l.locktype = 'advisory' and l.mode = 'ExclusiveLock' and l.objsubid = 1
     and l.database = (select d.oid from pg_database as d where d.datname = current_database())
     and (
         l.pid = %(pid)s and l.granted
-        and l.classid = (p.owner_key >> 32)::oid and l.objid = (p.owner_key & 4294967295)::oid
-        or l.classid = (p.sleep_key >> 32)::oid and l.objid = (p.sleep_key & 4294967295)::oid
+        and l.classid = (s.owner_key >> 32)::oid and l.objid = (s.owner_key & 4294967295)::oid
+        or l.classid = (s.sleep_key >> 32)::oid and l.objid = (s.sleep_key & 4294967295)::oid
     )
 where
     p.stream = %(stream)s
@@ -18,5 +19,5 @@ where
         where
             a.pid = %(pid)s and a.state_change = %(silent_since)s
             and o.locktype = 'advisory' and o.granted and o.mode = 'ExclusiveLock' and o.objsubid = 1
-            and o.classid = (p.owner_key >> 32)::oid and o.objid = (p.owner_key & 4294967295)::oid
+            and o.classid = (s.owner_key >> 32)::oid and o.objid = (s.owner_key & 4294967295)::oid
     )

@@ -1,4 +1,4 @@
 -- The advisory locks of a stream.
 select sleep_key, owner_key
-from bridge.position
-where stream = %(stream)s
+from bridge.stream
+where name = %(stream)s

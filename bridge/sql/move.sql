@@ -1,6 +1,5 @@
 -- The position moves, on the session that holds the stream's owner lock: a relay that lost its session can't do it.
--- The row is found by its ctid when that is still right, since a long transaction elsewhere keeps all its old versions
--- alive and the index would lead through them one by one.
+-- The row is found by its ctid: a long transaction elsewhere keeps all its old versions alive.
 update bridge.position
 set
     seen = %(seen)s::pg_snapshot,

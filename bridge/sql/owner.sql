@@ -8,10 +8,11 @@ select
     a.state = 'active' as sending,
     pg_notify('bridge:' || p.stream, '') as woken
 from bridge.position as p
+join bridge.stream as s on s.name = p.stream
 join pg_locks as l
     on l.locktype = 'advisory' and l.granted and l.mode = 'ExclusiveLock' and l.objsubid = 1
     and l.database = (select d.oid from pg_database as d where d.datname = current_database())
-    and l.classid = (p.owner_key >> 32)::oid and l.objid = (p.owner_key & 4294967295)::oid
+    and l.classid = (s.owner_key >> 32)::oid and l.objid = (s.owner_key & 4294967295)::oid
 join pg_stat_activity as a on a.pid = l.pid
 where
     p.stream = %(stream)s

@@ -59,6 +59,6 @@ def test_send_wakes_who_sleeps(database: Database, conn: psycopg.Connection) -> 
     conn.execute("select bridge.allow('shop.mail')")
     conn.execute('listen "bridge:default"')
     with database.connect() as sleeper:
-        sleeper.execute("select pg_advisory_lock(sleep_key) from bridge.position")
+        sleeper.execute("select pg_advisory_lock(sleep_key) from bridge.stream")
         conn.execute("select bridge.send('shop.mail')")
         assert [notify.payload for notify in conn.notifies(timeout=5, stop_after=1)] == [""]

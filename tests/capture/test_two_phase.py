@@ -24,7 +24,7 @@ def product(conn: psycopg.Connection) -> Iterator[None]:
 def sleeper(database: Database) -> Iterator[None]:
     """Somebody who sleeps armed, so that writers notify."""
     with database.connect() as connection:
-        connection.execute("select pg_advisory_lock(sleep_key) from bridge.position")
+        connection.execute("select pg_advisory_lock(sleep_key) from bridge.stream")
         yield
 
 

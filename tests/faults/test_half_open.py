@@ -54,7 +54,7 @@ async def listener(listening: str, arming: str, floor: float) -> AsyncIterator[L
         connect(arming, "sleep default") as other,
         anyio.create_task_group() as group,
     ):
-        [(key,)] = await (await other.execute("select sleep_key from bridge.position")).fetchall()
+        [(key,)] = await (await other.execute("select sleep_key from bridge.stream")).fetchall()
         await one.execute('listen "bridge:default"')
         yield Listener(one, SleepKey(other, key, group), "default", floor)
         group.cancel_scope.cancel()

@@ -26,7 +26,7 @@ do $$ begin
     if to_regrole('{_APPLICATION}') is null then create role {_APPLICATION}; end if;
 end $$;
 grant usage on schema kinds to {_APPLICATION};
-insert into bridge.position (stream) values ('other') on conflict do nothing;
+select bridge._add_stream('other');
 """
 _CLEAN = f"""
 select bridge.unwatch(name) from bridge.watch where removed_at is null;
