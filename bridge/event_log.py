@@ -10,6 +10,7 @@ from bridge.call import Refusal, Target, Targets
 from bridge.database import Connection, advisory_lock, connect, query, statement, translated
 from bridge.errors import DatabaseError
 from bridge.event import Event
+from bridge.pooler import require_session
 
 _KEYS = statement("keys")
 _POSITION = statement("position")
@@ -72,6 +73,10 @@ class EventLog:
         """Connects; `batch_size` is the most events that `read` returns at once."""
         async with connect(database_url, f"{purpose} {stream}") as connection:
             yield cls(connection, stream, batch_size)
+
+    async def require_session(self, database_url: str) -> None:
+        """ConfigError behind a pooler in transaction mode."""
+        await require_session(self._connection, database_url)
 
     async def require_writable(self) -> None:
         """DatabaseError when the server takes no writes: what is published would be published again at every try."""

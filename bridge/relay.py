@@ -80,6 +80,7 @@ class Relay:
     async def _serve(self, backoff: Backoff) -> None:
         settings = self._settings
         async with EventLog.open(settings.database_url, self._stream, _batch_size(settings)) as log:
+            await log.require_session(settings.database_url)
             await log.require_writable()
             if self._state(State.STANDBY) is State.DATABASE_AWAY:
                 logger.info("database is back", extra={"stream": self._stream})

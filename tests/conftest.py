@@ -8,4 +8,5 @@ pytest_plugins = [
     "tests.fix_proxy",
     "tests.fix_bridge",
     "tests.fix_worker",
+    "tests.fix_pooler",
 ]

@@ -1,0 +1,149 @@
+"""A pooler in transaction mode, as small as can be: each transaction gets whichever server session is free."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from struct import pack, unpack
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from tests.fix_postgres import Database
+
+_NEGOTIATION = (80877103, 80877104)  # SSLRequest, GSSENCRequest
+_PARAMETERS = {
+    "server_version": "18.0",
+    "client_encoding": "UTF8",
+    "DateStyle": "ISO, MDY",
+    "TimeZone": "UTC",
+    "integer_datetimes": "on",
+    "standard_conforming_strings": "on",
+}
+
+
+class Link:
+    """One side's socket, read message by message (PostgreSQL's protocol 3: a letter, a length, the rest)."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+
+    def read(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            piece = self._socket.recv(count - len(data))
+            if not piece:
+                raise EOFError
+            data += piece
+        return data
+
+    def message(self) -> bytes:
+        head = self.read(5)
+        return head + self.read(unpack(">I", head[1:])[0] - 4)
+
+    def send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+class Pooler:
+    """Listens on a port of its own; server sessions are made as they are needed, and the one used last is used next."""
+
+    def __init__(self, dsn: str) -> None:
+        self._server = {name: str(value) for name, value in conninfo_to_dict(dsn).items()}
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._free: list[Link] = []
+        self._links: list[Link] = []
+        self._lock = threading.Lock()
+        port = self._listener.getsockname()[1]
+        self.dsn = make_conninfo(dsn, host="127.0.0.1", port=port, sslmode="disable")
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Ends all connections."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._lock:
+            for link in self._links:
+                link.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client = Link(self._listener.accept()[0])
+                self._links.append(client)
+                threading.Thread(target=self._serve, args=[client], daemon=True).start()
+
+    def _serve(self, client: Link) -> None:
+        try:
+            self._greet(client)
+            while (message := client.message())[:1] != b"X":
+                self._transact(client, message)
+        except (EOFError, OSError):
+            pass
+        finally:
+            client.close()
+
+    def _greet(self, client: Link) -> None:
+        while True:
+            length, code = unpack(">II", client.read(8))
+            client.read(length - 8)
+            if code not in _NEGOTIATION:
+                break
+            client.send(b"N")
+        client.send(b"R" + pack(">II", 8, 0))
+        for name, value in _PARAMETERS.items():
+            text = f"{name}\0{value}\0".encode()
+            client.send(b"S" + pack(">I", len(text) + 4) + text)
+        client.send(b"K" + pack(">III", 12, 1, 1) + b"Z" + pack(">I", 5) + b"I")
+
+    def _transact(self, client: Link, message: bytes) -> None:
+        """Until the server is idle again: all questions and answers of one transaction."""
+        with self._lock:
+            server = self._free.pop() if self._free else None
+        server = server or self._connect()
+        status = b""
+        while True:
+            server.send(message)
+            if message[:1] in (b"Q", b"S"):
+                while not status:
+                    answer = server.message()
+                    client.send(answer)
+                    status = answer[5:] if answer[:1] == b"Z" else b""
+                if status == b"I":
+                    break
+                status = b""
+            message = client.message()
+        with self._lock:
+            self._free.append(server)
+
+    def _connect(self) -> Link:
+        host, port = self._server["host"], self._server.get("port", "5432")
+        if host.startswith("/"):
+            connection = socket.socket(socket.AF_UNIX)
+            connection.connect(f"{host}/.s.PGSQL.{port}")
+        else:
+            connection = socket.create_connection((host, int(port)))
+        server = Link(connection)
+        self._links.append(server)
+        said = f"user\0{self._server['user']}\0database\0{self._server['dbname']}\0\0".encode()
+        server.send(pack(">II", len(said) + 8, 196608) + said)
+        while server.message()[:1] != b"Z":
+            pass
+        return server
+
+
+@pytest.fixture
+def pooler(database: Database) -> Iterator[Pooler]:
+    """In front of `database`, which must let everybody in."""
+    pooler = Pooler(database.dsn)
+    with psycopg.connect(pooler.dsn, autocommit=True) as conn:
+        assert conn.execute("select 1").fetchone() == (1,)
+    yield pooler
+    pooler.close()
