@@ -1,6 +1,6 @@
 """Call: one Celery task to be started, made from an event and its watch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from hashlib import sha1
 from typing import Any
 from uuid import UUID
@@ -36,6 +36,11 @@ class Targets(msgspec.Struct, frozen=True):
             return f'task "{sent.get("task")}" may not be sent: select bridge.allow(...) lets it'
         return Target(sent["task"], sent.get("options", {}))
 
+    @property
+    def any_coalesces(self) -> bool:
+        """Whether there is a watch with the option."""
+        return any(self.coalesce(watch) for watch in self.watches)
+
     def coalesce(self, watch: str) -> bool:
         """Whether many events of this watch and one key become one task."""
         target = self.watches.get(watch)
@@ -45,17 +50,12 @@ class Targets(msgspec.Struct, frozen=True):
 class Call(msgspec.Struct, frozen=True):
     """A task's name, arguments and options, with the id that every redelivery repeats."""
 
-    events: Sequence[Event]
-    """Those that the task stands for, in order of id; more than one where they were coalesced."""
+    event: Event
     target: Target
     task_id: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     headers: dict[str, Any]
-
-    def refused(self, reason: str) -> "list[Refusal]":
-        """None of its events can be published."""
-        return [Refusal(event, reason) for event in self.events]
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -65,16 +65,15 @@ class Refusal(msgspec.Struct, frozen=True):
     reason: str
 
 
-def call_for(events: Sequence[Event], targets: Targets) -> Call | list[Refusal]:
-    """The call that the events of one key ask for; usually it is one event.
+def call_for(event: Event, targets: Targets) -> Call | Refusal:
+    """The call that an event asks for.
 
     The key's values are the positional arguments, as in `task.delay(obj.pk)`; with the option `call = "event"` one dict
     is the only argument. The header `bridge` says which change it was, either way.
     """
-    event = events[-1] if len(events) == 1 else merged(events)
     target = targets.target_for(event)
     if isinstance(target, str):
-        return [Refusal(one, target) for one in events]
+        return Refusal(event, target)
     header = {
         "id": event.id,
         "watch": event.watch,
@@ -82,15 +81,17 @@ def call_for(events: Sequence[Event], targets: Targets) -> Call | list[Refusal]:
         "at": event.at.isoformat(),
         "context": context_of(event),
     }
-    if len(events) > 1:
-        header["coalesced"] = len(events)
+    name = f"{event.watch}/{event.id}"
+    if event.merged:
+        header["coalesced"] = len(event.merged) + 1
+        # Of all events: a task that stands for another set of them is another task, or `once` would skip what is new.
+        name = f"{event.watch}/{','.join(map(str, event.merged))},{event.id}"
     args, kwargs = _arguments(event, target)
     own = target.options.get("headers")
     return Call(
-        events=events,
+        event=event,
         target=target,
-        # Of all events: a task that stands for another set of them is another task, or `once` would skip what is new.
-        task_id=task_id(f"{event.watch}/{','.join([str(one.id) for one in events])}"),
+        task_id=task_id(name),
         args=args,
         kwargs=kwargs,
         headers={**own, "bridge": header} if own else {"bridge": header},
@@ -103,21 +104,6 @@ def task_id(name: str) -> str:
     digest.update(name.encode())
     h = digest.hexdigest()
     return f"{h[:8]}-{h[8:12]}-5{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:32]}"
-
-
-def merged(events: Sequence[Event]) -> Event:
-    """Many changes of one key as one: the newest, with what was before all of them and all that changed."""
-    newest = events[-1]
-    parts = [event.data or {} for event in events]
-    data: dict[str, Any] = dict(parts[-1])
-    for name in ("old", "old_key"):
-        first = next((part[name] for part in parts if name in part), None)
-        if first is not None:
-            data[name] = first
-    changed = sorted({column for part in parts for column in part.get("changed", ())})
-    if changed:
-        data["changed"] = changed
-    return msgspec.structs.replace(newest, data=data or None)
 
 
 def as_argument(event: Event) -> dict[str, Any]:

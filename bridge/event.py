@@ -20,3 +20,5 @@ class Event(msgspec.Struct, frozen=True):
     context: str | None
     at: datetime
     """When the trigger ran (not when the transaction committed)."""
+    merged: tuple[int, ...] = ()
+    """Ids of older events that it stands for too, in order, where the watch coalesces."""

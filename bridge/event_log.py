@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -43,6 +44,10 @@ class Batch(msgspec.Struct, frozen=True):
     position: Position
     generation: int
     """Of the watches, as this batch was read."""
+    number: int = 0
+    """Of events that were read; fewer are here where they were coalesced."""
+    oldest: datetime | None = None
+    """When the first of those that were read happened."""
 
 
 class EventLog:
@@ -189,7 +194,8 @@ class EventLog:
             self._read = Position(seen, upto, events[-1].id, largest)
         else:
             self._read = Position(upto, largest_id=largest)
-        return Batch(events, self._read, self._generation)
+        oldest = min((event.at for event in events), default=None)
+        return Batch(events, self._read, self._generation, len(events), oldest)
 
     async def _save(self, position: Position) -> None:
         values = {**msgspec.structs.asdict(position), "stream": self._stream}

@@ -19,6 +19,7 @@ from typing import TypeVar
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
+import msgspec
 
 from bridge.backoff import Backoff
 from bridge.call import Call, Refusal, Targets, call_for
@@ -39,8 +40,10 @@ T = TypeVar("T")
 # Older events than this were waiting for something: a broker, a database, a bridge. Seconds.
 _BACKLOG = 5.0
 
-# Where a watch coalesces, so many times more is read at once: what is read apart can't become one task.
-_COALESCING = 20
+# Where a watch coalesces, so many times more tasks are a batch, and that many events at most: what is read apart can't
+# become one task.
+_COALESCING = 50
+_MOST_EVENTS = 500_000
 
 
 class Relay:
@@ -107,9 +110,9 @@ class Relay:
 
     async def _drain(self, log: EventLog, listener: Listener) -> None:
         """Delivers until nothing is left. No transaction is open while we talk to the broker."""
-        batch = await log.read()
+        batch = await self._read(log)
         while batch.events:
-            self._health.hold(self._stream, _oldest(batch), len(batch.events))
+            self._health.hold(self._stream, batch.oldest, batch.number)
             # All that follows is shielded; this is where a stop is honoured, between two batches.
             await anyio.lowlevel.checkpoint()
             await listener.disarm()
@@ -119,7 +122,7 @@ class Relay:
             ahead: list[Batch] = []
 
             async def read(ahead: list[Batch] = ahead) -> None:
-                ahead.append(await log.read())
+                ahead.append(await self._read(log))
 
             await _side_by_side(partial(self._deliver, log, batch), read)
             await anyio.sleep_until(started + self._shortest(batch))
@@ -127,19 +130,36 @@ class Relay:
         self._health.hold(self._stream, None, 0)
         await log.finish()
 
+    async def _read(self, log: EventLog) -> Batch:
+        """The next batch; where a watch coalesces, as much of the window as becomes few enough tasks."""
+        batch = await log.read()
+        if not self._coalesces():
+            return batch
+        batch = msgspec.structs.replace(batch, events=coalesce(batch.events, self._targets))
+        while batch.position.upto and len(batch.events) < log.batch_size and batch.number < _MOST_EVENTS:
+            more = await log.read()
+            if not more.events:
+                break
+            events = coalesce((*batch.events, *more.events), self._targets)
+            batch = msgspec.structs.replace(more, events=events, number=batch.number + more.number, oldest=batch.oldest)
+        return batch
+
+    def _coalesces(self) -> bool:
+        return self._settings.catch_up_rate is None and self._targets.any_coalesces
+
     def _shortest(self, batch: Batch) -> float:
         """Seconds that this batch has to take: after an outage the workers must not get all of it at once."""
         rate = self._settings.catch_up_rate
-        return len(batch.events) / rate if rate and _age(batch) > _BACKLOG else 0.0
+        return batch.number / rate if rate and _age(batch) > _BACKLOG else 0.0
 
     async def _refresh(self, log: EventLog) -> None:
         self._generation, self._targets = await log.targets()
-        log.batch_size = _batch_size(self._settings, self._targets)
+        log.batch_size = _batch_size(self._settings) * (_COALESCING if self._coalesces() else 1)
 
     async def _deliver(self, log: EventLog, batch: Batch) -> None:
-        asked = [call_for(events, self._targets) for events in coalesce(batch.events, self._targets)]
+        asked = [call_for(event, self._targets) for event in batch.events]
         calls = [call for call in asked if isinstance(call, Call)]
-        refusals = [refusal for refused in asked if isinstance(refused, list) for refusal in refused]
+        refusals = [refusal for refusal in asked if isinstance(refusal, Refusal)]
 
         async def publish_and_settle() -> None:
             nonlocal calls
@@ -185,9 +205,13 @@ class Relay:
         await log.bury(refusals)
         await log.move(batch.position)
         refused = {refusal.event.id for refusal in refusals}
-        for watch, count in Counter(event.watch for event in batch.events if event.id not in refused).items():
+        counts: Counter[str] = Counter()
+        for event in batch.events:
+            if event.id not in refused:
+                counts[event.watch] += 1 + len(event.merged)
+        for watch, count in counts.items():
             metrics.published.labels(stream, watch).inc(count)
-        metrics.batch_size.labels(stream).observe(len(batch.events))
+        metrics.batch_size.labels(stream).observe(batch.number)
         metrics.delivery.labels(stream).observe(_age(batch))
 
     def _state(self, state: State) -> State | None:
@@ -195,21 +219,14 @@ class Relay:
         return self._health.set(self._stream, state)
 
 
-def _batch_size(settings: Settings, targets: Targets | None = None) -> int:
+def _batch_size(settings: Settings) -> int:
     """With a rate, at most what may be published in a second: no gusts with long calms in between."""
-    size = settings.batch_size
-    if targets is not None and any(targets.coalesce(watch) for watch in targets.watches):
-        size *= _COALESCING
-    return min(size, ceil(settings.catch_up_rate or size))
+    return min(settings.batch_size, ceil(settings.catch_up_rate or settings.batch_size))
 
 
 def _age(batch: Batch) -> float:
     """Seconds since the oldest event of the batch."""
-    return (datetime.now(UTC) - _oldest(batch)).total_seconds()
-
-
-def _oldest(batch: Batch) -> datetime:
-    return min(event.at for event in batch.events)
+    return 0.0 if batch.oldest is None else (datetime.now(UTC) - batch.oldest).total_seconds()
 
 
 async def _in_thread(step: Callable[[], T]) -> T:

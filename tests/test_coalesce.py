@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
-from bridge.call import NAMESPACE, Call, Refusal, Target, Targets, call_for, task_id
+from bridge.call import NAMESPACE, Call, Target, Targets, call_for, task_id
 from bridge.coalesce import coalesce
 from bridge.event import Event
 from tests.fix_bridge import Bridges
@@ -25,10 +25,10 @@ def event(number: int, watch: str, key: int | None, **data: object) -> Event:
 
 
 def ids(events: list[Event]) -> list[list[int]]:
-    return [[one.id for one in group] for group in coalesce(events, TARGETS)]
+    return [[*one.merged, one.id] for one in coalesce(events, TARGETS)]
 
 
-def test_events_of_one_key_become_one_group_where_the_newest_stood() -> None:
+def test_events_of_one_key_become_one_where_the_newest_stood() -> None:
     assert ids([event(1, "one", 7), event(2, "one", 8), event(3, "one", 7)]) == [[2], [1, 3]]
 
 
@@ -37,10 +37,16 @@ def test_other_watches_keys_and_truncates_stay_apart() -> None:
     assert ids(events) == [[1], [2], [3], [4]]
 
 
+def test_what_was_coalesced_can_be_coalesced_with_what_comes_later() -> None:
+    first = coalesce([event(1, "one", 7), event(2, "one", 8), event(3, "one", 7)], TARGETS)
+    assert ids([*first, event(4, "one", 7), event(5, "one", 8)]) == [[1, 3, 4], [2, 5]]
+
+
 def test_the_task_has_the_newest_values_and_what_was_before_all() -> None:
     first = event(1, "one", 7, old={"a": 1}, new={"a": 2}, changed=["a"], old_key=[6])
     second = event(2, "one", 7, old={"a": 2}, new={"a": 3}, changed=["b"])
-    call = call_for([first, second], TARGETS)
+    [both] = coalesce([first, second], TARGETS)
+    call = call_for(both, TARGETS)
     assert isinstance(call, Call)
     [argument] = call.args
     assert (argument["old"], argument["new"], argument["changed"]) == ({"a": 1}, {"a": 3}, ["a", "b"])
@@ -50,15 +56,14 @@ def test_the_task_has_the_newest_values_and_what_was_before_all() -> None:
 
 
 def test_another_set_of_events_is_another_task() -> None:
-    calls = [call_for([event(n, "one", 7) for n in numbers], TARGETS) for numbers in ([5, 7], [5, 6, 7], [7], [5, 7])]
+    sets = [[5, 7], [5, 6, 7], [7], [5, 7]]
+    calls = [
+        call_for(one, TARGETS) for numbers in sets for one in coalesce([event(n, "one", 7) for n in numbers], TARGETS)
+    ]
     a, b, c, again = [call.task_id for call in calls if isinstance(call, Call)]
     assert len({a, b, c}) == 3
     assert again == a
-
-
-def test_all_events_of_a_refused_call_become_dead_letters() -> None:
-    refused = call_for([event(1, "gone", 7), event(2, "gone", 7)], TARGETS)
-    assert refused == [Refusal(event(n, "gone", 7), 'there is no watch "gone"') for n in (1, 2)]
+    assert c == str(uuid5(NAMESPACE, "one/7"))
 
 
 @given(st.text())

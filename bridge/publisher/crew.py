@@ -37,8 +37,7 @@ class Crew:
         """See Publisher: all members at once, each with the calls of its keys."""
         shares: list[list[Call]] = [[] for _ in self._members]
         for call in calls:
-            event = call.events[-1]
-            shares[hash((event.watch, repr(event.key))) % len(shares)].append(call)
+            shares[hash((call.event.watch, repr(call.event.key))) % len(shares)].append(call)
         answers = self._ask([share or None for share in shares])
         failures = [answer for answer in answers if isinstance(answer, BrokerError)]
         if failures:

@@ -7,6 +7,7 @@ listens to, a countdown), or where a newer Celery puts a value in a place that i
 and Celery makes each message.
 """
 
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,6 +19,7 @@ from kombu.entity import maybe_delivery_mode
 from kombu.serialization import dumps
 
 from bridge.call import Call, Target
+from bridge.event import Event
 from bridge.publisher import task
 
 # Values that occur nowhere else.
@@ -25,6 +27,7 @@ TASK_ID = "b3c1d9f0-5a7e-4c6b-8f21-bridge000000"
 _ARGUMENT = "bridge-argument-b3c1d9f0"
 _HEADER = {"bridge": "bridge-header-b3c1d9f0"}
 
+_EVENT = Event(0, "", "send", None, None, None, datetime.fromtimestamp(0, UTC))
 _encode = msgspec.json.Encoder().encode
 # More targets than an application has watches; what `bridge.send` brings may be endless.
 _MOST = 1000
@@ -132,7 +135,7 @@ def _record(app: Celery, target: Target) -> Message | None:
     if app.conf.task_protocol != 2 or app.conf.task_send_sent_event:
         return None
     headers = {**target.options.get("headers", {}), **_HEADER}
-    call = Call((), target, TASK_ID, (_ARGUMENT,), {}, headers)
+    call = Call(_EVENT, target, TASK_ID, (_ARGUMENT,), {}, headers)
     recorder = _Recorder()
     task.send(app, call, recorder, {})
     body, options = recorder.body, recorder.options

@@ -163,7 +163,7 @@ class Publisher:
         except (SerializationError, CeleryError, TypeError, ValueError, KeyError) as error:
             if isinstance(error, OperationalError):
                 raise
-            return call.refused(f"{type(error).__name__}: {error}")
+            return [Refusal(call.event, f"{type(error).__name__}: {error}")]
         return []
 
     def _send(self, call: Call) -> None:

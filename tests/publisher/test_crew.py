@@ -24,7 +24,7 @@ AT = datetime(2026, 11, 24, tzinfo=UTC)
 
 def calls(broker: Broker, count: int, keys: int) -> list[Call]:
     targets = Targets({"w": Target("shop.touch", {"queue": broker.queue, "call": "event"})})
-    made = [call_for([Event(n, "w", "update", [n % keys], None, None, AT)], targets) for n in range(count)]
+    made = [call_for(Event(n, "w", "update", [n % keys], None, None, AT), targets) for n in range(count)]
     return [call for call in made if isinstance(call, Call)]
 
 

@@ -63,7 +63,7 @@ def calls(options: dict[str, Any], context: str | None = None) -> list[Call]:
         Event(n, "w", "update", key, {"new": {"note": "ü" * 100}, "changed": ["note"]}, context, AT)
         for n, key in enumerate(KEYS, 2**40)
     ]
-    made = [call_for([event], targets) for event in events]
+    made = [call_for(event, targets) for event in events]
     return [call for call in made if isinstance(call, Call)]
 
 
@@ -196,7 +196,7 @@ def test_a_router_that_looks_at_the_arguments_is_asked_for_each_message(rabbitmq
     publisher = Publisher(rabbitmq.url)
     publisher._app.conf.update(task_routes=(route,))
     targets = Targets({"w": Target("shop.tasks.reprice", {})})
-    made = [call_for([Event(n, "w", "update", [n], None, None, AT)], targets) for n in range(10)]
+    made = [call_for(Event(n, "w", "update", [n], None, None, AT), targets) for n in range(10)]
     assert publisher.publish([call for call in made if isinstance(call, Call)]) == []
     publisher.close()
     for parity, queue in enumerate(queues):
@@ -208,7 +208,7 @@ def test_what_cannot_be_serialized_is_refused_and_the_rest_is_sent(broker: Broke
     publisher = Publisher(broker.url)
     publisher._app.conf.update(task_default_queue=broker.queue)
     targets = Targets({"w": Target("shop.tasks.reprice", {})})
-    made = [call_for([Event(n, "w", "update", [n], None, None, AT)], targets) for n in range(3)]
+    made = [call_for(Event(n, "w", "update", [n], None, None, AT), targets) for n in range(3)]
     sent = [call for call in made if isinstance(call, Call)]
     sent[1] = msgspec.structs.replace(sent[1], args=(object(),))
     assert [refusal.event.id for refusal in publisher.publish(sent)] == [1]
