@@ -1,6 +1,7 @@
 """A pooler in transaction mode is told at once, before a lock is left on a session that others use."""
 
 import subprocess
+from pathlib import Path
 
 import psycopg
 from click.testing import CliRunner
@@ -20,7 +21,7 @@ LOCKS = """
 def test_the_bridge_does_not_run_behind_a_pooler_in_transaction_mode(
     conn: psycopg.Connection, pooler: Pooler, valkey: Broker
 ) -> None:
-    argv = [BRIDGE, "run", "--database-url", pooler.dsn, "--broker-url", valkey.url]
+    argv: list[str | Path] = [BRIDGE, "run", "--database-url", pooler.dsn, "--broker-url", valkey.url]
     done = subprocess.run(argv, check=False, capture_output=True, text=True, env=environment(), timeout=60)
     assert done.returncode == 2
     assert "a pooler in transaction mode stands before the database" in done.stderr
