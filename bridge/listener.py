@@ -69,17 +69,17 @@ class Listener:
         async with (
             connect(database_url, f"listen {stream}") as listening,
             connect(database_url, f"sleep {stream}") as arming,
-            anyio.create_task_group() as group,
         ):
             [keys] = await query(arming, _KEYS, {"stream": stream})
-            listener = cls(listening, SleepKey(arming, keys[0], group), stream, floor)
-            channel = sql.Identifier(listener._channel)
+            channel = sql.Identifier(f"bridge:{stream}")
             await query(listening, sql.SQL("listen {}").format(channel).as_string(listening))
-            try:
-                yield listener
-            except Exception as error:  # it leaves below, not wrapped in the task group's own
-                failure = error
-            group.cancel_scope.cancel()
+            # An error that leaves a task group is wrapped in a group of errors, which nobody here expects.
+            async with anyio.create_task_group() as group:
+                try:
+                    yield cls(listening, SleepKey(arming, keys[0], group), stream, floor)
+                except Exception as error:
+                    failure = error
+                group.cancel_scope.cancel()
         if failure is not None:
             raise failure
 

@@ -84,8 +84,12 @@ class Bridge:
 
     def wait_for(self, state: str, stream: str = "default", seconds: float = 30) -> None:
         def there() -> bool:
-            assert self.running, f"the bridge ended\n{self.child.tail()}"
-            return self.states().get(stream) == state
+            try:
+                return self.states().get(stream) == state
+            except OSError:
+                # The last thing that it says tells why.
+                assert not eventually(lambda: not self.running, 5), f"the bridge ended\n{self.child.tail()}"
+                raise
 
         assert eventually(there, seconds), f"not {state!r} after {seconds:g} s: {self.states()}\n{self.child.tail()}"
 

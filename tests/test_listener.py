@@ -7,6 +7,7 @@ import anyio
 import psycopg
 import pytest
 
+from bridge.errors import ConfigError, DatabaseError
 from bridge.listener import Listener, Wakeup
 from tests.fix_postgres import Database
 
@@ -178,3 +179,17 @@ async def test_a_notification_queue_that_fills_up_is_told_once(
         for _ in range(6):
             await next_wakeup(listener)
     assert [record.levelname for record in caplog.records if "queue fills up" in record.message] == ["WARNING"]
+
+
+async def test_a_listener_that_cannot_begin_says_why_in_one_error(database: Database, conn: psycopg.Connection) -> None:
+    """Not in a group of errors: the relay would take it for none of its own, and the process would end."""
+    conn.execute("drop schema bridge cascade")
+    with pytest.raises(ConfigError, match="is Commit Bridge installed"):
+        async with Listener.open(database.dsn, "default", 30):
+            pass
+
+
+async def test_an_error_of_whoever_uses_it_leaves_as_it_is(database: Database) -> None:
+    with pytest.raises(DatabaseError, match="mine"):
+        async with listening(database):
+            raise DatabaseError("mine")
