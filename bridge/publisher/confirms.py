@@ -60,8 +60,10 @@ class Confirms:
             raise BrokerError(self._reason)
 
     def _counted_publish(self, message: Any, *args: Any, **kwargs: Any) -> Any:
+        # Behind it: what could not be made into frames has no number.
+        published = self._publish(message, *args, **kwargs)
         self.expect(message.properties.get("correlation_id"))
-        return self._publish(message, *args, **kwargs)
+        return published
 
     def _on_ack(self, tag: int, multiple: bool) -> None:
         self._confirmed.update(self._answered(tag, multiple))

@@ -88,7 +88,7 @@ class Message:
             try:
                 return _encode(body)
             except (TypeError, ValueError, OverflowError):
-                pass  # what this encoder can't say (a number over 64 bits), kombu's perhaps can
+                pass  # what this encoder can't say, kombu's perhaps can
         _, _, payload = dumps(body, serializer=self._serializer)
         return payload if isinstance(payload, bytes) else payload.encode()
 
@@ -107,7 +107,11 @@ class Messages:
         if name not in self._known:
             if len(self._known) >= _MOST:
                 self._known.clear()
-            self._known[name] = _record(self._app, target)
+            try:
+                self._known[name] = _record(self._app, target)
+            except task.UNSENDABLE:
+                # Celery says so again for each call, which is refused with the reason.
+                self._known[name] = None
         return self._known[name]
 
 

@@ -13,8 +13,7 @@ import amqp
 import kombu
 from celery import Celery
 from celery.app.utils import find_app
-from celery.exceptions import CeleryError
-from kombu.exceptions import KombuError, OperationalError, SerializationError
+from kombu.exceptions import KombuError, OperationalError
 
 from bridge.call import Call, Refusal, Target
 from bridge.errors import BrokerError, ConfigError
@@ -23,7 +22,7 @@ from bridge.publisher.confirms import Confirms
 from bridge.publisher.message import Message, Messages, somebody_listens
 from bridge.publisher.rabbitmq import RabbitCarrier
 from bridge.publisher.redis import RedisCarrier, is_redis
-from bridge.publisher.task import send
+from bridge.publisher.task import UNSENDABLE, send
 
 # A peer that swallows packets must not hold the bridge for ever; seconds. What the user's app says comes first.
 _TRANSPORT_OPTIONS = {
@@ -160,7 +159,7 @@ class Publisher:
         """A call that can't be expressed as a message is refused; a transport's error is not the call's."""
         try:
             step()
-        except (SerializationError, CeleryError, TypeError, ValueError, KeyError) as error:
+        except UNSENDABLE as error:
             if isinstance(error, OperationalError):
                 raise
             return [Refusal(call.event, f"{type(error).__name__}: {error}")]

@@ -1,12 +1,17 @@
 """Task: how Celery itself makes the message of a call, and hands it to a producer."""
 
+import struct
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from celery import Celery
-from celery.utils.quorum_queues import detect_quorum_queues
+from celery.exceptions import CeleryError
+from kombu.exceptions import SerializationError
 
 from bridge.call import Call
+
+# A call that can't be expressed as a message: a queue that nobody knows, a value that the serializer or AMQP can't say.
+UNSENDABLE = (SerializationError, CeleryError, TypeError, ValueError, KeyError, OverflowError, struct.error)
 
 
 class Producer(Protocol):
@@ -44,14 +49,6 @@ def send(app: Celery, call: Call, producer: Producer, extra: Mapping[str, Any]) 
         **options,
     )
     app.amqp.send_task_message(producer, name, message, headers=dict(call.headers), retry=False, **options)
-
-
-def delays_natively(app: Celery, call: Call) -> bool:
-    """Whether Celery would send the call through the delaying exchanges that quorum queues need for a countdown."""
-    task: Any = app.tasks.get(call.target.task)
-    countdown = {**_task_options(task), **_watch_options(call.target.options)}.get("countdown")
-    driver = app.connection_for_write().transport.driver_type
-    return bool(countdown) and bool(detect_quorum_queues(app, driver)[0])
 
 
 def _task_options(task: Any) -> dict[str, Any]:

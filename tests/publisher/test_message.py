@@ -123,7 +123,7 @@ def test_every_setting_of_the_app_is_as_celery_has_it(broker: Broker, app: str) 
     compare(broker, {}, APPS[app])
 
 
-@pytest.mark.parametrize("context", ["7", '{"user": 7, "tags": ["a", null]}', "not json"])
+@pytest.mark.parametrize("context", ["7", "9223372036854775807", '{"user": 7, "tags": ["a", null]}', "not json"])
 def test_the_context_of_a_transaction_is_in_the_header(broker: Broker, context: str) -> None:
     compare(broker, {}, {}, context)
 
@@ -214,6 +214,38 @@ def test_what_cannot_be_serialized_is_refused_and_the_rest_is_sent(broker: Broke
     assert [refusal.event.id for refusal in publisher.publish(sent)] == [1]
     publisher.close()
     assert [part["body"][0] for part in take_all(broker, broker.queue, 2)] == [[0], [2]]
+
+
+def one_call(broker: Broker, number: int, context: str | None = None, **options: Any) -> Call:
+    targets = Targets({"w": Target("shop.tasks.reprice", {"queue": broker.queue, **options})})
+    call = call_for(Event(number, "w", "update", [number], None, context, AT), targets)
+    assert isinstance(call, Call)
+    return call
+
+
+def test_a_queue_that_the_app_does_not_know_is_refused_and_the_rest_is_sent(broker: Broker) -> None:
+    publisher = Publisher(broker.url)
+    publisher._app.conf.update(task_queues=[kombu.Queue(broker.queue)], task_create_missing_queues=False)
+    sent = [one_call(broker, 1), one_call(broker, 2, queue="nobody-knows"), one_call(broker, 3)]
+    [refusal] = publisher.publish(sent)
+    assert (refusal.event.id, "nobody-knows" in refusal.reason) == (2, True)
+    publisher.close()
+    assert [part["body"][0] for part in take_all(broker, broker.queue, 2)] == [[1], [3]]
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_number_that_amqp_cannot_say_is_refused_and_json_says_it(
+    broker: Broker, quick: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not quick:
+        monkeypatch.setattr("bridge.publisher.publisher.somebody_listens", lambda: True)
+    publisher = Publisher(broker.url)
+    sent = [one_call(broker, 1), one_call(broker, 2, context=str(10**30)), one_call(broker, 3)]
+    refused = [refusal.event.id for refusal in publisher.publish(sent)]
+    publisher.close()
+    assert refused == ([2] if broker.id == "rabbitmq" else [])
+    kept = take_all(broker, broker.queue, 3 - len(refused))
+    assert [part["body"][0] for part in kept] == [[n] for n in (1, 2, 3) if n not in refused]
 
 
 def test_a_target_that_comes_again_is_recorded_once_and_endless_ones_are_forgotten(valkey: Broker) -> None:
