@@ -26,7 +26,7 @@ class Proxy:
         self._server = server
         self._open: dict[Direction, asyncio.Event] = {direction: asyncio.Event() for direction in BOTH}
         self._links: set[asyncio.Task[None]] = set()
-        self._listener: asyncio.Task[None] | None = None
+        self._listener: socket | None = None
         self.port = 0
         self.resume()
 
@@ -53,10 +53,10 @@ class Proxy:
 
     async def _resume(self) -> None:
         if self._listener is None:
-            listener = create_server(("127.0.0.1", self.port))
-            listener.setblocking(False)
-            self.port = listener.getsockname()[1]
-            self._listener = asyncio.create_task(self._listen(listener))
+            self._listener = create_server(("127.0.0.1", self.port))
+            self._listener.setblocking(False)
+            self.port = self._listener.getsockname()[1]
+            asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
         for event in self._open.values():
             event.set()
 
@@ -72,19 +72,19 @@ class Proxy:
 
     async def _refuse(self) -> None:
         if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.gather(self._listener, return_exceptions=True)
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
             self._listener = None
 
-    async def _listen(self, listener: socket) -> None:
-        with listener:
-            while True:
-                client, _ = await asyncio.get_running_loop().sock_accept(listener)
-                link = asyncio.create_task(self._link(client))
-                self._links.add(link)
-                link.add_done_callback(self._links.discard)
-                # A link that is cut before its first step closes nothing itself.
-                link.add_done_callback(partial(_close, client))
+    def _accept(self, listener: socket) -> None:
+        # Not awaited: a connection that `sock_accept` took just before it is cancelled would belong to nobody.
+        with suppress(OSError):
+            client, _ = listener.accept()
+            link = asyncio.create_task(self._link(client))
+            self._links.add(link)
+            link.add_done_callback(self._links.discard)
+            # A link that is cut before its first step closes nothing itself.
+            link.add_done_callback(partial(_close, client))
 
     async def _link(self, client: socket) -> None:
         writers: list[asyncio.StreamWriter] = []
@@ -106,8 +106,10 @@ class Proxy:
                     # From here on closing means a reset, and what is still to be sent goes nowhere.
                     writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
                 writer.transport.abort()
+        # All of them before the first wait, in which the link can be cut.
         for writer in writers:
             writer.close()
+        for writer in writers:
             with suppress(OSError):
                 await writer.wait_closed()
 
