@@ -6,6 +6,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from datetime import timedelta
 from importlib.resources import files
 from typing import Any, TypeVar
 
@@ -33,15 +34,21 @@ _DEFAULTS: dict[str, Any] = {
 _SESSION = """
     select set_config(name, value, false)
     from (values ('statement_timeout', '0'), ('lock_timeout', '0'), ('idle_in_transaction_session_timeout', '0'),
-        ('idle_session_timeout', '0'), ('enable_seqscan', 'off'), ('jit', 'off'),
+        ('idle_session_timeout', '0'), ('transaction_timeout', '0'), ('enable_seqscan', 'off'), ('jit', 'off'),
         ('plan_cache_mode', 'force_generic_plan'), ('max_parallel_workers_per_gather', '0'), ('timezone', 'UTC'),
         -- The server's side of the keepalives: what a vanished bridge held is free for the next one in seconds.
         ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '2'), ('tcp_keepalives_count', '3'),
         ('tcp_user_timeout', '15000')
     ) as setting (name, value)
+    -- transaction_timeout is new in PostgreSQL 17.
+    where current_setting(name, true) is not null
 """
 
+_LOCK = "select bridge.await_lock(%(key)s, %(at_most)s)"
 _UNLOCK = "select pg_advisory_unlock_all()"
+
+# A statement that waits holds back VACUUM, so a wait for a lock begins anew this often.
+_RENEWED = timedelta(minutes=1)
 
 # Seconds that a wait for a lock may take to end after it was called off; then the connection is given up.
 _CALL_OFF = 5.0
@@ -149,7 +156,8 @@ async def advisory_lock(connection: Connection, key: int) -> None:
         group.start_soon(call_off)
         with anyio.CancelScope(shield=True):
             try:
-                await connection.execute("select pg_advisory_lock(%s)", (key,))
+                while not called_off and not await _locked(connection, key):
+                    pass
             except psycopg.Error as error:
                 failure = error
         over.set()
@@ -159,6 +167,11 @@ async def advisory_lock(connection: Connection, key: int) -> None:
         await anyio.lowlevel.checkpoint()
     if failure is not None:
         raise failure
+
+
+async def _locked(connection: Connection, key: int) -> bool:
+    [(granted,)] = await _rows(connection, _LOCK, {"key": key, "at_most": _RENEWED})
+    return bool(granted)
 
 
 async def advisory_unlock_all(connection: Connection) -> None:
@@ -181,10 +194,13 @@ async def query(
     """
     rows: list[tuple[Any, ...]] = []
     with anyio.CancelScope(shield=True), translated(), _answered(connection, None if slow else connection.patience):
-        cursor = await connection.execute(text, values)
-        if cursor.description:
-            rows = await cursor.fetchall()
+        rows += await _rows(connection, text, values)
     return rows
+
+
+async def _rows(connection: Connection, text: str, values: Mapping[str, Any] | None) -> list[tuple[Any, ...]]:
+    cursor = await connection.execute(text, values)
+    return await cursor.fetchall() if cursor.description else []
 
 
 @contextmanager
