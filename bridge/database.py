@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from importlib.resources import files
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 
 from bridge.errors import BridgeError, ConfigError, DatabaseError, LockTimeoutError
+from bridge.pooler import shares_sessions
 
 T = TypeVar("T")
 
@@ -72,6 +74,9 @@ class Connection(psycopg.AsyncConnection[Any]):
     patience: float | None = None
     """Seconds that the answer to a quick statement may take; the DSN's `tcp_user_timeout`. None: no limit."""
 
+    pinned = False
+    """Whether the session is ours only because it is never without a transaction. Then it hears no notifications."""
+
     async def wait(
         self,
         gen: PQGen[T],
@@ -80,6 +85,14 @@ class Connection(psycopg.AsyncConnection[Any]):
     ) -> T:
         """psycopg looks up from every wait ten times a second, for the sake of Ctrl-C; signals wake asyncio anyway."""
         return await super().wait(gen, interval, **({} if timeout is None else {"timeout": timeout}))
+
+    async def pin(self) -> None:
+        """Keeps a session to itself behind a pooler in transaction mode.
+
+        Whoever hangs up in a transaction loses it there with all its locks and settings, as they should reach no other.
+        """
+        await self.execute("begin isolation level read committed")
+        self.pinned = True
 
     def hang_up(self) -> None:
         """Whoever waits for this connection learns that it is closed.
@@ -107,11 +120,15 @@ async def connect(database_url: str, purpose: str) -> AsyncIterator[Connection]:
         ) from error
     _check_address(given)
     address = {**_DEFAULTS, "application_name": f"bridge {purpose}", **given}
+    open_one = partial(Connection.connect, **address, autocommit=True)
     with translated():
-        connection = await Connection.connect(**address, autocommit=True)
+        connection = await open_one()
     # The kernel's timeouts see a peer that is gone, not a proxy or a server that is there and says nothing.
     connection.patience = int(address["tcp_user_timeout"]) / 1000 or None
     try:
+        with anyio.CancelScope(shield=True), translated(), _answered(connection, connection.patience):
+            if await shares_sessions(connection, open_one):
+                await connection.pin()
         await query(connection, _SESSION)
         yield connection
     finally:
@@ -199,8 +216,18 @@ async def query(
 
 
 async def _rows(connection: Connection, text: str, values: Mapping[str, Any] | None) -> list[tuple[Any, ...]]:
-    cursor = await connection.execute(text, values)
-    return await cursor.fetchall() if cursor.description else []
+    try:
+        cursor = await connection.execute(text, values)
+        rows = await cursor.fetchall() if cursor.description else []
+    except psycopg.Error:
+        if connection.pinned:
+            with suppress(psycopg.Error):
+                await connection.execute("rollback and chain")
+        raise
+    if connection.pinned:
+        # What the statement did is committed, and the pooler never sees a session without a transaction.
+        await connection.execute("commit and chain")
+    return rows
 
 
 @contextmanager

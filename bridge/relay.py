@@ -11,6 +11,7 @@ with the same task ids. While the broker takes one batch, the next one is read.
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from math import ceil
@@ -30,6 +31,7 @@ from bridge.event_log import Batch, EventLog
 from bridge.health import Health, State
 from bridge.listener import Listener
 from bridge.metrics import Metrics
+from bridge.poller import Poller
 from bridge.publisher import Crew, Publisher
 from bridge.succession import beside, depose_frozen, keep_talking
 
@@ -39,6 +41,9 @@ T = TypeVar("T")
 
 # Older events than this were waiting for something: a broker, a database, a bridge. Seconds.
 _BACKLOG = 5.0
+
+# Seconds between two looks where nobody tells when to look.
+_POLL = 0.5
 
 # Where a watch coalesces, so many times more tasks are a batch, and that many events at most: what is read apart can't
 # become one task.
@@ -83,7 +88,6 @@ class Relay:
     async def _serve(self, backoff: Backoff) -> None:
         settings = self._settings
         async with EventLog.open(settings.database_url, self._stream, _batch_size(settings)) as log:
-            await log.require_session(settings.database_url)
             await log.require_writable()
             if self._state(State.STANDBY) is State.DATABASE_AWAY:
                 logger.info("database is back", extra={"stream": self._stream})
@@ -97,18 +101,30 @@ class Relay:
         await self._insist(partial(_in_thread, self._publisher.connect))
         await self._refresh(log)
         logger.info("serving", extra={"stream": self._stream})
-        floor = self._settings.poll_floor
-        async with Listener.open(self._settings.database_url, self._stream, floor) as listener:
+        async with self._wakeups(log) as listener:
             async for wakeup in listener:
                 self._metrics.notification_queue.set(listener.queue_usage)
                 logger.debug("look", extra={"stream": self._stream, "wakeup": wakeup})
                 await self._drain(log, listener)
                 backoff.reset()
 
+    def _wakeups(self, log: EventLog) -> AbstractAsyncContextManager[Listener | Poller]:
+        settings = self._settings
+        if log.hears:
+            return Listener.open(settings.database_url, self._stream, settings.poll_floor)
+        # Each look is a word too, without which a standby would take this owner for a frozen one.
+        period = min(_POLL, settings.poll_floor, settings.takeover_after / 2)
+        logger.warning(
+            "polling, as nothing is heard through a pooler in transaction mode; "
+            "a direct connection starts tasks at once",
+            extra={"stream": self._stream, "seconds": period},
+        )
+        return nullcontext(Poller(period))
+
     def _busy(self) -> bool:
         return self._health.is_busy(self._stream)
 
-    async def _drain(self, log: EventLog, listener: Listener) -> None:
+    async def _drain(self, log: EventLog, listener: Listener | Poller) -> None:
         """Delivers until nothing is left. No transaction is open while we talk to the broker."""
         batch = await self._read(log)
         while batch.events:
