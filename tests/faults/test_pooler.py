@@ -11,13 +11,13 @@ from click.testing import CliRunner
 from bridge.catalog import Catalog
 from bridge.cli import cli
 from bridge.errors import LockTimeoutError
+from tests.end_to_end.product import make_products, reprice, watch
 from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_pooler import Pooler
 from tests.fix_postgres import Database, on_pg18
 from tests.inbox import inbox
-from tests.test_end_to_end import make_products, reprice, watch
 
 pytestmark = on_pg18
 
