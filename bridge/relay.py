@@ -23,6 +23,7 @@ import anyio.to_thread
 import msgspec
 
 from bridge.backoff import Backoff
+from bridge.batch_size import BatchSize
 from bridge.call import Call, Refusal, Targets, call_for
 from bridge.coalesce import coalesce
 from bridge.config import Settings
@@ -47,7 +48,7 @@ _POLL = 0.5
 
 # Where a watch coalesces, so many times more tasks are a batch, and that many events at most: what is read apart can't
 # become one task.
-_COALESCING = 50
+_COALESCING = 5
 _MOST_EVENTS = 500_000
 
 
@@ -64,6 +65,8 @@ class Relay:
         self._metrics = metrics
         self._targets = Targets()
         self._generation = -1
+        self._largest = _largest_batch(settings)
+        self._size = BatchSize(self._largest)
         self._batch = anyio.CancelScope(shield=True)
         self.gave_up = False
         """Whether a batch in flight was given up at the end of the grace period: it will be published again."""
@@ -87,7 +90,7 @@ class Relay:
 
     async def _serve(self, backoff: Backoff) -> None:
         settings = self._settings
-        async with EventLog.open(settings.database_url, self._stream, _batch_size(settings)) as log:
+        async with EventLog.open(settings.database_url, self._stream, self._size.now) as log:
             await log.require_writable()
             if self._state(State.STANDBY) is State.DATABASE_AWAY:
                 logger.info("database is back", extra={"stream": self._stream})
@@ -141,6 +144,10 @@ class Relay:
                 ahead.append(await self._read(log))
 
             await _side_by_side(partial(self._deliver, log, batch), read)
+            if not self._coalesces():
+                # Here, where no read is under way that was begun with another size.
+                self._size.learn(batch.number, anyio.current_time() - started)
+                log.batch_size = self._size.now
             await anyio.sleep_until(started + self._shortest(batch))
             [batch] = ahead
         self._health.hold(self._stream, None, 0)
@@ -170,7 +177,7 @@ class Relay:
 
     async def _refresh(self, log: EventLog) -> None:
         self._generation, self._targets = await log.targets()
-        log.batch_size = _batch_size(self._settings) * (_COALESCING if self._coalesces() else 1)
+        log.batch_size = _COALESCING * self._largest if self._coalesces() else self._size.now
 
     async def _deliver(self, log: EventLog, batch: Batch) -> None:
         asked = [call_for(event, self._targets) for event in batch.events]
@@ -235,7 +242,7 @@ class Relay:
         return self._health.set(self._stream, state)
 
 
-def _batch_size(settings: Settings) -> int:
+def _largest_batch(settings: Settings) -> int:
     """With a rate, at most what may be published in a second: no gusts with long calms in between."""
     return min(settings.batch_size, ceil(settings.catch_up_rate or settings.batch_size))
 
