@@ -1,15 +1,26 @@
 """Much at once."""
 
+import re
+
 import psycopg
 import pytest
 
 from tests.end_to_end.product import all_delivered, expected_ids, make_products, watch
-from tests.fix_bridge import Bridges
+from tests.fix_bridge import Bridge, Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import on_pg18
 from tests.inbox import inbox
 
 MEGABYTE = 1 << 20
+
+
+def largest_batch(bridge: Bridge) -> float:
+    """The upper bound of the last bucket that holds a batch."""
+    counts = re.findall(
+        r'^bridge_batch_events_bucket\{le="([\d.]+)",stream="default"\} ([\d.]+)', bridge.get("/metrics"), re.MULTILINE
+    )
+    most = max(float(count) for _, count in counts)
+    return min(float(bound) for bound, count in counts if float(count) == most)
 
 
 @on_pg18
@@ -25,6 +36,7 @@ def test_many_rows_of_one_statement_are_as_many_tasks_in_little_memory(
     all_delivered(conn, seconds=300)
     assert bridge.peak_memory() < 120 * MEGABYTE, bridge.peak_memory()
     print(f"{rows:,} rows, {broker.id}: {bridge.peak_memory() / MEGABYTE:.0f} MB")  # noqa: T201 - shown by scripts/soak
+    assert largest_batch(bridge) > 500, "in a backlog batches grow"
     with inbox(broker) as queue:
         tasks = queue.take_all()
     assert len(tasks) == rows
