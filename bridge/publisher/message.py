@@ -10,6 +10,7 @@ and Celery makes each message.
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import kombu
 import msgspec
 from celery import Celery, signals
 from celery.app.routes import MapRoute
@@ -124,7 +125,8 @@ def somebody_listens() -> bool:
 class _Recorder:
     """In the place of a producer."""
 
-    def __init__(self) -> None:
+    def __init__(self, connection: kombu.Connection) -> None:
+        self.connection = connection
         self.body: Any = None
         self.options: dict[str, Any] = {}
 
@@ -140,7 +142,7 @@ def _record(app: Celery, target: Target) -> Message | None:
         return None
     headers = {**target.options.get("headers", {}), **_HEADER}
     call = Call(_EVENT, target, TASK_ID, (_ARGUMENT,), {}, headers)
-    recorder = _Recorder()
+    recorder = _Recorder(app.connection_for_write())
     task.send(app, call, recorder, {})
     body, options = recorder.body, recorder.options
     expected = {

@@ -95,9 +95,6 @@ def parts(message: Any) -> dict[str, Any]:
 def near(headers: dict[str, Any]) -> dict[str, Any]:
     """As a worker reads them; times that Celery computes at publishing, to the minute."""
     timed = {name: headers[name] for name in ("eta", "expires") if headers.get(name)}
-    if "ignore_result" in headers:
-        # Where nobody says it, Celery 5.5 says False and 5.7 None.
-        headers = headers | {"ignore_result": bool(headers["ignore_result"])}
     return headers | {name: str(round(datetime.fromisoformat(at).timestamp() / 60)) for name, at in timed.items()}
 
 
