@@ -3,8 +3,8 @@
 Celery builds a message of some thirty parts for each task; of one target all but a few are the same. So Celery builds
 one for a call with values that occur nowhere else, and is not asked again: where those values stand, the next call's
 go. Where anything else could differ from call to call (a router that looks at the arguments, a signal that somebody
-listens to, a countdown), or where a newer Celery puts a value in a place that is not known here, nothing is recorded,
-and Celery makes each message.
+listens to, a `send_task` of the app's own, a countdown), or where a newer Celery puts a value in a place that is not
+known here, nothing is recorded, and Celery makes each message.
 """
 
 from datetime import UTC, datetime
@@ -137,6 +137,8 @@ class _Recorder:
 def _record(app: Celery, target: Target) -> Message | None:
     amqp: Any = app.amqp
     if not all(isinstance(route, MapRoute) for route in amqp.router.routes or ()):
+        return None
+    if type(app).send_task is not Celery.send_task:
         return None
     if app.conf.task_protocol != 2 or app.conf.task_send_sent_event:
         return None

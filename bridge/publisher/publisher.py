@@ -19,6 +19,7 @@ from bridge.call import Call, Refusal, Target
 from bridge.errors import BrokerError, ConfigError
 from bridge.publisher.carrier import Carrier, PlainCarrier
 from bridge.publisher.confirms import Confirms
+from bridge.publisher.delayed import DelayedRouter
 from bridge.publisher.message import Message, Messages, somebody_listens
 from bridge.publisher.rabbitmq import RabbitCarrier
 from bridge.publisher.redis import RedisCarrier, is_redis
@@ -108,7 +109,8 @@ class Publisher:
         transport = app.connection_for_write().transport
         options = {**_TRANSPORT_OPTIONS.get(transport.driver_type, {}), **app.conf.broker_transport_options}
         # `confirm_publish` waits for each message; here a whole batch is sent and then all its confirms are awaited.
-        options.pop("confirm_publish", None)
+        if "confirm_publish" in options:
+            options["confirm_publish"] = False  # not popped: Celery would add it again
         # No heartbeat: nobody could answer it while the bridge sleeps. TCP keepalive is on in py-amqp.
         self._connection = app.connection_for_write(heartbeat=0, transport_options=options)
         self._connection.connect()
@@ -124,6 +126,7 @@ class Publisher:
             self._quick: Carrier | None = RabbitCarrier(channel, self._confirms)
         else:
             self._quick = RedisCarrier(channel) if is_redis(channel) else None
+        self._delayed = DelayedRouter(app, self._connection)
         self._messages = Messages(app)
         self._declared.clear()
 
@@ -166,7 +169,8 @@ class Publisher:
         return []
 
     def _send(self, call: Call) -> None:
-        send(self._app, call, self._producer, self._extra)
+        router = self._delayed if call.target.options.get("countdown") else None
+        send(self._app, call, self._producer, self._extra, router)
 
     def _batch(self) -> AbstractContextManager[object]:
         """From kombu 5.7 on, one round trip for many messages on Redis; nothing elsewhere."""

@@ -4,6 +4,7 @@ The quick ways rest on details of Celery, kombu and py-amqp: `test_the_quick_way
 one of them makes the bridge fall back to the slow way.
 """
 
+import itertools
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ import kombu
 import msgspec
 import pytest
 import yaml
-from celery import signals
+from celery import Celery, signals
 
 from bridge.call import Call, Target, Targets, call_for
 from bridge.errors import BrokerError
@@ -45,6 +46,8 @@ APPS: dict[str, dict[str, Any]] = {
     "protocol 1": {"task_protocol": 1},
     "transient": {"task_default_delivery_mode": "transient"},
     "sent event": {"task_send_sent_event": True},
+    # Sent by Celery, one by one, and confirmed all the same for many at once.
+    "confirmed": {"task_send_sent_event": True, "broker_transport_options": {"confirm_publish": True}},
 }
 KEYS: tuple[list[Any], ...] = (
     [42],
@@ -184,6 +187,48 @@ def test_whoever_listens_to_celerys_signals_hears_of_each_message(broker: Broker
     assert {part["headers"]["trace"] for part in take_all(broker, broker.queue, len(sent))} == {"t1"}
 
 
+def test_a_result_backend_is_not_told_and_receivers_of_signals_have_it(
+    valkey: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = Publisher(valkey.url)
+    app = publisher._app
+    app.conf.update(task_default_queue=valkey.queue, result_backend="cache+memory://")
+    told: list[str] = []
+    monkeypatch.setattr(type(app.backend), "on_task_call", lambda _, producer, task_id: told.append(task_id))
+
+    def keep(headers: dict[str, Any], **_: Any) -> None:
+        app.backend.store_result(headers["id"], None, "SENT")
+
+    sent = calls({})[:1]
+    signals.before_task_publish.connect(keep)
+    try:
+        assert publisher.publish(sent) == []
+    finally:
+        signals.before_task_publish.disconnect(keep)
+    publisher.close()
+    assert told == []
+    assert app.AsyncResult(sent[0].task_id).state == "SENT"
+    take_all(valkey, valkey.queue, 1)
+
+
+class NumberingApp(Celery):
+    """Does what an application may do with its own way to send."""
+
+    def send_task(self, *args: Any, **options: Any) -> Any:
+        options["headers"] = {**options["headers"], "number": next(self.conf.numbers)}
+        return super().send_task(*args, **options)
+
+
+def test_an_app_with_its_own_send_task_sends_by_it(valkey: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = NumberingApp("numbering", set_as_current=False)
+    app.conf.update(task_default_queue=valkey.queue, numbers=itertools.count())
+    monkeypatch.setattr("bridge.publisher.publisher.find_app", lambda _: app)
+    publisher = Publisher(valkey.url, "numbering:app")
+    assert publisher.publish(calls({})) == []
+    publisher.close()
+    assert [part["headers"]["number"] for part in take_all(valkey, valkey.queue, len(KEYS))] == [*range(len(KEYS))]
+
+
 def test_a_router_that_looks_at_the_arguments_is_asked_for_each_message(rabbitmq: Broker) -> None:
     queues = [rabbitmq.other_queue("even"), rabbitmq.other_queue("odd")]
 
@@ -223,6 +268,7 @@ def one_call(broker: Broker, number: int, context: str | None = None, **options:
 def test_a_queue_that_the_app_does_not_know_is_refused_and_the_rest_is_sent(broker: Broker) -> None:
     publisher = Publisher(broker.url)
     publisher._app.conf.update(task_queues=[kombu.Queue(broker.queue)], task_create_missing_queues=False)
+    publisher._app.conf.update(task_default_queue=broker.queue)
     sent = [one_call(broker, 1), one_call(broker, 2, queue="nobody-knows"), one_call(broker, 3)]
     [refusal] = publisher.publish(sent)
     assert (refusal.event.id, "nobody-knows" in refusal.reason) == (2, True)
