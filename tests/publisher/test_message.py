@@ -6,6 +6,7 @@ one of them makes the bridge fall back to the slow way.
 
 import itertools
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import kombu
@@ -19,6 +20,7 @@ from bridge.errors import BrokerError
 from bridge.event import Event
 from bridge.publisher import Publisher
 from tests.fix_broker import Broker
+from tests.publisher.signing import signed
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 # What is made anew for each message, wherever it is sent from.
@@ -135,9 +137,43 @@ def test_kombus_way_sends_the_same(broker: Broker, watch: str, monkeypatch: pyte
     compare(broker, WATCHES[watch], {})
 
 
-def compare(broker: Broker, watch: dict[str, Any], app: dict[str, Any], context: str | None = None) -> None:
-    queue = broker.other_queue("used")
+@pytest.mark.parametrize("app", ["default", "compressed", "sent event"])
+@pytest.mark.parametrize("inner", ["json", "yaml"])
+def test_signed_messages_are_as_celery_sends_them(broker: Broker, app: str, inner: str, tmp_path: Path) -> None:
+    """Decoding verifies the signature, which has salt in it and is another each time."""
     publisher = Publisher(broker.url)
+    with signed(publisher._app, tmp_path, inner):
+        compare(broker, {}, APPS[app], publisher=publisher)
+
+
+def test_signed_messages_go_the_quick_way(broker: Broker, tmp_path: Path) -> None:
+    publisher = Publisher(broker.url)
+    with signed(publisher._app, tmp_path):
+        assert goes_the_quick_way(publisher, {})
+        publisher.close()
+
+
+def test_what_cannot_be_signed_is_refused_and_the_rest_is_sent(valkey: Broker, tmp_path: Path) -> None:
+    publisher = Publisher(valkey.url)
+    publisher._app.conf.update(task_default_queue=valkey.queue)
+    sent = calls({})[:3]
+    sent[1] = msgspec.structs.replace(sent[1], args=(object(),))
+    with signed(publisher._app, tmp_path):
+        [refusal] = publisher.publish(sent)
+        publisher.close()
+        assert refusal.event == sent[1].event
+        assert len(take_all(valkey, valkey.queue, 2)) == 2
+
+
+def compare(
+    broker: Broker,
+    watch: dict[str, Any],
+    app: dict[str, Any],
+    context: str | None = None,
+    publisher: Publisher | None = None,
+) -> None:
+    queue = broker.other_queue("used")
+    publisher = publisher or Publisher(broker.url)
     publisher._app.conf.update(app, task_default_queue=queue)
     if "task_routes" in app:
         publisher._app.conf.update(task_routes={"shop.*": {"queue": queue, "priority": 5}})
@@ -158,13 +194,16 @@ def compare(broker: Broker, watch: dict[str, Any], app: dict[str, Any], context:
 def test_the_quick_way_is_taken(broker: Broker, options: dict[str, Any]) -> None:
     publisher = Publisher(broker.url)
     publisher._app.conf.update(task_default_queue=broker.queue)
-    publisher.connect()
-    target = Target("shop.tasks.reprice", {name: broker.queue if name == "queue" else v for name, v in options.items()})
-    message = publisher._messages.get(target)
-    assert message is not None
-    assert publisher._quick is not None
-    assert publisher._quick.accepts(message)
+    assert goes_the_quick_way(
+        publisher, {name: broker.queue if name == "queue" else value for name, value in options.items()}
+    )
     publisher.close()
+
+
+def goes_the_quick_way(publisher: Publisher, options: dict[str, Any]) -> bool:
+    publisher.connect()
+    message = publisher._messages.get(Target("shop.tasks.reprice", options))
+    return message is not None and publisher._quick is not None and publisher._quick.accepts(message)
 
 
 def test_whoever_listens_to_celerys_signals_hears_of_each_message(broker: Broker) -> None:
@@ -197,7 +236,7 @@ def test_a_result_backend_is_not_told_and_receivers_of_signals_have_it(
     monkeypatch.setattr(type(app.backend), "on_task_call", lambda _, producer, task_id: told.append(task_id))
 
     def keep(headers: dict[str, Any], **_: Any) -> None:
-        app.backend.store_result(headers["id"], None, "SENT")
+        app.backend.store_result(headers["id"], None, "STARTED")
 
     sent = calls({})[:1]
     signals.before_task_publish.connect(keep)
@@ -207,7 +246,7 @@ def test_a_result_backend_is_not_told_and_receivers_of_signals_have_it(
         signals.before_task_publish.disconnect(keep)
     publisher.close()
     assert told == []
-    assert app.AsyncResult(sent[0].task_id).state == "SENT"
+    assert app.AsyncResult(sent[0].task_id).state == "STARTED"
     take_all(valkey, valkey.queue, 1)
 
 
