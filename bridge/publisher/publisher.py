@@ -77,10 +77,12 @@ class Publisher:
                 if self._confirms:
                     self._confirms.wait(self._confirm_deadline)
         except BrokerError as error:
+            blocked = self._confirms.look() if self._confirms else None
             settled = self._confirms.settled if self._confirms else frozenset()
             # Also where the connection seems alive: acks of this try must not count for the next one.
             self.close()
-            raise BrokerError(str(error), settled) from error
+            reason = f"RabbitMQ blocks publishers ({blocked}): {error}" if blocked else str(error)
+            raise BrokerError(reason, settled) from error
         return refusals
 
     def connect(self) -> None:
@@ -214,10 +216,13 @@ def _load(app_path: str) -> Celery:
     return app
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: BaseException) -> str:
     text = str(error).strip()
     cause = str(error.__cause__ or "").strip()
-    if cause and cause not in text:
+    if error.__cause__ and text == cause:
+        # Celery repeats an error in a type of its own; the first one has a name that says something.
+        error = error.__cause__
+    elif cause and cause not in text:
         # kombu's batch says only that it failed; why is what a person needs.
         text = f"{text} ({cause})"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
