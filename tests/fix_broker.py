@@ -2,7 +2,8 @@
 
 A URL is all that a program under test needs: on Redis and Valkey each test has a database of its own, on
 RabbitMQ the queue's name is the test's own. Mind that Celery's remote control is shared by all who use one
-RabbitMQ vhost: name the worker you address.
+RabbitMQ vhost: name the worker you address. Tests that change a RabbitMQ, or need one that is empty, have a
+private one.
 """
 
 import os
@@ -15,7 +16,7 @@ from typing import Any
 import kombu
 import pytest
 import redis
-from embedded import Valkey
+from embedded import RabbitMQ, Valkey
 
 from tests.absence import absent
 
@@ -112,6 +113,27 @@ def swept_rabbitmq() -> Iterator[Broker]:
             for name in broker.queues:
                 channel.queue_delete(name)
                 channel.exchange_delete(name)  # Celery declares one of the queue's name
+
+
+@pytest.fixture(scope="session")
+def own_rabbitmq() -> Iterator[RabbitMQ]:
+    """Shared by the tests of this process, as it takes seconds to start: each leaves it as it found it."""
+    if not RabbitMQ.available():
+        absent("RabbitMQ", "its package is not installed")
+    with RabbitMQ() as server:
+        yield server
+
+
+@pytest.fixture
+def empty_rabbitmq(own_rabbitmq: RabbitMQ) -> Iterator[Broker]:
+    """A vhost that nobody has declared anything in."""
+    name = f"empty-{secrets.token_hex(6)}"
+    own_rabbitmq.control("add_vhost", name)
+    own_rabbitmq.control("set_permissions", "--vhost", name, "guest", ".*", ".*", ".*")
+    try:
+        yield Broker("rabbitmq", own_rabbitmq.url.removesuffix("/") + name)
+    finally:
+        own_rabbitmq.control("delete_vhost", name)
 
 
 @pytest.fixture

@@ -1,9 +1,14 @@
-"""Confirms: which messages of a channel RabbitMQ has confirmed, collected for many of them at once."""
+"""Confirms: which messages of a channel RabbitMQ has confirmed, collected for many of them at once.
+
+And why none come: RabbitMQ says when it stops reading from whoever publishes.
+"""
 
 import socket
 from contextlib import suppress
 from time import monotonic
 from typing import Any
+
+from amqp import spec
 
 from bridge.errors import BrokerError
 
@@ -23,6 +28,8 @@ class Confirms:
         self._confirmed: set[str | None] = set()
         self._refused: set[str | None] = set()
         self._reason = ""
+        self._blocked: str | None = None
+        self._hear_of_blocking(channel.connection)
         channel.events["basic_ack"].add(self._on_ack)
         channel.events["basic_nack"].add(self._on_nack)
         channel.events["basic_return"].add(self._on_return)
@@ -46,6 +53,17 @@ class Confirms:
         """Task ids of the batch that the broker has for certain."""
         return frozenset(task_id for task_id in self._confirmed - self._refused if task_id is not None)
 
+    def look(self) -> str | None:
+        """Reads what RabbitMQ has said, as who gave up while writing did not; why it blocks publishers, if it does.
+
+        Source: https://www.rabbitmq.com/docs/connection-blocked
+        """
+        # Errors, the end of a connection among them, mean that there is nothing more to read.
+        with suppress(Exception):
+            while True:
+                self._channel.connection.drain_events(timeout=0)
+        return self._blocked
+
     def wait(self, timeout: float) -> None:
         """Waits until the broker has answered for every message; BrokerError when it refused one, or after `timeout` s
         without all answers."""
@@ -64,6 +82,19 @@ class Confirms:
         published = self._publish(message, *args, **kwargs)
         self.expect(message.properties.get("correlation_id"))
         return published
+
+    def _hear_of_blocking(self, connection: Any) -> None:
+        # py-amqp 5.4 has callbacks for this, and does not read the reason that RabbitMQ gives.
+        method = spec.Connection.Blocked
+        connection._METHODS = {**connection._METHODS, method: spec.method(method, "s")}
+        connection._callbacks[method] = self._on_blocked
+        connection.on_unblocked = self._on_unblocked
+
+    def _on_blocked(self, reason: str) -> None:
+        self._blocked = reason
+
+    def _on_unblocked(self) -> None:
+        self._blocked = None
 
     def _on_ack(self, tag: int, multiple: bool) -> None:
         self._confirmed.update(self._answered(tag, multiple))

@@ -3,13 +3,14 @@
 Celery builds a message of some thirty parts for each task; of one target all but a few are the same. So Celery builds
 one for a call with values that occur nowhere else, and is not asked again: where those values stand, the next call's
 go. Where anything else could differ from call to call (a router that looks at the arguments, a signal that somebody
-listens to, a countdown), or where a newer Celery puts a value in a place that is not known here, nothing is recorded,
-and Celery makes each message.
+listens to, a `send_task` of the app's own, a countdown), or where a newer Celery puts a value in a place that is not
+known here, nothing is recorded, and Celery makes each message.
 """
 
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import kombu
 import msgspec
 from celery import Celery, signals
 from celery.app.routes import MapRoute
@@ -124,7 +125,8 @@ def somebody_listens() -> bool:
 class _Recorder:
     """In the place of a producer."""
 
-    def __init__(self) -> None:
+    def __init__(self, connection: kombu.Connection) -> None:
+        self.connection = connection
         self.body: Any = None
         self.options: dict[str, Any] = {}
 
@@ -136,11 +138,13 @@ def _record(app: Celery, target: Target) -> Message | None:
     amqp: Any = app.amqp
     if not all(isinstance(route, MapRoute) for route in amqp.router.routes or ()):
         return None
+    if type(app).send_task is not Celery.send_task:
+        return None
     if app.conf.task_protocol != 2 or app.conf.task_send_sent_event:
         return None
     headers = {**target.options.get("headers", {}), **_HEADER}
     call = Call(_EVENT, target, TASK_ID, (_ARGUMENT,), {}, headers)
-    recorder = _Recorder()
+    recorder = _Recorder(app.connection_for_write())
     task.send(app, call, recorder, {})
     body, options = recorder.body, recorder.options
     expected = {

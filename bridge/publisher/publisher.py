@@ -19,6 +19,7 @@ from bridge.call import Call, Refusal, Target
 from bridge.errors import BrokerError, ConfigError
 from bridge.publisher.carrier import Carrier, PlainCarrier
 from bridge.publisher.confirms import Confirms
+from bridge.publisher.delayed import DelayedRouter
 from bridge.publisher.message import Message, Messages, somebody_listens
 from bridge.publisher.rabbitmq import RabbitCarrier
 from bridge.publisher.redis import RedisCarrier, is_redis
@@ -76,10 +77,12 @@ class Publisher:
                 if self._confirms:
                     self._confirms.wait(self._confirm_deadline)
         except BrokerError as error:
+            blocked = self._confirms.look() if self._confirms else None
             settled = self._confirms.settled if self._confirms else frozenset()
             # Also where the connection seems alive: acks of this try must not count for the next one.
             self.close()
-            raise BrokerError(str(error), settled) from error
+            reason = f"RabbitMQ blocks publishers ({blocked}): {error}" if blocked else str(error)
+            raise BrokerError(reason, settled) from error
         return refusals
 
     def connect(self) -> None:
@@ -108,7 +111,8 @@ class Publisher:
         transport = app.connection_for_write().transport
         options = {**_TRANSPORT_OPTIONS.get(transport.driver_type, {}), **app.conf.broker_transport_options}
         # `confirm_publish` waits for each message; here a whole batch is sent and then all its confirms are awaited.
-        options.pop("confirm_publish", None)
+        if "confirm_publish" in options:
+            options["confirm_publish"] = False  # not popped: Celery would add it again
         # No heartbeat: nobody could answer it while the bridge sleeps. TCP keepalive is on in py-amqp.
         self._connection = app.connection_for_write(heartbeat=0, transport_options=options)
         self._connection.connect()
@@ -124,6 +128,7 @@ class Publisher:
             self._quick: Carrier | None = RabbitCarrier(channel, self._confirms)
         else:
             self._quick = RedisCarrier(channel) if is_redis(channel) else None
+        self._delayed = DelayedRouter(app, self._connection)
         self._messages = Messages(app)
         self._declared.clear()
 
@@ -166,7 +171,8 @@ class Publisher:
         return []
 
     def _send(self, call: Call) -> None:
-        send(self._app, call, self._producer, self._extra)
+        router = self._delayed if call.target.options.get("countdown") else None
+        send(self._app, call, self._producer, self._extra, router)
 
     def _batch(self) -> AbstractContextManager[object]:
         """From kombu 5.7 on, one round trip for many messages on Redis; nothing elsewhere."""
@@ -210,10 +216,13 @@ def _load(app_path: str) -> Celery:
     return app
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: BaseException) -> str:
     text = str(error).strip()
     cause = str(error.__cause__ or "").strip()
-    if cause and cause not in text:
+    if error.__cause__ and text == cause:
+        # Celery repeats an error in a type of its own; the first one has a name that says something.
+        error = error.__cause__
+    elif cause and cause not in text:
         # kombu's batch says only that it failed; why is what a person needs.
         text = f"{text} ({cause})"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

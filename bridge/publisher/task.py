@@ -1,11 +1,14 @@
-"""Task: how Celery itself makes the message of a call, and hands it to a producer."""
+"""Task: a call sent by Celery's own `send_task`, with a producer of ours."""
 
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+import kombu
 from celery import Celery
 from celery.exceptions import CeleryError
+from celery.local import Proxy
 from kombu.exceptions import SerializationError
 
 from bridge.call import Call
@@ -17,38 +20,62 @@ UNSENDABLE = (SerializationError, CeleryError, TypeError, ValueError, KeyError, 
 class Producer(Protocol):
     """The part of kombu's producer that Celery uses."""
 
+    connection: kombu.Connection
+
     def publish(self, body: Any, **options: Any) -> Any:
         """Sends the body; options as in kombu.Producer.publish."""
 
 
-def send(app: Celery, call: Call, producer: Producer, extra: Mapping[str, Any]) -> None:
-    """What `app.send_task` does, without asking the result backend to watch for a result nobody here reads.
+class Router(Protocol):
+    """The part of Celery's router that Celery uses."""
+
+    def route(self, options: Any, name: str, args: Any, kwargs: Any, task_type: Any) -> dict[str, Any]:
+        """The options, with the queue or the exchange that they lead to."""
+
+
+def send(app: Celery, call: Call, producer: Producer, extra: Mapping[str, Any], router: Router | None = None) -> None:
+    """As `task.apply_async` does, or where the app has no such task, `app.send_task`.
 
     Signals are sent, routers asked, the task's own options used where the watch has none.
     """
-    name, args, kwargs = call.target.task, call.args, call.kwargs
+    name = call.target.task
     task: Any = app.tasks.get(name)
     options = {**_task_options(task), **_watch_options(call.target.options), **extra}
-    ignore_result = options.pop("ignore_result", None)
-    countdown, expires = options.pop("countdown", None), options.pop("expires", None)
-    limits = {limit: options.pop(limit, None) for limit in ("time_limit", "soft_time_limit")}
-    options = app.amqp.router.route(options, name, args, kwargs, task)
-    if expires is not None:
-        options["expiration"] = expires
-    message = app.amqp.create_task_message(
-        call.task_id,
+    own: Any = type(app)
+    own.send_task(
+        _Resultless(lambda: app),
         name,
-        args,
-        kwargs,
-        countdown=countdown,
-        expires=expires,
-        **limits,
-        reply_to=app.thread_oid,
-        create_sent_event=app.conf.task_send_sent_event,
-        ignore_result=ignore_result,
+        call.args,
+        call.kwargs,
+        task_id=call.task_id,
+        producer=producer,
+        router=router,
+        task_type=task,
+        headers=dict(call.headers),
+        retry=False,
+        result_cls=_Unread,
+        add_to_parent=False,
         **options,
     )
-    app.amqp.send_task_message(producer, name, message, headers=dict(call.headers), retry=False, **options)
+
+
+class _NoBackend:
+    def on_task_call(self, producer: Any, task_id: str) -> None:
+        """Subscribes to nothing: one subscription a message would never be given up."""
+
+
+@dataclass
+class _Unread:
+    """In the place of a result, which nobody here reads."""
+
+    id: str
+    ignored: bool | None = None
+
+
+class _Resultless(Proxy):  # type: ignore[type-arg]  # generic in the stubs only
+    """The app itself in all but its result backend; the app's own stays as it is for receivers of Celery's signals."""
+
+    backend = _NoBackend()
 
 
 def _task_options(task: Any) -> dict[str, Any]:

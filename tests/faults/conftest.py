@@ -1,20 +1,9 @@
-"""Private brokers, which these tests may fill, lock and stop."""
+"""A private broker that these tests may fill, lock and stop; RabbitMQ's is `own_rabbitmq`."""
 
 from collections.abc import Iterator
 
 import pytest
-from embedded import RabbitMQ, Valkey
-
-from tests.absence import absent
-
-
-@pytest.fixture(scope="session")
-def own_rabbitmq() -> Iterator[RabbitMQ]:
-    """Shared by the tests of this process, as it takes seconds to start: each leaves it as it found it."""
-    if not RabbitMQ.available():
-        absent("RabbitMQ", "its package is not installed")
-    with RabbitMQ() as server:
-        yield server
+from embedded import Valkey
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from embedded import RabbitMQ
 
-from tests.eventually import eventually
+from tests.alarm import memory_alarm
 from tests.faults import outage
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
@@ -16,17 +16,6 @@ from tests.fix_postgres import on_pg18
 from tests.inbox import inbox
 
 pytestmark = on_pg18
-
-
-@contextmanager
-def memory_alarm(server: RabbitMQ) -> Iterator[None]:
-    """RabbitMQ stops reading from whoever publishes."""
-    server.control("set_vm_memory_high_watermark", "absolute", "1MB")
-    try:
-        assert eventually(lambda: "memory" in server.control("eval", "rabbit_alarm:get_alarms()."))
-        yield
-    finally:
-        server.control("set_vm_memory_high_watermark", "0.6")
 
 
 @contextmanager
@@ -50,7 +39,7 @@ def test_memory_alarm(conn: psycopg.Connection, own_rabbitmq: RabbitMQ, run_brid
     outage.delivered(conn)
     with memory_alarm(own_rabbitmq):
         outage.insert(conn, 3, 5)
-        outage.begins(conn, bridge, "did not confirm", waiting=3)
+        outage.begins(conn, bridge, "RabbitMQ blocks publishers (low on memory)", waiting=3)
     outage.ends(conn, bridge)
     with inbox(broker) as tasks:
         arrived = [task.args[0] for task in tasks.take_all()]

@@ -4,20 +4,23 @@ The quick ways rest on details of Celery, kombu and py-amqp: `test_the_quick_way
 one of them makes the bridge fall back to the slow way.
 """
 
+import itertools
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import kombu
 import msgspec
 import pytest
 import yaml
-from celery import signals
+from celery import Celery, signals
 
 from bridge.call import Call, Target, Targets, call_for
 from bridge.errors import BrokerError
 from bridge.event import Event
 from bridge.publisher import Publisher
 from tests.fix_broker import Broker
+from tests.publisher.signing import signed
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 # What is made anew for each message, wherever it is sent from.
@@ -45,6 +48,8 @@ APPS: dict[str, dict[str, Any]] = {
     "protocol 1": {"task_protocol": 1},
     "transient": {"task_default_delivery_mode": "transient"},
     "sent event": {"task_send_sent_event": True},
+    # Sent by Celery, one by one, and confirmed all the same for many at once.
+    "confirmed": {"task_send_sent_event": True, "broker_transport_options": {"confirm_publish": True}},
 }
 KEYS: tuple[list[Any], ...] = (
     [42],
@@ -95,9 +100,6 @@ def parts(message: Any) -> dict[str, Any]:
 def near(headers: dict[str, Any]) -> dict[str, Any]:
     """As a worker reads them; times that Celery computes at publishing, to the minute."""
     timed = {name: headers[name] for name in ("eta", "expires") if headers.get(name)}
-    if "ignore_result" in headers:
-        # Where nobody says it, Celery 5.5 says False and 5.7 None.
-        headers = headers | {"ignore_result": bool(headers["ignore_result"])}
     return headers | {name: str(round(datetime.fromisoformat(at).timestamp() / 60)) for name, at in timed.items()}
 
 
@@ -135,9 +137,43 @@ def test_kombus_way_sends_the_same(broker: Broker, watch: str, monkeypatch: pyte
     compare(broker, WATCHES[watch], {})
 
 
-def compare(broker: Broker, watch: dict[str, Any], app: dict[str, Any], context: str | None = None) -> None:
-    queue = broker.other_queue("used")
+@pytest.mark.parametrize("app", ["default", "compressed", "sent event"])
+@pytest.mark.parametrize("inner", ["json", "yaml"])
+def test_signed_messages_are_as_celery_sends_them(broker: Broker, app: str, inner: str, tmp_path: Path) -> None:
+    """Decoding verifies the signature, which has salt in it and is another each time."""
     publisher = Publisher(broker.url)
+    with signed(publisher._app, tmp_path, inner):
+        compare(broker, {}, APPS[app], publisher=publisher)
+
+
+def test_signed_messages_go_the_quick_way(broker: Broker, tmp_path: Path) -> None:
+    publisher = Publisher(broker.url)
+    with signed(publisher._app, tmp_path):
+        assert goes_the_quick_way(publisher, {})
+        publisher.close()
+
+
+def test_what_cannot_be_signed_is_refused_and_the_rest_is_sent(valkey: Broker, tmp_path: Path) -> None:
+    publisher = Publisher(valkey.url)
+    publisher._app.conf.update(task_default_queue=valkey.queue)
+    sent = calls({})[:3]
+    sent[1] = msgspec.structs.replace(sent[1], args=(object(),))
+    with signed(publisher._app, tmp_path):
+        [refusal] = publisher.publish(sent)
+        publisher.close()
+        assert refusal.event == sent[1].event
+        assert len(take_all(valkey, valkey.queue, 2)) == 2
+
+
+def compare(
+    broker: Broker,
+    watch: dict[str, Any],
+    app: dict[str, Any],
+    context: str | None = None,
+    publisher: Publisher | None = None,
+) -> None:
+    queue = broker.other_queue("used")
+    publisher = publisher or Publisher(broker.url)
     publisher._app.conf.update(app, task_default_queue=queue)
     if "task_routes" in app:
         publisher._app.conf.update(task_routes={"shop.*": {"queue": queue, "priority": 5}})
@@ -158,13 +194,16 @@ def compare(broker: Broker, watch: dict[str, Any], app: dict[str, Any], context:
 def test_the_quick_way_is_taken(broker: Broker, options: dict[str, Any]) -> None:
     publisher = Publisher(broker.url)
     publisher._app.conf.update(task_default_queue=broker.queue)
-    publisher.connect()
-    target = Target("shop.tasks.reprice", {name: broker.queue if name == "queue" else v for name, v in options.items()})
-    message = publisher._messages.get(target)
-    assert message is not None
-    assert publisher._quick is not None
-    assert publisher._quick.accepts(message)
+    assert goes_the_quick_way(
+        publisher, {name: broker.queue if name == "queue" else value for name, value in options.items()}
+    )
     publisher.close()
+
+
+def goes_the_quick_way(publisher: Publisher, options: dict[str, Any]) -> bool:
+    publisher.connect()
+    message = publisher._messages.get(Target("shop.tasks.reprice", options))
+    return message is not None and publisher._quick is not None and publisher._quick.accepts(message)
 
 
 def test_whoever_listens_to_celerys_signals_hears_of_each_message(broker: Broker) -> None:
@@ -185,6 +224,48 @@ def test_whoever_listens_to_celerys_signals_hears_of_each_message(broker: Broker
     publisher.close()
     assert heard == [call.task_id for call in sent]
     assert {part["headers"]["trace"] for part in take_all(broker, broker.queue, len(sent))} == {"t1"}
+
+
+def test_a_result_backend_is_not_told_and_receivers_of_signals_have_it(
+    valkey: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = Publisher(valkey.url)
+    app = publisher._app
+    app.conf.update(task_default_queue=valkey.queue, result_backend="cache+memory://")
+    told: list[str] = []
+    monkeypatch.setattr(type(app.backend), "on_task_call", lambda _, producer, task_id: told.append(task_id))
+
+    def keep(headers: dict[str, Any], **_: Any) -> None:
+        app.backend.store_result(headers["id"], None, "STARTED")
+
+    sent = calls({})[:1]
+    signals.before_task_publish.connect(keep)
+    try:
+        assert publisher.publish(sent) == []
+    finally:
+        signals.before_task_publish.disconnect(keep)
+    publisher.close()
+    assert told == []
+    assert app.AsyncResult(sent[0].task_id).state == "STARTED"
+    take_all(valkey, valkey.queue, 1)
+
+
+class NumberingApp(Celery):
+    """Does what an application may do with its own way to send."""
+
+    def send_task(self, *args: Any, **options: Any) -> Any:
+        options["headers"] = {**options["headers"], "number": next(self.conf.numbers)}
+        return super().send_task(*args, **options)
+
+
+def test_an_app_with_its_own_send_task_sends_by_it(valkey: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = NumberingApp("numbering", set_as_current=False)
+    app.conf.update(task_default_queue=valkey.queue, numbers=itertools.count())
+    monkeypatch.setattr("bridge.publisher.publisher.find_app", lambda _: app)
+    publisher = Publisher(valkey.url, "numbering:app")
+    assert publisher.publish(calls({})) == []
+    publisher.close()
+    assert [part["headers"]["number"] for part in take_all(valkey, valkey.queue, len(KEYS))] == [*range(len(KEYS))]
 
 
 def test_a_router_that_looks_at_the_arguments_is_asked_for_each_message(rabbitmq: Broker) -> None:
@@ -226,6 +307,7 @@ def one_call(broker: Broker, number: int, context: str | None = None, **options:
 def test_a_queue_that_the_app_does_not_know_is_refused_and_the_rest_is_sent(broker: Broker) -> None:
     publisher = Publisher(broker.url)
     publisher._app.conf.update(task_queues=[kombu.Queue(broker.queue)], task_create_missing_queues=False)
+    publisher._app.conf.update(task_default_queue=broker.queue)
     sent = [one_call(broker, 1), one_call(broker, 2, queue="nobody-knows"), one_call(broker, 3)]
     [refusal] = publisher.publish(sent)
     assert (refusal.event.id, "nobody-knows" in refusal.reason) == (2, True)

@@ -1,0 +1,19 @@
+"""Alarm: RabbitMQ is out of memory, or believes so."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from embedded import RabbitMQ
+
+from tests.eventually import eventually
+
+
+@contextmanager
+def memory_alarm(server: RabbitMQ) -> Iterator[None]:
+    """RabbitMQ stops reading from whoever publishes."""
+    server.control("set_vm_memory_high_watermark", "absolute", "1MB")
+    try:
+        assert eventually(lambda: "memory" in server.control("eval", "rabbit_alarm:get_alarms()."))
+        yield
+    finally:
+        server.control("set_vm_memory_high_watermark", "0.6")

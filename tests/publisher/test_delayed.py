@@ -1,0 +1,82 @@
+"""A countdown on quorum queues: RabbitMQ itself keeps the message, also where no worker has ever been."""
+
+from typing import Any
+
+import kombu
+import pytest
+from embedded import RabbitMQ
+
+from bridge.call import Call
+from bridge.errors import BrokerError
+from bridge.publisher import Publisher
+from tests.eventually import eventually
+from tests.fix_broker import Broker
+from tests.publisher.test_message import calls, send_as_celery, take_all
+
+# 90 seconds are 64 and less: the first queue that keeps such a message is the one for 2**6.
+KEEPS_90_SECONDS = "celery_delayed_6"
+
+
+def publisher_for(broker: Broker, exchange_type: str = "topic") -> Publisher:
+    exchange = kombu.Exchange(broker.queue, type=exchange_type)
+    queue = kombu.Queue(broker.queue, exchange, "shop.reprice", queue_arguments={"x-queue-type": "quorum"})
+    publisher = Publisher(broker.url)
+    # Quorum queues take their time: what Celery has sent is there when it is confirmed.
+    publisher._app.conf.update(
+        task_queues=[queue],
+        task_default_queue=broker.queue,
+        broker_transport_options={"confirm_publish": True},
+    )
+    return publisher
+
+
+def delayed(seconds: float) -> list[Call]:
+    return calls({"countdown": seconds})[:3]
+
+
+@pytest.mark.parametrize("exchange_type", ["topic", "fanout", "direct"])
+@pytest.mark.parametrize("options", [{}, {"priority": 3}, {"expires": 600}, {"headers": {"tenant": "a"}}])
+def test_it_is_as_celery_sends_it(own_rabbitmq: RabbitMQ, exchange_type: str, options: dict[str, Any]) -> None:
+    broker = Broker("rabbitmq", own_rabbitmq.url)
+    # A direct exchange can't delay: a worker has to keep the message, as with any other queue.
+    place = broker.queue if exchange_type == "direct" else KEEPS_90_SECONDS
+    publisher = publisher_for(broker, exchange_type)
+    sent = calls({"countdown": 90, **options})
+    assert publisher.publish(sent) == []
+    ours = take_all(broker, place, len(sent))
+    publisher.close()
+    send_as_celery(publisher, sent)
+    assert ours == take_all(broker, place, len(sent))
+
+
+def test_it_arrives_where_no_worker_has_ever_been(empty_rabbitmq: Broker) -> None:
+    publisher = publisher_for(empty_rabbitmq)
+    assert publisher.publish(delayed(1)) == []
+    publisher.close()
+    with empty_rabbitmq.connect() as connection:
+        queue: Any = kombu.Queue(empty_rabbitmq.queue)(connection.default_channel)
+        assert eventually(lambda: queue.queue_declare(passive=True).message_count == 3)
+
+
+def test_delays_that_were_deleted_are_named_and_made_again(empty_rabbitmq: Broker) -> None:
+    publisher = publisher_for(empty_rabbitmq)
+    assert publisher.publish(delayed(90)) == []
+    take_all(empty_rabbitmq, KEEPS_90_SECONDS, 3)
+    with empty_rabbitmq.connect() as connection:
+        channel: Any = connection.default_channel
+        channel.exchange_delete("celery_delayed_27")
+    with pytest.raises(BrokerError, match="no exchange 'celery_delayed_27'"):
+        publisher.publish(delayed(90))
+    assert publisher.publish(delayed(90)) == []
+    publisher.close()
+    take_all(empty_rabbitmq, KEEPS_90_SECONDS, 3)
+
+
+def test_delays_that_were_declared_otherwise_are_named(empty_rabbitmq: Broker) -> None:
+    publisher = publisher_for(empty_rabbitmq)
+    assert publisher.publish(delayed(90)) == []
+    publisher.close()
+    publisher._app.conf.update(broker_native_delayed_delivery_queue_type="classic")
+    with pytest.raises(BrokerError, match=r"PRECONDITION_FAILED.*'celery_delayed_27'"):
+        publisher.publish(delayed(90))
+    publisher.close()
