@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import groupby, islice
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -15,9 +16,9 @@ from celery import Celery
 from celery.app.utils import find_app
 from kombu.exceptions import KombuError, OperationalError
 
-from bridge.call import Call, Refusal, Target
+from bridge.call import Call, Refusal
 from bridge.errors import BrokerError, ConfigError
-from bridge.publisher.carrier import Carrier, PlainCarrier
+from bridge.publisher.carrier import Carrier, Form, PlainCarrier
 from bridge.publisher.confirms import Confirms
 from bridge.publisher.message import Message, Messages, somebody_listens
 from bridge.publisher.rabbitmq import RabbitCarrier
@@ -114,59 +115,62 @@ class Publisher:
         self._connection.connect()
         channel = self._connection.default_channel
         self._producer = app.amqp.Producer(channel, auto_declare=False)
-        self._plain = PlainCarrier(self._producer)
         self._confirms = Confirms(channel) if isinstance(channel, amqp.Channel) else None
         self._confirm_deadline = options.get("read_timeout", 30)
+        quick: list[Carrier] = []
         if self._confirms:
             # Whoever finds no queue comes back instead of vanishing.
             self._extra = {"mandatory": True}
-            self._plain = PlainCarrier(self._producer, self._extra)
-            self._quick: Carrier | None = RabbitCarrier(channel, self._confirms)
-        else:
-            self._quick = RedisCarrier(channel) if is_redis(channel) else None
+            quick = [RabbitCarrier(channel, self._confirms)]
+        elif is_redis(channel):
+            quick = [RedisCarrier(channel)]
+        self._carriers = [*quick, PlainCarrier(self._producer, self._extra)]
         self._messages = Messages(app)
         self._declared.clear()
 
     def _send_all(self, calls: Sequence[Call]) -> list[Refusal]:
         """In order, by the quickest way that is right for each target."""
         refusals: list[Refusal] = []
-        # Somebody who listens to Celery's signals is told of each message, so Celery has to make it.
-        message_of = _none if somebody_listens() else self._messages.get
-        for (carrier, message), run in groupby(calls, lambda call: self._way(message_of(call.target))):
-            if carrier is None or message is None:
+        for carrier, run in groupby(self._ways(calls), itemgetter(0)):
+            if carrier is None:
                 with self._batch():
-                    for call in run:
-                        refusals += self._attempt(call, partial(self._send, call))
+                    for _, call, _ in run:
+                        try:
+                            send(self._app, call, self._producer, self._extra)
+                        except UNSENDABLE as error:
+                            refusals.append(_refusal(call, error))
                 continue
             while part := list(islice(run, carrier.portion)):
                 load: list[Any] = []
-                for call in part:
-                    refusals += self._attempt(call, partial(_prepare, carrier, message, call, load))
+                for _, call, ready in part:
+                    try:
+                        load.append(ready(call))
+                    except UNSENDABLE as error:
+                        refusals.append(_refusal(call, error))
                 carrier.carry(load)
         return refusals
 
-    def _way(self, message: Message | None) -> tuple[Carrier | None, Message | None]:
-        """The carrier of a target's messages, its queue declared; None: Celery sends them itself."""
+    def _ways(self, calls: Sequence[Call]) -> Iterator[tuple[Carrier | None, Call, Callable[[Call], Any]]]:
+        """With each call its carrier and what makes it ready for that; no carrier: Celery sends it itself."""
+        # Somebody who listens to Celery's signals is told of each message, so Celery has to make it.
+        message_of = _none if somebody_listens() else self._messages.get
+        for target, run in groupby(calls, attrgetter("target")):
+            carrier, ready = self._way(message_of(target))
+            for call in run:
+                yield carrier, call, ready
+
+    def _way(self, message: Message | None) -> tuple[Carrier | None, Callable[[Call], Any]]:
+        """As in `_ways`; the queue of the target is declared."""
         if message is None:
-            return None, None
+            return None, _none
         if message not in self._declared:
             for entity in message.declare:
                 self._producer.maybe_declare(entity)
             self._declared.add(message)
-        return (self._quick if self._quick and self._quick.accepts(message) else self._plain), message
-
-    def _attempt(self, call: Call, step: Callable[[], None]) -> list[Refusal]:
-        """A call that can't be expressed as a message is refused; a transport's error is not the call's."""
-        try:
-            step()
-        except UNSENDABLE as error:
-            if isinstance(error, OperationalError):
-                raise
-            return [Refusal(call.event, f"{type(error).__name__}: {error}")]
-        return []
-
-    def _send(self, call: Call) -> None:
-        send(self._app, call, self._producer, self._extra)
+        for carrier in self._carriers:
+            if form := carrier.form(message):
+                return carrier, partial(_ready, form, message)
+        return None, _none
 
     def _batch(self) -> AbstractContextManager[object]:
         """From kombu 5.7 on, one round trip for many messages on Redis; nothing elsewhere."""
@@ -186,12 +190,19 @@ class Publisher:
             raise
 
 
-def _prepare(carrier: Carrier, message: Message, call: Call, load: list[Any]) -> None:
-    load.append(carrier.prepare(message, message.fill(call)))
+def _ready(form: Form, message: Message, call: Call) -> Any:
+    return form.fill(message.fill(call))
 
 
-def _none(target: Target) -> None:
+def _none(_: object) -> None:
     """No message of any target is known."""
+
+
+def _refusal(call: Call, error: Exception) -> Refusal:
+    """A call that can't be expressed as a message is refused; a transport's error is not the call's."""
+    if isinstance(error, OperationalError):
+        raise error
+    return Refusal(call.event, f"{type(error).__name__}: {error}")
 
 
 def _load(app_path: str) -> Celery:

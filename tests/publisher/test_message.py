@@ -4,8 +4,10 @@ The quick ways rest on details of Celery, kombu and py-amqp: `test_the_quick_way
 one of them makes the bridge fall back to the slow way.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import kombu
 import msgspec
@@ -17,6 +19,7 @@ from bridge.call import Call, Target, Targets, call_for
 from bridge.errors import BrokerError
 from bridge.event import Event
 from bridge.publisher import Publisher
+from bridge.publisher.carrier import PlainCarrier
 from tests.fix_broker import Broker
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -27,7 +30,7 @@ WATCHES: dict[str, dict[str, Any]] = {
     "plain": {},
     "queue": {"queue": "other"},
     "priority": {"priority": 3},
-    "headers": {"headers": {"tenant": "a", "deep": {"n": [1, None, True]}}},
+    "headers": {"headers": {"tenant": "100%d %%", "deep": {"n": [1, None, True]}}},
     "expires": {"expires": 600},
     "countdown": {"countdown": 90},
     "event": {"call": "event"},
@@ -130,8 +133,8 @@ def test_the_context_of_a_transaction_is_in_the_header(broker: Broker, context: 
 
 @pytest.mark.parametrize("watch", ["plain", "headers"])
 def test_kombus_way_sends_the_same(broker: Broker, watch: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.publisher.rabbitmq.RabbitCarrier.accepts", lambda *_: False)
-    monkeypatch.setattr("bridge.publisher.redis.RedisCarrier.accepts", lambda *_: False)
+    monkeypatch.setattr("bridge.publisher.rabbitmq.RabbitCarrier.form", lambda *_: None)
+    monkeypatch.setattr("bridge.publisher.redis.RedisCarrier.form", lambda *_: None)
     compare(broker, WATCHES[watch], {})
 
 
@@ -162,9 +165,45 @@ def test_the_quick_way_is_taken(broker: Broker, options: dict[str, Any]) -> None
     target = Target("shop.tasks.reprice", {name: broker.queue if name == "queue" else v for name, v in options.items()})
     message = publisher._messages.get(target)
     assert message is not None
-    assert publisher._quick is not None
-    assert publisher._quick.accepts(message)
+    quick, plain = publisher._carriers
+    assert isinstance(plain, PlainCarrier)
+    assert quick.form(message) is not None
     publisher.close()
+
+
+def test_messages_of_many_watches_go_out_together_in_order(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    publisher = Publisher(broker.url)
+    publisher.connect()
+    loads: list[int] = []
+    carrier = publisher._carriers[0]
+    carry = carrier.carry
+
+    def counted(load: Sequence[Any]) -> None:
+        loads.append(len(load))
+        carry(load)
+
+    monkeypatch.setattr(carrier, "carry", counted)
+    targets = [Target(f"shop.tasks.{name}", {"queue": broker.queue}) for name in ("reprice", "index")]
+    sent = [msgspec.structs.replace(call, target=targets[n % 2]) for n, call in enumerate(calls({}))]
+    assert publisher.publish(sent) == []
+    publisher.close()
+    taken = take_all(broker, broker.queue, len(sent))
+    assert loads == [len(sent)]
+    assert [part["headers"]["task"] for part in taken] == [call.target.task for call in sent]
+    assert [part["headers"]["id"] for part in taken] == [call.task_id for call in sent]
+
+
+def test_each_message_has_a_delivery_tag_of_its_own(valkey: Broker) -> None:
+    publishers = [Publisher(valkey.url) for _ in range(2)]
+    for publisher in publishers:
+        publisher._app.conf.update(task_default_queue=valkey.queue)
+        assert publisher.publish(calls({})) == []
+        publisher.close()
+    with valkey.connect() as connection:
+        channel: Any = connection.default_channel
+        texts = [text for _ in range(2 * len(KEYS)) if (text := channel.client.rpop(valkey.queue))]
+    tags = {UUID(msgspec.json.decode(text)["properties"]["delivery_tag"]) for text in texts}
+    assert len(tags) == len(texts) == 2 * len(KEYS)
 
 
 def test_whoever_listens_to_celerys_signals_hears_of_each_message(broker: Broker) -> None:
