@@ -16,8 +16,9 @@ from celery import Celery
 from celery.app.utils import find_app
 from kombu.exceptions import KombuError, OperationalError
 
-from bridge.call import Call, Refusal
+from bridge.call import Call, Refusal, Targets, call_for
 from bridge.errors import BrokerError, ConfigError
+from bridge.event import Event
 from bridge.publisher.carrier import Carrier, Form, PlainCarrier
 from bridge.publisher.confirms import Confirms
 from bridge.publisher.message import Message, Messages, somebody_listens
@@ -34,7 +35,7 @@ _TRANSPORT_OPTIONS = {
 
 
 class Publisher:
-    """Publishes calls and waits until the broker has them all.
+    """Publishes what events ask for, and waits until the broker has it all.
 
     With the user's Celery app its task options, routes, queues, serializer and signals apply; without one a bare app
     with Celery's defaults does.
@@ -63,11 +64,13 @@ class Publisher:
         except (KeyError, ValueError) as error:
             raise ConfigError(f"the broker's address can't be used: {error}") from error
 
-    def publish(self, calls: Sequence[Call]) -> list[Refusal]:
-        """Publishes the calls in order and returns those that can't be published at all.
+    def publish(self, events: Sequence[Event], targets: Targets) -> list[Refusal]:
+        """Publishes the calls that the events ask for, in order, and returns what can't be published at all.
 
         BrokerError: it is not certain which of the others the broker has; publish them again, their ids are the same.
         """
+        asked = [call_for(event, targets) for event in events]
+        calls = [call for call in asked if isinstance(call, Call)]
         try:
             with self._translated():
                 self._connect()
@@ -77,11 +80,13 @@ class Publisher:
                 if self._confirms:
                     self._confirms.wait(self._confirm_deadline)
         except BrokerError as error:
-            settled = self._confirms.settled if self._confirms else frozenset()
+            confirmed = self._confirms.settled if self._confirms else frozenset()
             # Also where the connection seems alive: acks of this try must not count for the next one.
             self.close()
-            raise BrokerError(str(error), settled) from error
-        return refusals
+            raise BrokerError(
+                str(error), frozenset(call.event.id for call in calls if call.task_id in confirmed)
+            ) from error
+        return [*(refusal for refusal in asked if isinstance(refusal, Refusal)), *refusals]
 
     def connect(self) -> None:
         """Connects and makes ready, so that the first `publish` need not; BrokerError when the broker is away."""

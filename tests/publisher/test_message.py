@@ -60,13 +60,20 @@ KEYS: tuple[list[Any], ...] = (
 )
 
 
-def calls(options: dict[str, Any], context: str | None = None) -> list[Call]:
-    targets = Targets({"w": Target("shop.tasks.reprice", options)})
-    events = [
-        Event(n, "w", "update", key, {"new": {"note": "ü" * 100}, "changed": ["note"]}, context, AT)
-        for n, key in enumerate(KEYS, 2**40)
-    ]
-    made = [call_for(event, targets) for event in events]
+def targets(**options: Any) -> Targets:
+    return Targets({"w": Target("shop.tasks.reprice", options)})
+
+
+def event(key: list[Any], number: int, context: str | None = None) -> Event:
+    return Event(number, "w", "update", key, {"new": {"note": "ü" * 100}, "changed": ["note"]}, context, AT)
+
+
+def events(context: str | None = None) -> list[Event]:
+    return [event(key, number, context) for number, key in enumerate(KEYS, 2**40)]
+
+
+def calls(asked: Sequence[Event], targets: Targets) -> list[Call]:
+    made = [call_for(event, targets) for event in asked]
     return [call for call in made if isinstance(call, Call)]
 
 
@@ -146,11 +153,11 @@ def compare(broker: Broker, watch: dict[str, Any], app: dict[str, Any], context:
         publisher._app.conf.update(task_routes={"shop.*": {"queue": queue, "priority": 5}})
     if "task_default_exchange" in app:
         publisher._app.conf.update(task_default_exchange=queue)
-    sent = calls({**watch, "queue": queue} if "queue" in watch else watch, context)
-    assert publisher.publish(sent) == []
+    sent, watched = events(context), targets(**({**watch, "queue": queue} if "queue" in watch else watch))
+    assert publisher.publish(sent, watched) == []
     ours = take_all(broker, queue, len(sent))
     publisher.close()
-    send_as_celery(publisher, sent)
+    send_as_celery(publisher, calls(sent, watched))
     for our, their in zip(ours, take_all(broker, queue, len(sent)), strict=True):
         assert our == their
 
@@ -183,10 +190,11 @@ def test_messages_of_many_watches_go_out_together_in_order(broker: Broker, monke
         carry(load)
 
     monkeypatch.setattr(carrier, "carry", counted)
-    targets = [Target(f"shop.tasks.{name}", {"queue": broker.queue}) for name in ("reprice", "index")]
-    sent = [msgspec.structs.replace(call, target=targets[n % 2]) for n, call in enumerate(calls({}))]
-    assert publisher.publish(sent) == []
+    watched = Targets({name: Target(f"shop.tasks.{name}", {"queue": broker.queue}) for name in ("reprice", "index")})
+    asked = [Event(n, ("reprice", "index")[n % 2], "update", [n], None, None, AT) for n in range(9)]
+    assert publisher.publish(asked, watched) == []
     publisher.close()
+    sent = calls(asked, watched)
     taken = take_all(broker, broker.queue, len(sent))
     assert loads == [len(sent)]
     assert [part["headers"]["task"] for part in taken] == [call.target.task for call in sent]
@@ -197,7 +205,7 @@ def test_each_message_has_a_delivery_tag_of_its_own(valkey: Broker) -> None:
     publishers = [Publisher(valkey.url) for _ in range(2)]
     for publisher in publishers:
         publisher._app.conf.update(task_default_queue=valkey.queue)
-        assert publisher.publish(calls({})) == []
+        assert publisher.publish(events(), targets()) == []
         publisher.close()
     with valkey.connect() as connection:
         channel: Any = connection.default_channel
@@ -215,15 +223,14 @@ def test_whoever_listens_to_celerys_signals_hears_of_each_message(broker: Broker
 
     publisher = Publisher(broker.url)
     publisher._app.conf.update(task_default_queue=broker.queue)
-    sent = calls({})
     signals.before_task_publish.connect(hear)
     try:
-        assert publisher.publish(sent) == []
+        assert publisher.publish(events(), targets()) == []
     finally:
         signals.before_task_publish.disconnect(hear)
     publisher.close()
-    assert heard == [call.task_id for call in sent]
-    assert {part["headers"]["trace"] for part in take_all(broker, broker.queue, len(sent))} == {"t1"}
+    assert heard == [call.task_id for call in calls(events(), targets())]
+    assert {part["headers"]["trace"] for part in take_all(broker, broker.queue, len(KEYS))} == {"t1"}
 
 
 def test_a_router_that_looks_at_the_arguments_is_asked_for_each_message(rabbitmq: Broker) -> None:
@@ -234,9 +241,7 @@ def test_a_router_that_looks_at_the_arguments_is_asked_for_each_message(rabbitmq
 
     publisher = Publisher(rabbitmq.url)
     publisher._app.conf.update(task_routes=(route,))
-    targets = Targets({"w": Target("shop.tasks.reprice", {})})
-    made = [call_for(Event(n, "w", "update", [n], None, None, AT), targets) for n in range(10)]
-    assert publisher.publish([call for call in made if isinstance(call, Call)]) == []
+    assert publisher.publish([event([n], n) for n in range(10)], targets()) == []
     publisher.close()
     for parity, queue in enumerate(queues):
         keys = [part["body"][0] for part in take_all(rabbitmq, queue, 5)]
@@ -246,27 +251,30 @@ def test_a_router_that_looks_at_the_arguments_is_asked_for_each_message(rabbitmq
 def test_what_cannot_be_serialized_is_refused_and_the_rest_is_sent(broker: Broker) -> None:
     publisher = Publisher(broker.url)
     publisher._app.conf.update(task_default_queue=broker.queue)
-    targets = Targets({"w": Target("shop.tasks.reprice", {})})
-    made = [call_for(Event(n, "w", "update", [n], None, None, AT), targets) for n in range(3)]
-    sent = [call for call in made if isinstance(call, Call)]
-    sent[1] = msgspec.structs.replace(sent[1], args=(object(),))
-    assert [refusal.event.id for refusal in publisher.publish(sent)] == [1]
+    sent = [event([0], 0), event([object()], 1), event([2], 2)]
+    assert [refusal.event.id for refusal in publisher.publish(sent, targets())] == [1]
     publisher.close()
     assert [part["body"][0] for part in take_all(broker, broker.queue, 2)] == [[0], [2]]
 
 
-def one_call(broker: Broker, number: int, context: str | None = None, **options: Any) -> Call:
-    targets = Targets({"w": Target("shop.tasks.reprice", {"queue": broker.queue, **options})})
-    call = call_for(Event(number, "w", "update", [number], None, context, AT), targets)
-    assert isinstance(call, Call)
-    return call
+def test_what_has_no_watch_is_refused_too(valkey: Broker) -> None:
+    publisher = Publisher(valkey.url)
+    gone = msgspec.structs.replace(event([2], 2), watch="gone")
+    sent = [event([1], 1), gone, event([object()], 3)]
+    refusals = publisher.publish(sent, targets(queue=valkey.queue))
+    publisher.close()
+    assert [refusal.event.id for refusal in refusals] == [2, 3]
+    assert refusals[0].reason == 'there is no watch "gone"'
+    assert [part["body"][0] for part in take_all(valkey, valkey.queue, 1)] == [[1]]
 
 
 def test_a_queue_that_the_app_does_not_know_is_refused_and_the_rest_is_sent(broker: Broker) -> None:
     publisher = Publisher(broker.url)
     publisher._app.conf.update(task_queues=[kombu.Queue(broker.queue)], task_create_missing_queues=False)
-    sent = [one_call(broker, 1), one_call(broker, 2, queue="nobody-knows"), one_call(broker, 3)]
-    [refusal] = publisher.publish(sent)
+    queues = {"w": broker.queue, "other": "nobody-knows"}
+    watched = Targets({name: Target("shop.tasks.reprice", {"queue": queue}) for name, queue in queues.items()})
+    sent = [event([1], 1), msgspec.structs.replace(event([2], 2), watch="other"), event([3], 3)]
+    [refusal] = publisher.publish(sent, watched)
     assert (refusal.event.id, "nobody-knows" in refusal.reason) == (2, True)
     publisher.close()
     assert [part["body"][0] for part in take_all(broker, broker.queue, 2)] == [[1], [3]]
@@ -279,8 +287,8 @@ def test_a_number_that_amqp_cannot_say_is_refused_and_json_says_it(
     if not quick:
         monkeypatch.setattr("bridge.publisher.publisher.somebody_listens", lambda: True)
     publisher = Publisher(broker.url)
-    sent = [one_call(broker, 1), one_call(broker, 2, context=str(10**30)), one_call(broker, 3)]
-    refused = [refusal.event.id for refusal in publisher.publish(sent)]
+    sent = [event([1], 1), event([2], 2, context=str(10**30)), event([3], 3)]
+    refused = [refusal.event.id for refusal in publisher.publish(sent, targets(queue=broker.queue))]
     publisher.close()
     assert refused == ([2] if broker.id == "rabbitmq" else [])
     kept = take_all(broker, broker.queue, 3 - len(refused))
@@ -302,9 +310,8 @@ def test_a_target_that_comes_again_is_recorded_once_and_endless_ones_are_forgott
 def test_a_long_body_takes_several_frames(rabbitmq: Broker) -> None:
     publisher = Publisher(rabbitmq.url)
     publisher._app.conf.update(task_default_queue=rabbitmq.queue)
-    call = calls({})[0]
-    long = msgspec.structs.replace(call, args=("x" * 400_000,))
-    assert publisher.publish([call, long, call]) == []
+    sent = [event([42], 1), event(["x" * 400_000], 2), event([42], 3)]
+    assert publisher.publish(sent, targets()) == []
     publisher.close()
     assert [
         len(part["body"][0][0]) if part["body"][0] != [42] else 42 for part in take_all(rabbitmq, rabbitmq.queue, 3)
@@ -324,10 +331,10 @@ def test_what_was_confirmed_before_a_refusal_is_settled(rabbitmq: Broker) -> Non
     # Declared with other arguments elsewhere: the app knows them.
     publisher._app.conf.update(task_queues=[kombu.Queue(rabbitmq.queue, queue_arguments=arguments)])
     publisher._app.conf.update(task_default_queue=rabbitmq.queue, task_default_exchange="")
-    sent = calls({})
+    sent = events()
     with pytest.raises(BrokerError) as caught:
-        publisher.publish(sent)
+        publisher.publish(sent, targets())
     settled = caught.value.settled
     stored = take_all(rabbitmq, rabbitmq.queue, len(settled))
     assert 0 < len(settled) < len(sent)
-    assert {part["headers"]["id"] for part in stored} == settled
+    assert {part["headers"]["bridge"]["id"] for part in stored} == settled
