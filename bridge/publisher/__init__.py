@@ -1,6 +1,7 @@
 """Publisher: the only package that knows Celery. Blocking; the relay calls it in a thread.
 
 publisher   what the relay calls: connects, publishes a batch, says what the broker did not confirm
+crew        the same in several processes, each with a publisher
 task        how Celery itself makes and sends one task's message: always right, and slow
 message     a target's message, recorded once from Celery and filled for each call: quick
 carrier     how filled messages get to the broker; by way of kombu for any transport

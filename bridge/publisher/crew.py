@@ -63,7 +63,7 @@ class Crew:
         """See Publisher: all members at once, each with the events of its keys."""
         shares: list[list[Event]] = [[] for _ in self._members]
         for event in events:
-            shares[hash((event.watch, repr(event.key))) % len(shares)].append(event)
+            shares[hash((event.watch, _encode(event.key))) % len(shares)].append(event)
         asked = [(member, share) for member, share in zip(self._members, shares, strict=True) if share]
         for member, share in asked:
             member.ask(share, targets)
