@@ -1471,6 +1471,25 @@ join bridge.event e
 comment on view bridge.waiting is 'Events that are committed and not delivered yet.';
 
 
+-- Waits for a session lock, but not for ever: a statement that waits has a snapshot, and with it holds back the horizon
+-- behind which VACUUM may remove dead rows, in the whole database. A standby waits for weeks, a piece at a time. An
+-- exception that is caught here writes nothing into the server's log, as one that reaches the client would.
+create or replace function bridge.await_lock(key bigint, at_most interval) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform set_config('lock_timeout', (extract(epoch from at_most) * 1000)::bigint || 'ms', true);
+    perform pg_advisory_lock(key);
+    return true;
+exception when lock_not_available then
+    return false;
+end
+$$;
+comment on function bridge.await_lock(bigint, interval) is
+'Whether this session got the advisory lock within so long. For bridge run only.';
+
+
 -- Whether some session holds, or waits for, the advisory lock with this key.
 create or replace function bridge._holder(key bigint) returns integer
 language sql stable

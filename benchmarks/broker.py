@@ -3,13 +3,14 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event, Thread
-from types import TracebackType
-from typing import Any, Self
+from threading import Event
+from typing import Any
 
 import kombu
 from celery import Celery
 from embedded import RabbitMQ, Valkey
+
+from benchmarks.background import Background
 
 QUEUE = "bench"
 BROKERS = ("rabbitmq", "valkey")
@@ -47,16 +48,15 @@ class Broker:
             return found
 
 
-class Arrivals(Thread):
+class Arrivals(Background):
     """Takes every message as it comes; `times` has when it was there, by the task's first argument, in time.time()."""
 
     def __init__(self, broker: Broker, queue: str = QUEUE) -> None:
-        super().__init__(name="arrivals", daemon=True)
+        super().__init__("arrivals")
         self.times: dict[int, float] = {}
         self.repeated = 0
         self._broker = broker
         self._queue = queue
-        self._done = Event()
         self._ready = Event()
 
     def run(self) -> None:
@@ -88,16 +88,10 @@ class Arrivals(Thread):
         else:
             self.times[number] = now
 
-    def __enter__(self) -> Self:
-        self.start()
+    def start(self) -> None:
+        """Until it takes what comes."""
+        super().start()
         self._ready.wait(30)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._done.set()
-        self.join()
 
 
 def celery_queue(name: str) -> kombu.Queue:

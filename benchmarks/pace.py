@@ -2,24 +2,23 @@
 
 import time
 from collections.abc import Callable
-from threading import Event, Thread
 from types import TracebackType
-from typing import Self
 
 import psycopg
 
+from benchmarks.background import Background
 
-class Pace(Thread):
+
+class Pace(Background):
     """Changes are due at fixed times: one that is late does not delay the next ones."""
 
     def __init__(self, change: Callable[[int], float], rate: float, first: int = 1) -> None:
         """`change` commits the change with that number and returns when it was committed, in time.time()."""
-        super().__init__(name="pace", daemon=True)
+        super().__init__("pace")
         self.committed: dict[int, float] = {}
         self._change = change
         self._rate = rate
         self._next = first
-        self._done = Event()
         self._error: BaseException | None = None
 
     def run(self) -> None:
@@ -34,15 +33,10 @@ class Pace(Thread):
         except psycopg.Error as error:
             self._error = error
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._done.set()
-        self.join()
+        super().__exit__(kind, error, trace)
         if self._error is not None and error is None:
             raise self._error
 

@@ -2,9 +2,9 @@
 
 import os
 from pathlib import Path
-from threading import Event, Thread
 from types import TracebackType
-from typing import Self
+
+from benchmarks.background import Background
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -34,17 +34,16 @@ def cpu_seconds(pid: int) -> float:
     return total / _TICKS
 
 
-class MemoryWatch(Thread):
+class MemoryWatch(Background):
     """Follows a tree; `peak` is the sum of the most that each of its processes had resident, in bytes.
 
     An upper bound: peaks need not coincide, and pages that processes share count in each of them.
     """
 
     def __init__(self, pid: int) -> None:
-        super().__init__(name="memory", daemon=True)
+        super().__init__("memory")
         self._pid = pid
         self._peaks: dict[int, int] = {}
-        self._done = Event()
 
     @property
     def peak(self) -> int:
@@ -69,13 +68,8 @@ class MemoryWatch(Thread):
                 if line.startswith("VmHWM:"):
                     self._peaks[member] = int(line.split()[1]) * 1024
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.look()
-        self._done.set()
-        self.join()
+        super().__exit__(kind, error, trace)

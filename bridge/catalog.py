@@ -134,8 +134,10 @@ class Catalog:
             return await notification(self._connection, within)
 
     async def listen(self) -> None:
-        """Asks to be told when somebody changes a watch."""
-        await query(self._connection, 'listen "bridge"')
+        """Asks to be told when somebody changes a watch; behind a pooler in transaction mode nothing is ever told."""
+        # There it would only make the server keep all notifications for a session that never takes them.
+        if not self._connection.pinned:
+            await query(self._connection, 'listen "bridge"')
 
     async def streams(self) -> list[str]:
         """All streams that there are."""

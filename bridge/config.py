@@ -17,7 +17,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Empty: all streams that there are."""
     http: str | None = None
     """HOST:PORT of /healthz, /readyz and /metrics."""
-    batch_size: int = 500
+    batch_size: int = 5_000
     """Most events published and confirmed at once; also what a crash can repeat."""
     publishers: int = 1
     """Processes that publish the batches of a stream."""

@@ -6,6 +6,8 @@ import re
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from datetime import timedelta
+from functools import partial
 from importlib.resources import files
 from typing import Any, TypeVar
 
@@ -16,6 +18,7 @@ from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 
 from bridge.errors import BridgeError, ConfigError, DatabaseError, LockTimeoutError
+from bridge.pooler import shares_sessions
 
 T = TypeVar("T")
 
@@ -33,15 +36,21 @@ _DEFAULTS: dict[str, Any] = {
 _SESSION = """
     select set_config(name, value, false)
     from (values ('statement_timeout', '0'), ('lock_timeout', '0'), ('idle_in_transaction_session_timeout', '0'),
-        ('idle_session_timeout', '0'), ('enable_seqscan', 'off'), ('jit', 'off'),
+        ('idle_session_timeout', '0'), ('transaction_timeout', '0'), ('enable_seqscan', 'off'), ('jit', 'off'),
         ('plan_cache_mode', 'force_generic_plan'), ('max_parallel_workers_per_gather', '0'), ('timezone', 'UTC'),
         -- The server's side of the keepalives: what a vanished bridge held is free for the next one in seconds.
         ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '2'), ('tcp_keepalives_count', '3'),
         ('tcp_user_timeout', '15000')
     ) as setting (name, value)
+    -- transaction_timeout is new in PostgreSQL 17.
+    where current_setting(name, true) is not null
 """
 
+_LOCK = "select bridge.await_lock(%(key)s, %(at_most)s)"
 _UNLOCK = "select pg_advisory_unlock_all()"
+
+# A statement that waits holds back VACUUM, so a wait for a lock begins anew this often.
+_RENEWED = timedelta(minutes=1)
 
 # Seconds that a wait for a lock may take to end after it was called off; then the connection is given up.
 _CALL_OFF = 5.0
@@ -65,6 +74,9 @@ class Connection(psycopg.AsyncConnection[Any]):
     patience: float | None = None
     """Seconds that the answer to a quick statement may take; the DSN's `tcp_user_timeout`. None: no limit."""
 
+    pinned = False
+    """Whether the session is ours only because it is never without a transaction. Then it hears no notifications."""
+
     async def wait(
         self,
         gen: PQGen[T],
@@ -73,6 +85,14 @@ class Connection(psycopg.AsyncConnection[Any]):
     ) -> T:
         """psycopg looks up from every wait ten times a second, for the sake of Ctrl-C; signals wake asyncio anyway."""
         return await super().wait(gen, interval, **({} if timeout is None else {"timeout": timeout}))
+
+    async def pin(self) -> None:
+        """Keeps a session to itself behind a pooler in transaction mode.
+
+        Whoever hangs up in a transaction loses it there with all its locks and settings, as they should reach no other.
+        """
+        await self.execute("begin isolation level read committed")
+        self.pinned = True
 
     def hang_up(self) -> None:
         """Whoever waits for this connection learns that it is closed.
@@ -100,11 +120,15 @@ async def connect(database_url: str, purpose: str) -> AsyncIterator[Connection]:
         ) from error
     _check_address(given)
     address = {**_DEFAULTS, "application_name": f"bridge {purpose}", **given}
+    open_one = partial(Connection.connect, **address, autocommit=True)
     with translated():
-        connection = await Connection.connect(**address, autocommit=True)
+        connection = await open_one()
     # The kernel's timeouts see a peer that is gone, not a proxy or a server that is there and says nothing.
     connection.patience = int(address["tcp_user_timeout"]) / 1000 or None
     try:
+        with anyio.CancelScope(shield=True), translated(), _answered(connection, connection.patience):
+            if await shares_sessions(connection, open_one):
+                await connection.pin()
         await query(connection, _SESSION)
         yield connection
     finally:
@@ -149,7 +173,8 @@ async def advisory_lock(connection: Connection, key: int) -> None:
         group.start_soon(call_off)
         with anyio.CancelScope(shield=True):
             try:
-                await connection.execute("select pg_advisory_lock(%s)", (key,))
+                while not called_off and not await _locked(connection, key):
+                    pass
             except psycopg.Error as error:
                 failure = error
         over.set()
@@ -159,6 +184,11 @@ async def advisory_lock(connection: Connection, key: int) -> None:
         await anyio.lowlevel.checkpoint()
     if failure is not None:
         raise failure
+
+
+async def _locked(connection: Connection, key: int) -> bool:
+    [(granted,)] = await _rows(connection, _LOCK, {"key": key, "at_most": _RENEWED})
+    return bool(granted)
 
 
 async def advisory_unlock_all(connection: Connection) -> None:
@@ -181,9 +211,22 @@ async def query(
     """
     rows: list[tuple[Any, ...]] = []
     with anyio.CancelScope(shield=True), translated(), _answered(connection, None if slow else connection.patience):
+        rows += await _rows(connection, text, values)
+    return rows
+
+
+async def _rows(connection: Connection, text: str, values: Mapping[str, Any] | None) -> list[tuple[Any, ...]]:
+    try:
         cursor = await connection.execute(text, values)
-        if cursor.description:
-            rows = await cursor.fetchall()
+        rows = await cursor.fetchall() if cursor.description else []
+    except psycopg.Error:
+        if connection.pinned:
+            with suppress(psycopg.Error):
+                await connection.execute("rollback and chain")
+        raise
+    if connection.pinned:
+        # What the statement did is committed, and the pooler never sees a session without a transaction.
+        await connection.execute("commit and chain")
     return rows
 
 

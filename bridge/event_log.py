@@ -11,7 +11,6 @@ from bridge.call import Refusal, Target, Targets
 from bridge.database import Connection, advisory_lock, connect, query, statement, translated
 from bridge.errors import DatabaseError
 from bridge.event import Event
-from bridge.pooler import require_session
 
 _KEYS = statement("keys")
 _POSITION = statement("position")
@@ -79,9 +78,10 @@ class EventLog:
         async with connect(database_url, f"{purpose} {stream}") as connection:
             yield cls(connection, stream, batch_size)
 
-    async def require_session(self, database_url: str) -> None:
-        """ConfigError behind a pooler in transaction mode."""
-        await require_session(self._connection, database_url)
+    @property
+    def hears(self) -> bool:
+        """Whether a connection like this one can listen: not behind a pooler in transaction mode."""
+        return not self._connection.pinned
 
     async def require_writable(self) -> None:
         """DatabaseError when the server takes no writes: what is published would be published again at every try."""

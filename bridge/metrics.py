@@ -41,7 +41,7 @@ class Metrics:
             "Events per batch.",
             ["stream"],
             registry=self.registry,
-            buckets=(1, 2, 5, 10, 50, 100, 500, 1000),
+            buckets=(1, 2, 5, 10, 50, 100, 500, 1000, 2000, 5000, 10_000),
         )
         self.lag = Gauge(
             "bridge_lag_seconds",

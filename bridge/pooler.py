@@ -1,33 +1,38 @@
 """Pooler: tells whether one stands between us and PostgreSQL that gives each transaction another session.
 
-Behind it a lock stays with a session that others use next, and LISTEN hears nothing: ownership and armed sleep rest on
-sessions that are ours. PgBouncer in transaction mode is the usual one; in session mode it does no harm.
+Behind it a lock stays with a session that others use next, and so do settings. PgBouncer in transaction mode is the
+usual one; in session mode it does no harm.
 """
 
-from bridge.database import Connection, connect, query
-from bridge.errors import ConfigError
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-_PID = "select pg_backend_pid()"
+from psycopg import AsyncConnection
+
+Raw = AsyncConnection[Any]
+
 # A pooler that hands out sessions in turn needs more than one.
 _TRIES = 5
 
 
-async def require_session(connection: Connection, database_url: str) -> None:
-    """ConfigError when the connection has no session of its own; asked before it takes a lock, which would stay."""
+async def shares_sessions(connection: Raw, connect: Callable[[], Awaitable[Raw]]) -> bool:
+    """Whether the connection has no session of its own; `connect` opens another like it, where that must be tried."""
     before = await _pid(connection)
     if before == connection.info.backend_pid:
-        return  # nobody answered for PostgreSQL when we connected
-    async with connect(database_url, "session check") as other:
+        return False  # nobody answered for PostgreSQL when we connected
+    other = await connect()
+    try:
         for _ in range(_TRIES):
             theirs, ours = await _pid(other), await _pid(connection)
             # Two connections with one session, or one connection with two.
             if theirs == ours or ours != before:
-                raise ConfigError(
-                    "a pooler in transaction mode stands before the database, where locks and LISTEN do not last: "
-                    "give the bridge a direct connection, or a pool in session mode"
-                )
+                return True
+        return False
+    finally:
+        await other.close()
 
 
-async def _pid(connection: Connection) -> int:
-    [(pid,)] = await query(connection, _PID)
+async def _pid(connection: Raw) -> int:
+    cursor = await connection.execute("select pg_backend_pid()")
+    [(pid,)] = await cursor.fetchall()
     return int(pid)

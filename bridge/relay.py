@@ -11,6 +11,7 @@ with the same task ids. While the broker takes one batch, the next one is read.
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from math import ceil
@@ -22,6 +23,7 @@ import anyio.to_thread
 import msgspec
 
 from bridge.backoff import Backoff
+from bridge.batch_size import BatchSize
 from bridge.call import Refusal, Targets
 from bridge.coalesce import coalesce
 from bridge.config import Settings
@@ -30,6 +32,7 @@ from bridge.event_log import Batch, EventLog
 from bridge.health import Health, State
 from bridge.listener import Listener
 from bridge.metrics import Metrics
+from bridge.poller import Poller
 from bridge.publisher import Crew, Publisher
 from bridge.succession import beside, depose_frozen, keep_talking
 
@@ -40,9 +43,12 @@ T = TypeVar("T")
 # Older events than this were waiting for something: a broker, a database, a bridge. Seconds.
 _BACKLOG = 5.0
 
+# Seconds between two looks where nobody tells when to look.
+_POLL = 0.5
+
 # Where a watch coalesces, so many times more tasks are a batch, and that many events at most: what is read apart can't
 # become one task.
-_COALESCING = 50
+_COALESCING = 5
 _MOST_EVENTS = 500_000
 
 
@@ -59,6 +65,8 @@ class Relay:
         self._metrics = metrics
         self._targets = Targets()
         self._generation = -1
+        self._largest = _largest_batch(settings)
+        self._size = BatchSize(self._largest)
         self._batch = anyio.CancelScope(shield=True)
         self.gave_up = False
         """Whether a batch in flight was given up at the end of the grace period: it will be published again."""
@@ -82,8 +90,7 @@ class Relay:
 
     async def _serve(self, backoff: Backoff) -> None:
         settings = self._settings
-        async with EventLog.open(settings.database_url, self._stream, _batch_size(settings)) as log:
-            await log.require_session(settings.database_url)
+        async with EventLog.open(settings.database_url, self._stream, self._size.now) as log:
             await log.require_writable()
             if self._state(State.STANDBY) is State.DATABASE_AWAY:
                 logger.info("database is back", extra={"stream": self._stream})
@@ -97,18 +104,30 @@ class Relay:
         await self._insist(partial(_in_thread, self._publisher.connect))
         await self._refresh(log)
         logger.info("serving", extra={"stream": self._stream})
-        floor = self._settings.poll_floor
-        async with Listener.open(self._settings.database_url, self._stream, floor) as listener:
+        async with self._wakeups(log) as listener:
             async for wakeup in listener:
                 self._metrics.notification_queue.set(listener.queue_usage)
                 logger.debug("look", extra={"stream": self._stream, "wakeup": wakeup})
                 await self._drain(log, listener)
                 backoff.reset()
 
+    def _wakeups(self, log: EventLog) -> AbstractAsyncContextManager[Listener | Poller]:
+        settings = self._settings
+        if log.hears:
+            return Listener.open(settings.database_url, self._stream, settings.poll_floor)
+        # Each look is a word too, without which a standby would take this owner for a frozen one.
+        period = min(_POLL, settings.poll_floor, settings.takeover_after / 2)
+        logger.warning(
+            "polling, as nothing is heard through a pooler in transaction mode; "
+            "a direct connection starts tasks at once",
+            extra={"stream": self._stream, "seconds": period},
+        )
+        return nullcontext(Poller(period))
+
     def _busy(self) -> bool:
         return self._health.is_busy(self._stream)
 
-    async def _drain(self, log: EventLog, listener: Listener) -> None:
+    async def _drain(self, log: EventLog, listener: Listener | Poller) -> None:
         """Delivers until nothing is left. No transaction is open while we talk to the broker."""
         batch = await self._read(log)
         while batch.events:
@@ -125,6 +144,10 @@ class Relay:
                 ahead.append(await self._read(log))
 
             await _side_by_side(partial(self._deliver, log, batch), read)
+            if not self._coalesces():
+                # Here, where no read is under way that was begun with another size.
+                self._size.learn(batch.number, anyio.current_time() - started)
+                log.batch_size = self._size.now
             await anyio.sleep_until(started + self._shortest(batch))
             [batch] = ahead
         self._health.hold(self._stream, None, 0)
@@ -154,7 +177,7 @@ class Relay:
 
     async def _refresh(self, log: EventLog) -> None:
         self._generation, self._targets = await log.targets()
-        log.batch_size = _batch_size(self._settings) * (_COALESCING if self._coalesces() else 1)
+        log.batch_size = _COALESCING * self._largest if self._coalesces() else self._size.now
 
     async def _deliver(self, log: EventLog, batch: Batch) -> None:
         events = batch.events
@@ -217,7 +240,7 @@ class Relay:
         return self._health.set(self._stream, state)
 
 
-def _batch_size(settings: Settings) -> int:
+def _largest_batch(settings: Settings) -> int:
     """With a rate, at most what may be published in a second: no gusts with long calms in between."""
     return min(settings.batch_size, ceil(settings.catch_up_rate or settings.batch_size))
 

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import count
 from struct import pack, unpack
 
 import psycopg
@@ -13,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from tests.fix_postgres import Database
 
 _NEGOTIATION = (80877103, 80877104)  # SSLRequest, GSSENCRequest
+_CANCEL = 80877102
 _PARAMETERS = {
     "server_version": "18.0",
     "client_encoding": "UTF8",
@@ -51,14 +53,28 @@ class Link:
         self._socket.close()
 
 
+class Session(Link):
+    """A session of the server, logged in."""
+
+    def __init__(self, server: dict[str, str]) -> None:
+        super().__init__(_dial(server))
+        said = f"user\0{server['user']}\0database\0{server['dbname']}\0\0".encode()
+        self.send(pack(">II", len(said) + 8, 196608) + said)
+        self.key = b""
+        while (message := self.message())[:1] != b"Z":
+            if message[:1] == b"K":
+                self.key = message[5:]
+
+
 class Pooler:
     """Listens on a port of its own; server sessions are made as they are needed, and the one used last is used next."""
 
     def __init__(self, dsn: str) -> None:
         self._server = {name: str(value) for name, value in conninfo_to_dict(dsn).items()}
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._free: list[Link] = []
+        self._free: list[Session] = []
         self._links: list[Link] = []
+        self._at_work: dict[int, Session] = {}
         self._lock = threading.Lock()
         port = self._listener.getsockname()[1]
         self.dsn = make_conninfo(dsn, host="127.0.0.1", port=port, sslmode="disable")
@@ -75,25 +91,28 @@ class Pooler:
 
     def _accept(self) -> None:
         with suppress(OSError):
-            while True:
+            for number in count(1):
                 client = Link(self._listener.accept()[0])
                 self._links.append(client)
-                threading.Thread(target=self._serve, args=[client], daemon=True).start()
+                threading.Thread(target=self._serve, args=[client, number], daemon=True).start()
 
-    def _serve(self, client: Link) -> None:
+    def _serve(self, client: Link, number: int) -> None:
         try:
-            self._greet(client)
-            while (message := client.message())[:1] != b"X":
-                self._transact(client, message)
+            if self._greet(client, number):
+                while (message := client.message())[:1] != b"X":
+                    self._transact(client, number, message)
         except (EOFError, OSError):
             pass
         finally:
             client.close()
 
-    def _greet(self, client: Link) -> None:
+    def _greet(self, client: Link, number: int) -> bool:
         while True:
             length, code = unpack(">II", client.read(8))
-            client.read(length - 8)
+            said = client.read(length - 8)
+            if code == _CANCEL:
+                self._cancel(unpack(">I", said[:4])[0])
+                return False
             if code not in _NEGOTIATION:
                 break
             client.send(b"N")
@@ -101,42 +120,64 @@ class Pooler:
         for name, value in _PARAMETERS.items():
             text = f"{name}\0{value}\0".encode()
             client.send(b"S" + pack(">I", len(text) + 4) + text)
-        client.send(b"K" + pack(">III", 12, 1, 1) + b"Z" + pack(">I", 5) + b"I")
+        client.send(b"K" + pack(">III", 12, number, 1) + b"Z" + pack(">I", 5) + b"I")
+        return True
 
-    def _transact(self, client: Link, message: bytes) -> None:
+    def _cancel(self, number: int) -> None:
+        with self._lock:
+            session = self._at_work.get(number)
+        if session is not None:
+            request = Link(_dial(self._server))
+            request.send(pack(">II", len(session.key) + 8, _CANCEL) + session.key)
+            with suppress(EOFError):
+                request.read(1)
+            request.close()
+
+    def _transact(self, client: Link, number: int, message: bytes) -> None:
         """Until the server is idle again: all questions and answers of one transaction."""
         with self._lock:
-            server = self._free.pop() if self._free else None
-        server = server or self._connect()
-        status = b""
+            session = self._free.pop() if self._free else None
+        session = session or self._connect()
+        self._at_work[number] = session
+        try:
+            self._exchange(client, session, message)
+        except BaseException:
+            # A client that leaves in a transaction takes the session with it, as with PgBouncer.
+            session.close()
+            raise
+        finally:
+            del self._at_work[number]
+        with self._lock:
+            self._free.append(session)
+
+    def _exchange(self, client: Link, session: Session, message: bytes) -> None:
         while True:
-            server.send(message)
+            if message[:1] == b"X":
+                raise EOFError
+            session.send(message)
             if message[:1] in (b"Q", b"S"):
+                status = b""
                 while not status:
-                    answer = server.message()
+                    answer = session.message()
                     client.send(answer)
                     status = answer[5:] if answer[:1] == b"Z" else b""
                 if status == b"I":
-                    break
-                status = b""
+                    return
             message = client.message()
-        with self._lock:
-            self._free.append(server)
 
-    def _connect(self) -> Link:
-        host, port = self._server["host"], self._server.get("port", "5432")
-        if host.startswith("/"):
-            connection = socket.socket(socket.AF_UNIX)
-            connection.connect(f"{host}/.s.PGSQL.{port}")
-        else:
-            connection = socket.create_connection((host, int(port)))
-        server = Link(connection)
-        self._links.append(server)
-        said = f"user\0{self._server['user']}\0database\0{self._server['dbname']}\0\0".encode()
-        server.send(pack(">II", len(said) + 8, 196608) + said)
-        while server.message()[:1] != b"Z":
-            pass
-        return server
+    def _connect(self) -> Session:
+        session = Session(self._server)
+        self._links.append(session)
+        return session
+
+
+def _dial(server: dict[str, str]) -> socket.socket:
+    host, port = server["host"], server.get("port", "5432")
+    if host.startswith("/"):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(f"{host}/.s.PGSQL.{port}")
+        return connection
+    return socket.create_connection((host, int(port)))
 
 
 @pytest.fixture

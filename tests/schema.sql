@@ -928,6 +928,21 @@ $$;
 
 COMMENT ON FUNCTION bridge.apply(wanted jsonb, prune boolean, source text) IS 'Brings the watches in line with a JSON array of objects whose keys are the parameters of watch(); returns what plan() said.';
 
+CREATE FUNCTION bridge.await_lock(key bigint, at_most interval) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform set_config('lock_timeout', (extract(epoch from at_most) * 1000)::bigint || 'ms', true);
+    perform pg_advisory_lock(key);
+    return true;
+exception when lock_not_available then
+    return false;
+end
+$$;
+
+COMMENT ON FUNCTION bridge.await_lock(key bigint, at_most interval) IS 'Whether this session got the advisory lock within so long. For bridge run only.';
+
 CREATE FUNCTION bridge.disallow(task text) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1604,6 +1619,8 @@ REVOKE ALL ON FUNCTION bridge.adopt(stream text, seen pg_snapshot, largest_id bi
 REVOKE ALL ON FUNCTION bridge.allow(task text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.apply(wanted jsonb, prune boolean, source text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.await_lock(key bigint, at_most interval) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.disallow(task text) FROM PUBLIC;
 

@@ -4,6 +4,7 @@ import random
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 
 import anyio
 import anyio.lowlevel
@@ -215,6 +216,28 @@ async def test_a_second_relay_waits_until_the_first_is_gone(database: Database) 
                 await anyio.sleep(0.01)
         order.append("first goes")
     assert order == ["waits", "first goes", "owns"]
+
+
+async def test_a_standby_does_not_hold_back_vacuum(
+    database: Database, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.database._RENEWED", timedelta(milliseconds=100))
+    async with (
+        EventLog.open(database.dsn, "default", 10) as first,
+        EventLog.open(database.dsn, "default", 10, "standby") as second,
+        anyio.create_task_group() as group,
+    ):
+        await first.own()
+        group.start_soon(second.own)
+        horizon = "select backend_xmin from pg_stat_activity where application_name = 'bridge standby default'"
+        waits = horizon + " and state = 'active' and wait_event = 'advisory'"
+        with anyio.fail_after(10):
+            while not (before := conn.execute(waits.encode()).fetchone()):  # noqa: ASYNC110 - the server announces none
+                await anyio.sleep(0.01)
+            insert(conn, 1)
+            while conn.execute(horizon.encode()).fetchone() == before:  # noqa: ASYNC110 - the same
+                await anyio.sleep(0.01)
+        group.cancel_scope.cancel()
 
 
 async def test_a_standby_can_be_cancelled_and_leaves_no_lock(database: Database, conn: psycopg.Connection) -> None:

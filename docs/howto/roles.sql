@@ -34,5 +34,6 @@ to :"process";
 -- it can't make up a task to run.
 grant execute on function
     bridge.version(), bridge._cluster(), bridge.status(), bridge.drift(), bridge.recycle(interval),
-    bridge.adopt(text, pg_snapshot, bigint), bridge.disk_use(), bridge.forget(interval, integer)
+    bridge.adopt(text, pg_snapshot, bigint), bridge.disk_use(), bridge.forget(interval, integer),
+    bridge.await_lock(bigint, interval)
 to :"process";

@@ -16,13 +16,13 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 from urllib.parse import quote
 
 from embedded.child import Child, StartError
 from embedded.directory import PrivateDirectory
 from embedded.port import free_port
+from embedded.server import Server
 
 _START_SECONDS = 30.0
 _ORPHAN_SECONDS = 10.0
@@ -36,7 +36,7 @@ _SETTINGS = {
 }
 
 
-class Postgres:
+class Postgres(Server):
     """Reachable through a unix socket in a private directory; over TCP only when asked, with a password."""
 
     user = "postgres"
@@ -115,19 +115,6 @@ class Postgres:
         self.stop("immediate")
         self._free_shared_memory()
         self.directory.remove()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _initialise(self) -> None:
         password = self.directory.path / "password"

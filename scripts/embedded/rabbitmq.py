@@ -11,12 +11,11 @@ import signal
 import socket
 import subprocess
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from embedded.child import Child, StartError
 from embedded.directory import PrivateDirectory
 from embedded.port import free_port
+from embedded.server import Server
 
 # Not /usr/sbin/rabbitmq-server: Debian's wrapper insists on the user rabbitmq and on the machine's folders.
 _BINARIES = Path("/usr/lib/rabbitmq/bin")
@@ -31,7 +30,7 @@ disk_free_limit.absolute = 10MB
 """
 
 
-class RabbitMQ:
+class RabbitMQ(Server):
     def __init__(self) -> None:
         self.directory = PrivateDirectory()
         self.port = free_port()
@@ -100,19 +99,6 @@ class RabbitMQ:
         if self._epmd:
             self._epmd.kill()
         self.directory.remove()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _configure(self) -> None:
         home = self.directory.path

@@ -7,16 +7,15 @@ import importlib.util
 import signal
 import socket
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from embedded.child import Child, StartError
 from embedded.directory import PrivateDirectory
+from embedded.server import Server
 
 _START_SECONDS = 10.0
 
 
-class Valkey:
+class Valkey(Server):
     def __init__(self, *, persistent: bool = False) -> None:
         """`persistent`: what it has answered survives SIGKILL."""
         self._persistence = ("--appendonly", "yes", "--appendfsync", "always") if persistent else ("--appendonly", "no")
@@ -68,19 +67,6 @@ class Valkey:
         """Stop, and remove everything."""
         self.kill()
         self.directory.remove()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as client:

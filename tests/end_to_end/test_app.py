@@ -1,0 +1,42 @@
+"""The bridge with the user's own Celery app."""
+
+from pathlib import Path
+
+import psycopg
+
+from tests.end_to_end.product import make_products, reprice, watch
+from tests.fix_bridge import Bridges
+from tests.fix_broker import Broker
+from tests.fix_postgres import on_pg18
+from tests.inbox import inbox
+
+
+@on_pg18
+def test_with_the_users_app_its_task_options_and_routes_apply(
+    conn: psycopg.Connection, broker: Broker, run_bridge: Bridges, tmp_path: Path
+) -> None:
+    make_products(conn)
+    for name in ("reprice", "heavy", "routed"):
+        # No queue is named: where each goes is the app's affair.
+        conn.execute("select bridge.watch(%s, 'product', %s)", [name, f"shop.tasks.{name}"])
+    heavy, routed = broker.other_queue("heavy"), broker.other_queue("routed")
+    env = {"SHOP_BROKER": broker.url, "SHOP_QUEUE": broker.queue, "SHOP_RECEIVED": str(tmp_path / "received")}
+    run_bridge(conn.info.dsn, "--app=tests.worker_app:app", env=env)
+    reprice(conn, 1)
+    for queue, name, priority in ((broker.queue, "reprice", 0), (heavy, "heavy", 3), (routed, "routed", 0)):
+        with inbox(broker, queue) as tasks:
+            [task] = tasks.take(1)
+            assert (task.name, task.args, task.priority or 0) == (f"shop.tasks.{name}", [1], priority)
+
+
+@on_pg18
+def test_queue_of_the_watch_beats_the_apps_and_the_broker_url_too(
+    conn: psycopg.Connection, valkey: Broker, run_bridge: Bridges, tmp_path: Path
+) -> None:
+    make_products(conn)
+    watch(conn, "heavy", valkey.queue, task="shop.tasks.heavy")
+    env = {"SHOP_BROKER": "redis://127.0.0.1:1/0", "SHOP_QUEUE": "nobody", "SHOP_RECEIVED": str(tmp_path / "received")}
+    run_bridge(conn.info.dsn, "--app=tests.worker_app:app", broker_url=valkey.url, env=env)
+    reprice(conn, 1)
+    with inbox(valkey) as tasks:
+        assert [task.name for task in tasks.take(1)] == ["shop.tasks.heavy"]

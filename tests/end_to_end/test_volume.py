@@ -1,0 +1,33 @@
+"""Much at once."""
+
+import psycopg
+import pytest
+
+from tests.end_to_end.product import all_delivered, expected_ids, make_products, watch
+from tests.fix_bridge import Bridges
+from tests.fix_broker import Broker
+from tests.fix_postgres import on_pg18
+from tests.inbox import inbox
+
+MEGABYTE = 1 << 20
+
+
+@on_pg18
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("rows", [20_000, pytest.param(100_000, marks=pytest.mark.soak)])
+def test_many_rows_of_one_statement_are_as_many_tasks_in_little_memory(
+    conn: psycopg.Connection, broker: Broker, run_bridge: Bridges, rows: int
+) -> None:
+    make_products(conn, rows)
+    watch(conn, "reprice", broker.queue)
+    conn.execute("update product set price = 0")
+    bridge = run_bridge(conn.info.dsn, broker_url=broker.url)
+    all_delivered(conn, seconds=300)
+    assert bridge.peak_memory() < 120 * MEGABYTE, bridge.peak_memory()
+    print(f"{rows:,} rows, {broker.id}: {bridge.peak_memory() / MEGABYTE:.0f} MB")  # noqa: T201 - shown by scripts/soak
+    with inbox(broker) as queue:
+        tasks = queue.take_all()
+    assert len(tasks) == rows
+    assert {task.id for task in tasks} == expected_ids(conn)
+    # The order within a statement is PostgreSQL's own; each row is there.
+    assert sorted(task.args[0] for task in tasks) == list(range(1, rows + 1))
