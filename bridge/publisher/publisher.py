@@ -83,9 +83,8 @@ class Publisher:
             confirmed = self._confirms.settled if self._confirms else frozenset()
             # Also where the connection seems alive: acks of this try must not count for the next one.
             self.close()
-            raise BrokerError(
-                str(error), frozenset(call.event.id for call in calls if call.task_id in confirmed)
-            ) from error
+            settled = frozenset(call.event.id for call in calls if call.task_id in confirmed)
+            raise BrokerError(str(error), settled) from error
         return [*(refusal for refusal in asked if isinstance(refusal, Refusal)), *refusals]
 
     def connect(self) -> None:
