@@ -29,11 +29,7 @@ class LockTimeoutError(DatabaseError):
 class BrokerError(BridgeError):
     """The broker can't be reached or did not confirm; publishing again is right, with the same task ids."""
 
-    def __init__(self, message: str, settled: frozenset[str] = frozenset()) -> None:
-        """`settled`: task ids of the calls that the broker has confirmed all the same."""
-        # Both as arguments, which is how an error travels between processes.
-        super().__init__(message, settled)
+    def __init__(self, message: str, settled: frozenset[int] = frozenset()) -> None:
+        """`settled`: ids of the events whose messages the broker has all the same."""
+        super().__init__(message)
         self.settled = settled
-
-    def __str__(self) -> str:
-        return str(self.args[0])

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 
-class Event(msgspec.Struct, frozen=True):
-    """One committed change, as the capture trigger wrote it."""
+class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One committed change, as the capture trigger wrote it. It travels between processes as an array."""
 
     id: int
     watch: str

@@ -24,7 +24,7 @@ import msgspec
 
 from bridge.backoff import Backoff
 from bridge.batch_size import BatchSize
-from bridge.call import Call, Refusal, Targets, call_for
+from bridge.call import Refusal, Targets
 from bridge.coalesce import coalesce
 from bridge.config import Settings
 from bridge.errors import BridgeError, BrokerError, DatabaseError
@@ -180,19 +180,17 @@ class Relay:
         log.batch_size = _COALESCING * self._largest if self._coalesces() else self._size.now
 
     async def _deliver(self, log: EventLog, batch: Batch) -> None:
-        asked = [call_for(event, self._targets) for event in batch.events]
-        calls = [call for call in asked if isinstance(call, Call)]
-        refusals = [refusal for refusal in asked if isinstance(refusal, Refusal)]
+        events = batch.events
 
         async def publish_and_settle() -> None:
-            nonlocal calls
+            nonlocal events
             try:
                 with self._health.publishing(self._stream):
-                    refused = await _in_thread(partial(self._publisher.publish, calls))
-                await self._settle(log, batch, refusals + refused)
+                    refusals = await _in_thread(partial(self._publisher.publish, events, self._targets))
+                await self._settle(log, batch, refusals)
             except BrokerError as error:
                 # The next try has only what the broker did not confirm.
-                calls = [call for call in calls if call.task_id not in error.settled]
+                events = [event for event in events if event.id not in error.settled]
                 raise
             except anyio.get_cancelled_exc_class():
                 self.gave_up = True

@@ -1,17 +1,22 @@
 """Carrier: how filled messages get to the broker; this one goes by way of kombu, whatever the transport."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from bridge.publisher.message import Filled, Message
 
-T = TypeVar("T")
-
 
 class UnsuitableError(Exception):
     """This carrier can't carry messages of this kind: kombu's way is left."""
+
+
+class Form(Protocol):
+    """How the messages of one target are made ready."""
+
+    def fill(self, filled: Filled) -> Any:
+        """What `carry` takes; ValueError and the like when this message can't be expressed."""
 
 
 class Carrier(Protocol):
@@ -20,38 +25,26 @@ class Carrier(Protocol):
     portion: int
     """Most messages in one `carry`."""
 
-    def accepts(self, message: Message) -> bool:
-        """Whether it can carry the messages of this target."""
-
-    def prepare(self, message: Message, filled: Filled) -> Any:
-        """What `carry` takes; ValueError and the like when this message can't be expressed."""
+    def form(self, message: Message) -> Form | None:
+        """The form of this target's messages; None: they can't be carried this way."""
 
     def carry(self, load: Sequence[Any]) -> None:
-        """Sends all of them; errors are those of the transport."""
+        """Sends all of them, of whatever targets; errors are those of the transport."""
 
 
-class QuickCarrier(Generic[T]):
+class QuickCarrier:
     """What carriers with a form of their own share: the form of each target's messages is made once."""
 
-    def __init__(self, form: Callable[[Message], T]) -> None:
-        self._form = form
-        self._forms: WeakKeyDictionary[Message, T | None] = WeakKeyDictionary()
+    def __init__(self, make: Callable[[Message], Form]) -> None:
+        """`make` raises UnsuitableError."""
+        self._make = make
+        self._forms: WeakKeyDictionary[Message, Form | None] = WeakKeyDictionary()
 
-    def accepts(self, message: Message) -> bool:
-        """Those that have a form."""
-        return self._form_of(message) is not None
-
-    def form(self, message: Message) -> T:
-        """The form of a message that is accepted."""
-        form = self._form_of(message)
-        if form is None:
-            raise UnsuitableError
-        return form
-
-    def _form_of(self, message: Message) -> T | None:
+    def form(self, message: Message) -> Form | None:
+        """See Carrier."""
         if message not in self._forms:
             try:
-                self._forms[message] = self._form(message)
+                self._forms[message] = self._make(message)
             except UnsuitableError:
                 self._forms[message] = None
         return self._forms[message]
@@ -62,33 +55,43 @@ class PlainCarrier:
 
     portion = 1000
 
-    def __init__(self, producer: Any, extra: dict[str, Any] | None = None) -> None:
+    def __init__(self, producer: Any, extra: Mapping[str, Any]) -> None:
         """`extra` are options of each publish."""
         self._producer = producer
-        self._extra = extra or {}
+        self._extra = extra
 
-    def accepts(self, message: Message) -> bool:
-        """Any."""
-        return True
-
-    def prepare(self, message: Message, filled: Filled) -> dict[str, Any]:
-        """See Carrier."""
-        return {
-            "body": filled.body,
-            "exchange": message.exchange,
-            "routing_key": message.routing_key,
-            "content_type": message.content_type,
-            "content_encoding": message.content_encoding,
-            "headers": {**message.headers, **filled.headers},
-            "delivery_mode": message.delivery_mode,
-            "priority": message.priority,
-            "correlation_id": filled.task_id,
-            **message.properties,
-            **self._extra,
-        }
+    def form(self, message: Message) -> Form:
+        """See Carrier: it carries any."""
+        return _Options(message, self._extra)
 
     def carry(self, load: Sequence[dict[str, Any]]) -> None:
         """See Carrier."""
         with self._producer.batch(max_size=self.portion) if hasattr(self._producer, "batch") else nullcontext():
             for options in load:
                 self._producer.publish(**options)
+
+
+class _Options:
+    """The options of `Producer.publish`."""
+
+    def __init__(self, message: Message, extra: Mapping[str, Any]) -> None:
+        self._headers = message.headers
+        self._options = {
+            "exchange": message.exchange,
+            "routing_key": message.routing_key,
+            "content_type": message.content_type,
+            "content_encoding": message.content_encoding,
+            "delivery_mode": message.delivery_mode,
+            "priority": message.priority,
+            **message.properties,
+            **extra,
+        }
+
+    def fill(self, filled: Filled) -> dict[str, Any]:
+        """The options of one publish."""
+        return {
+            **self._options,
+            "body": filled.body,
+            "headers": {**self._headers, **filled.headers},
+            "correlation_id": filled.task_id,
+        }

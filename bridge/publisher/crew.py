@@ -1,27 +1,53 @@
 """Crew: several publisher processes that share each batch, split by key, so that events of one key stay in order.
 
-One process fills and writes messages on one core. A member ends when its pipe does: it can't outlive the bridge, and a
-stop that a supervisor sends to all processes is the bridge's to honour, between batches.
+One process makes, fills and writes messages on one core. A member is given events, and makes the calls itself: calls
+are five times as long as their events, and handing them over took as long as filling their messages. A member ends when
+its pipe does: it can't outlive the bridge, and a stop that a supervisor sends to all processes is the bridge's to
+honour, between batches.
 """
 
 import atexit
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
-from bridge.call import Call, Refusal
+import msgspec
+
+from bridge.call import Refusal, Targets
 from bridge.errors import BrokerError
+from bridge.event import Event
 from bridge.publisher.publisher import Publisher
 
 # A forked copy of a process with threads and connections may hang: each member starts from nothing.
 _CONTEXT = get_context("spawn")
-_GONE = BrokerError("a publisher process ended")
 
-# Calls to be published; none at all: connect.
-_Request = list[Call]
+
+class _Request(msgspec.Struct, array_like=True):
+    """Events to be published; none at all: connect."""
+
+    events: Sequence[Event] = ()
+    targets: Targets | None = None
+    """None: as before."""
+
+
+class _Answer(msgspec.Struct, array_like=True):
+    """What became of a request, by the ids of its events."""
+
+    refused: Mapping[int, str] = {}
+    """The reason of each."""
+    failure: str | None = None
+    """Of the broker; then all that counts is what it has for certain."""
+    settled: Sequence[int] = ()
+
+
+# JSON, since an event's values come from JSON: MessagePack knows no integers beyond 64 bits.
+_encode = msgspec.json.Encoder().encode
+_decode_request = msgspec.json.Decoder(_Request).decode
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_GONE = _Answer(failure="a publisher process ended")
 
 
 class Crew:
@@ -33,41 +59,38 @@ class Crew:
         # Before multiprocessing waits for processes that would wait for us.
         atexit.register(self.close)
 
-    def publish(self, calls: Sequence[Call]) -> list[Refusal]:
-        """See Publisher: all members at once, each with the calls of its keys."""
-        shares: list[list[Call]] = [[] for _ in self._members]
-        for call in calls:
-            shares[hash((call.event.watch, repr(call.event.key))) % len(shares)].append(call)
-        answers = self._ask([share or None for share in shares])
-        failures = [answer for answer in answers if isinstance(answer, BrokerError)]
+    def publish(self, events: Sequence[Event], targets: Targets) -> list[Refusal]:
+        """See Publisher: all members at once, each with the events of its keys."""
+        shares: list[list[Event]] = [[] for _ in self._members]
+        for event in events:
+            shares[hash((event.watch, _encode(event.key))) % len(shares)].append(event)
+        asked = [(member, share) for member, share in zip(self._members, shares, strict=True) if share]
+        for member, share in asked:
+            member.ask(share, targets)
+        answers = [member.answer() for member, _ in asked]
+        refused = {number: reason for answer in answers for number, reason in answer.refused.items()}
+        failures = [answer.failure for answer in answers if answer.failure is not None]
         if failures:
-            settled = {
-                call.task_id
-                for share, answer in zip(shares, answers, strict=True)
-                for call in share
-                if not isinstance(answer, BrokerError) or call.task_id in answer.settled
-            }
-            raise BrokerError(str(failures[0]), frozenset(settled))
-        return [refusal for answer in answers for refusal in answer or ()]
+            settled = {number for answer in answers for number in answer.settled}
+            for (_, share), answer in zip(asked, answers, strict=True):
+                if answer.failure is None:
+                    # But what is refused is to be refused again, when there are dead letters to be made of it.
+                    settled.update(event.id for event in share if event.id not in refused)
+            raise BrokerError(failures[0], frozenset(settled))
+        return [Refusal(event, refused[event.id]) for event in events if event.id in refused] if refused else []
 
     def connect(self) -> None:
         """See Publisher."""
-        for answer in self._ask([[]] * len(self._members)):
-            if isinstance(answer, BrokerError):
-                raise answer
+        for member in self._members:
+            member.ask()
+        for answer in [member.answer() for member in self._members]:
+            if answer.failure is not None:
+                raise BrokerError(answer.failure)
 
     def close(self) -> None:
         """Ends the members; the next call starts new ones."""
         for member in self._members:
             member.end()
-
-    def _ask(self, requests: Sequence[_Request | None]) -> list[Any]:
-        """All members work at once; None for those that are not asked."""
-        for member, request in zip(self._members, requests, strict=True):
-            if request is not None:
-                member.ask(request)
-        pairs = zip(self._members, requests, strict=True)
-        return [None if request is None else member.answer() for member, request in pairs]
 
 
 class _Member:
@@ -77,8 +100,10 @@ class _Member:
         self._arguments = broker_url, app_path
         self._process: Any = None
         self._pipe: Connection | None = None
+        self._targets: Targets | None = None
+        """What the process knows."""
 
-    def ask(self, request: _Request) -> None:
+    def ask(self, events: Sequence[Event] = (), targets: Targets | None = None) -> None:
         """Whether it arrived, `answer` tells."""
         if self._pipe is None:
             ours, theirs = _CONTEXT.Pipe()
@@ -86,13 +111,16 @@ class _Member:
             self._process.start()
             theirs.close()
             self._pipe = ours
+            self._targets = None
+        news = None if targets is self._targets else targets
         with suppress(OSError):
-            self._pipe.send(request)
+            self._pipe.send_bytes(_encode(_Request(events, news)))
+            self._targets = targets or self._targets
 
-    def answer(self) -> Any:
-        """Refusals, None, or a BrokerError: also where the process is gone."""
+    def answer(self) -> _Answer:
+        """A failure also where the process is gone."""
         try:
-            return self._pipe.recv() if self._pipe else _GONE
+            return _decode_answer(self._pipe.recv_bytes()) if self._pipe else _GONE
         except (EOFError, OSError):
             self.end()
             return _GONE
@@ -114,18 +142,23 @@ def _work(pipe: Connection, broker_url: str | None, app_path: str | None) -> Non
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     publisher = Publisher(broker_url, app_path)
+    targets = Targets()
     while True:
         try:
-            calls = pipe.recv()
+            request = _decode_request(pipe.recv_bytes())
         except EOFError:
             return
-        answer: object
+        targets = request.targets or targets
         try:
-            publisher.connect()
-            answer = publisher.publish(calls) if calls else []
-        except BrokerError as error:
-            answer = error
-        try:
-            pipe.send(answer)
+            pipe.send_bytes(_encode(_answer(publisher, request.events, targets)))
         except OSError:
             return
+
+
+def _answer(publisher: Publisher, events: Sequence[Event], targets: Targets) -> _Answer:
+    try:
+        publisher.connect()
+        refusals = publisher.publish(events, targets) if events else []
+    except BrokerError as error:
+        return _Answer(failure=str(error), settled=tuple(error.settled))
+    return _Answer({refusal.event.id: refusal.reason for refusal in refusals})

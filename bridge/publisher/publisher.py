@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import groupby, islice
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -15,9 +16,10 @@ from celery import Celery
 from celery.app.utils import find_app
 from kombu.exceptions import KombuError, OperationalError
 
-from bridge.call import Call, Refusal, Target
+from bridge.call import Call, Refusal, Targets, call_for
 from bridge.errors import BrokerError, ConfigError
-from bridge.publisher.carrier import Carrier, PlainCarrier
+from bridge.event import Event
+from bridge.publisher.carrier import Carrier, Form, PlainCarrier
 from bridge.publisher.confirms import Confirms
 from bridge.publisher.delayed import DelayedRouter
 from bridge.publisher.message import Message, Messages, somebody_listens
@@ -34,7 +36,7 @@ _TRANSPORT_OPTIONS = {
 
 
 class Publisher:
-    """Publishes calls and waits until the broker has them all.
+    """Publishes what events ask for, and waits until the broker has it all.
 
     With the user's Celery app its task options, routes, queues, serializer and signals apply; without one a bare app
     with Celery's defaults does.
@@ -63,11 +65,13 @@ class Publisher:
         except (KeyError, ValueError) as error:
             raise ConfigError(f"the broker's address can't be used: {error}") from error
 
-    def publish(self, calls: Sequence[Call]) -> list[Refusal]:
-        """Publishes the calls in order and returns those that can't be published at all.
+    def publish(self, events: Sequence[Event], targets: Targets) -> list[Refusal]:
+        """Publishes the calls that the events ask for, in order, and returns what can't be published at all.
 
         BrokerError: it is not certain which of the others the broker has; publish them again, their ids are the same.
         """
+        asked = [call_for(event, targets) for event in events]
+        calls = [call for call in asked if isinstance(call, Call)]
         try:
             with self._translated():
                 self._connect()
@@ -78,12 +82,13 @@ class Publisher:
                     self._confirms.wait(self._confirm_deadline)
         except BrokerError as error:
             blocked = self._confirms.look() if self._confirms else None
-            settled = self._confirms.settled if self._confirms else frozenset()
+            confirmed = self._confirms.settled if self._confirms else frozenset()
             # Also where the connection seems alive: acks of this try must not count for the next one.
             self.close()
+            settled = frozenset(call.event.id for call in calls if call.task_id in confirmed)
             reason = f"RabbitMQ blocks publishers ({blocked}): {error}" if blocked else str(error)
             raise BrokerError(reason, settled) from error
-        return refusals
+        return [*(refusal for refusal in asked if isinstance(refusal, Refusal)), *refusals]
 
     def connect(self) -> None:
         """Connects and makes ready, so that the first `publish` need not; BrokerError when the broker is away."""
@@ -118,16 +123,16 @@ class Publisher:
         self._connection.connect()
         channel = self._connection.default_channel
         self._producer = app.amqp.Producer(channel, auto_declare=False)
-        self._plain = PlainCarrier(self._producer)
         self._confirms = Confirms(channel) if isinstance(channel, amqp.Channel) else None
         self._confirm_deadline = options.get("read_timeout", 30)
+        quick: list[Carrier] = []
         if self._confirms:
             # Whoever finds no queue comes back instead of vanishing.
             self._extra = {"mandatory": True}
-            self._plain = PlainCarrier(self._producer, self._extra)
-            self._quick: Carrier | None = RabbitCarrier(channel, self._confirms)
-        else:
-            self._quick = RedisCarrier(channel) if is_redis(channel) else None
+            quick = [RabbitCarrier(channel, self._confirms)]
+        elif is_redis(channel):
+            quick = [RedisCarrier(channel)]
+        self._carriers = [*quick, PlainCarrier(self._producer, self._extra)]
         self._delayed = DelayedRouter(app, self._connection)
         self._messages = Messages(app)
         self._declared.clear()
@@ -135,40 +140,46 @@ class Publisher:
     def _send_all(self, calls: Sequence[Call]) -> list[Refusal]:
         """In order, by the quickest way that is right for each target."""
         refusals: list[Refusal] = []
-        # Somebody who listens to Celery's signals is told of each message, so Celery has to make it.
-        message_of = _none if somebody_listens() else self._messages.get
-        for (carrier, message), run in groupby(calls, lambda call: self._way(message_of(call.target))):
-            if carrier is None or message is None:
+        for carrier, run in groupby(self._ways(calls), itemgetter(0)):
+            if carrier is None:
                 with self._batch():
-                    for call in run:
-                        refusals += self._attempt(call, partial(self._send, call))
+                    for _, call, _ in run:
+                        try:
+                            self._send(call)
+                        except UNSENDABLE as error:
+                            refusals.append(_refusal(call, error))
                 continue
             while part := list(islice(run, carrier.portion)):
                 load: list[Any] = []
-                for call in part:
-                    refusals += self._attempt(call, partial(_prepare, carrier, message, call, load))
+                for _, call, ready in part:
+                    try:
+                        load.append(ready(call))
+                    except UNSENDABLE as error:
+                        refusals.append(_refusal(call, error))
                 carrier.carry(load)
         return refusals
 
-    def _way(self, message: Message | None) -> tuple[Carrier | None, Message | None]:
-        """The carrier of a target's messages, its queue declared; None: Celery sends them itself."""
+    def _ways(self, calls: Sequence[Call]) -> Iterator[tuple[Carrier | None, Call, Callable[[Call], Any]]]:
+        """With each call its carrier and what makes it ready for that; no carrier: Celery sends it itself."""
+        # Somebody who listens to Celery's signals is told of each message, so Celery has to make it.
+        message_of = _none if somebody_listens() else self._messages.get
+        for target, run in groupby(calls, attrgetter("target")):
+            carrier, ready = self._way(message_of(target))
+            for call in run:
+                yield carrier, call, ready
+
+    def _way(self, message: Message | None) -> tuple[Carrier | None, Callable[[Call], Any]]:
+        """As in `_ways`; the queue of the target is declared."""
         if message is None:
-            return None, None
+            return None, _none
         if message not in self._declared:
             for entity in message.declare:
                 self._producer.maybe_declare(entity)
             self._declared.add(message)
-        return (self._quick if self._quick and self._quick.accepts(message) else self._plain), message
-
-    def _attempt(self, call: Call, step: Callable[[], None]) -> list[Refusal]:
-        """A call that can't be expressed as a message is refused; a transport's error is not the call's."""
-        try:
-            step()
-        except UNSENDABLE as error:
-            if isinstance(error, OperationalError):
-                raise
-            return [Refusal(call.event, f"{type(error).__name__}: {error}")]
-        return []
+        for carrier in self._carriers:
+            if form := carrier.form(message):
+                return carrier, partial(_ready, form, message)
+        return None, _none
 
     def _send(self, call: Call) -> None:
         router = self._delayed if call.target.options.get("countdown") else None
@@ -192,12 +203,19 @@ class Publisher:
             raise
 
 
-def _prepare(carrier: Carrier, message: Message, call: Call, load: list[Any]) -> None:
-    load.append(carrier.prepare(message, message.fill(call)))
+def _ready(form: Form, message: Message, call: Call) -> Any:
+    return form.fill(message.fill(call))
 
 
-def _none(target: Target) -> None:
+def _none(_: object) -> None:
     """No message of any target is known."""
+
+
+def _refusal(call: Call, error: Exception) -> Refusal:
+    """A call that can't be expressed as a message is refused; a transport's error is not the call's."""
+    if isinstance(error, OperationalError):
+        raise error
+    return Refusal(call.event, f"{type(error).__name__}: {error}")
 
 
 def _load(app_path: str) -> Celery:

@@ -22,7 +22,7 @@ _END = b"\xce"
 _FRAME_OVERHEAD = 8
 
 
-class RabbitCarrier(QuickCarrier["_Frames"]):
+class RabbitCarrier(QuickCarrier):
     """Writes frames to one channel, and tells Confirms of each message."""
 
     portion = 100
@@ -32,10 +32,6 @@ class RabbitCarrier(QuickCarrier["_Frames"]):
         super().__init__(lambda message: _Frames(channel, message))
         self._channel = channel
         self._confirms = confirms
-
-    def prepare(self, message: Message, filled: Filled) -> tuple[str, bytes]:
-        """See Carrier: the task's id and the frames."""
-        return filled.task_id, self.form(message).fill(filled)
 
     def carry(self, load: Sequence[tuple[str, bytes]]) -> None:
         """See Carrier; returns before the broker has confirmed."""
@@ -66,8 +62,8 @@ class _Frames:
         self._before, self._between, self._after = before, between, after
         self._entries = table[4:]
 
-    def fill(self, filled: Filled) -> bytes:
-        """The three frames, or more for a long body."""
+    def fill(self, filled: Filled) -> tuple[str, bytes]:
+        """See Form: the task's id and the three frames, or more for a long body."""
         task_id, headers, body = filled
         encoded = task_id.encode()
         entries = (
@@ -83,9 +79,9 @@ class _Frames:
         if len(header) - _FRAME_OVERHEAD > self._largest:
             raise ValueError(f"the headers take {len(header):,} bytes, and a frame holds {self._largest:,}")
         if len(body) <= self._largest:
-            return self._method + header + (_frame(_BODY, self._number, body) if body else b"")
+            return task_id, self._method + header + (_frame(_BODY, self._number, body) if body else b"")
         pieces = (body[at : at + self._largest] for at in range(0, len(body), self._largest))
-        return self._method + header + b"".join(_frame(_BODY, self._number, piece) for piece in pieces)
+        return task_id, self._method + header + b"".join(_frame(_BODY, self._number, piece) for piece in pieces)
 
 
 def _frame(kind: int, channel: int, payload: bytes) -> bytes:

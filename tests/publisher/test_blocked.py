@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from embedded import RabbitMQ
 
-from bridge.call import Call, Target, Targets, call_for
+from bridge.call import Target, Targets
 from bridge.errors import BrokerError
 from bridge.event import Event
 from bridge.publisher import Publisher
@@ -15,11 +15,10 @@ from tests.eventually import eventually
 from tests.fix_broker import Broker
 
 
-def reminders(broker: Broker, count: int, size: int) -> list[Call]:
-    targets = Targets({"w": Target("shop.remind", {"queue": broker.queue})})
+def reminders(broker: Broker, count: int, size: int) -> tuple[list[Event], Targets]:
     at = datetime(2026, 11, 24, 12, tzinfo=UTC)
-    made = [call_for(Event(n, "w", "update", ["x" * size], None, None, at), targets) for n in range(count)]
-    return [call for call in made if isinstance(call, Call)]
+    events = [Event(n, "w", "update", ["x" * size], None, None, at) for n in range(count)]
+    return events, Targets({"w": Target("shop.remind", {"queue": broker.queue})})
 
 
 def test_memory_alarm_is_named_where_not_even_writing_goes_on(own_rabbitmq: RabbitMQ) -> None:
@@ -29,7 +28,7 @@ def test_memory_alarm_is_named_where_not_even_writing_goes_on(own_rabbitmq: Rabb
     publisher.connect()
     with memory_alarm(own_rabbitmq), pytest.raises(BrokerError, match=r"\(low on memory\).*timed out"):
         # More than the sockets of both sides buffer.
-        publisher.publish(reminders(broker, 40, 1_000_000))
+        publisher.publish(*reminders(broker, 40, 1_000_000))
 
 
 def test_memory_alarm_that_ends_in_time_is_forgotten(own_rabbitmq: RabbitMQ) -> None:
@@ -40,7 +39,7 @@ def test_memory_alarm_that_ends_in_time_is_forgotten(own_rabbitmq: RabbitMQ) -> 
     assert confirms is not None
     with ThreadPoolExecutor() as threads:
         with memory_alarm(own_rabbitmq):
-            published = threads.submit(publisher.publish, reminders(broker, 3, 1))
+            published = threads.submit(publisher.publish, *reminders(broker, 3, 1))
             assert eventually(lambda: confirms._blocked == "low on memory")
         assert published.result() == []
     assert confirms.look() is None

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 from psycopg.types.json import Jsonb
 
 from bridge.call import Call, Target, Targets, call_for
@@ -22,10 +23,12 @@ from tests.inbox import inbox
 AT = datetime(2026, 11, 24, tzinfo=UTC)
 
 
-def calls(broker: Broker, count: int, keys: int) -> list[Call]:
-    targets = Targets({"w": Target("shop.touch", {"queue": broker.queue, "call": "event"})})
-    made = [call_for(Event(n, "w", "update", [n % keys], None, None, AT), targets) for n in range(count)]
-    return [call for call in made if isinstance(call, Call)]
+def targets(broker: Broker, task: str = "shop.touch", **options: object) -> Targets:
+    return Targets({"w": Target(task, {"queue": broker.queue, "call": "event", **options})})
+
+
+def events(count: int, keys: int) -> list[Event]:
+    return [Event(n, "w", "update", [n % keys], None, None, AT) for n in range(count)]
 
 
 def exists(group: int) -> bool:
@@ -43,9 +46,16 @@ def crew(broker: Broker) -> Iterator[Crew]:
     crew.close()
 
 
-def test_all_calls_arrive_those_of_one_key_in_order(broker: Broker, crew: Crew) -> None:
+@pytest.fixture
+def crew_on_valkey(valkey: Broker) -> Iterator[Crew]:
+    crew = Crew(2, valkey.url, None)
+    yield crew
+    crew.close()
+
+
+def test_all_events_arrive_those_of_one_key_in_order(broker: Broker, crew: Crew) -> None:
     with inbox(broker) as tasks:
-        assert crew.publish(calls(broker, 400, 7)) == []
+        assert crew.publish(events(400, 7), targets(broker)) == []
         got = [(task.args[0]["key"][0], task.args[0]["id"]) for task in tasks.take(400)]
     assert sorted(number for _, number in got) == list(range(400))
     for key in range(7):
@@ -60,15 +70,75 @@ def test_a_member_that_was_killed_is_replaced_and_its_share_is_not_settled(valke
         process = crew._members[0]._process
         os.kill(process.pid, signal.SIGKILL)
         process.join()
-        sent = calls(valkey, 100, 10)
+        sent = events(100, 10)
         with inbox(valkey) as tasks:
             with pytest.raises(BrokerError) as caught:
-                crew.publish(sent)
+                crew.publish(sent, targets(valkey))
             settled = caught.value.settled
             assert 0 < len(settled) < 100
-            assert crew.publish([call for call in sent if call.task_id not in settled]) == []
-            assert {task.id for task in tasks.take(100)} == {call.task_id for call in sent}
+            assert crew.publish([event for event in sent if event.id not in settled], targets(valkey)) == []
+            assert {task.args[0]["id"] for task in tasks.take(100)} == {event.id for event in sent}
             assert tasks.waiting() == 0
+    finally:
+        crew.close()
+
+
+def test_events_arrive_as_they_were_also_values_that_few_formats_know(valkey: Broker, crew_on_valkey: Crew) -> None:
+    values = [2**70, -1.5, None, True, "\u0000ü", {"deep": [1, {}]}]
+    data = {"new": {"a": values}, "old_key": [1], "changed": ["a"]}
+    context = '{"user": 7}'
+    at = AT.replace(microsecond=120)
+    event = Event(5, "w", "update", values, data, context, at, merged=(2, 3))
+    watched = targets(valkey)
+    call = call_for(event, watched)
+    assert isinstance(call, Call)
+    with inbox(valkey) as tasks:
+        assert crew_on_valkey.publish([event], watched) == []
+        [task] = tasks.take(1)
+    assert (task.id, task.args, task.headers["bridge"]) == (call.task_id, list(call.args), call.headers["bridge"])
+
+
+def test_targets_that_change_are_known_to_each_member(valkey: Broker, crew_on_valkey: Crew) -> None:
+    with inbox(valkey) as tasks:
+        for name in ("shop.first", "shop.second"):
+            watched = targets(valkey, name)
+            for _ in range(2):
+                assert crew_on_valkey.publish(events(20, 20), watched) == []
+        assert [task.name for task in tasks.take(80)] == ["shop.first"] * 40 + ["shop.second"] * 40
+
+
+def test_what_is_refused_comes_back_also_when_it_has_to_be_asked_again(valkey: Broker) -> None:
+    crew = Crew(2, valkey.url, None)
+    sent = [replace(event, watch="gone") if event.id % 2 else event for event in events(40, 40)]
+    try:
+        crew.connect()
+        process = crew._members[0]._process
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        with inbox(valkey) as tasks:
+            with pytest.raises(BrokerError) as caught:
+                crew.publish(sent, targets(valkey))
+            settled = caught.value.settled
+            assert settled
+            assert not any(number % 2 for number in settled)
+            refusals = crew.publish([event for event in sent if event.id not in settled], targets(valkey))
+            assert [refusal.event for refusal in refusals] == [event for event in sent if event.id % 2]
+            assert {refusal.reason for refusal in refusals} == {'there is no watch "gone"'}
+            assert {task.args[0]["id"] for task in tasks.take(20)} == set(range(0, 40, 2))
+            assert tasks.waiting() == 0
+    finally:
+        crew.close()
+
+
+def test_a_broker_that_is_away_is_a_failure_with_its_reason() -> None:
+    crew = Crew(2, "redis://127.0.0.1:1/0", None)
+    watched = Targets({"w": Target("shop.touch", {})})
+    try:
+        with pytest.raises(BrokerError, match="refused"):
+            crew.connect()
+        with pytest.raises(BrokerError, match="refused") as caught:
+            crew.publish(events(10, 10), watched)
+        assert caught.value.settled == frozenset()
     finally:
         crew.close()
 

@@ -6,12 +6,11 @@ import kombu
 import pytest
 from embedded import RabbitMQ
 
-from bridge.call import Call
 from bridge.errors import BrokerError
 from bridge.publisher import Publisher
 from tests.eventually import eventually
 from tests.fix_broker import Broker
-from tests.publisher.test_message import calls, send_as_celery, take_all
+from tests.publisher.test_message import calls, events, send_as_celery, take_all, targets
 
 # 90 seconds are 64 and less: the first queue that keeps such a message is the one for 2**6.
 KEEPS_90_SECONDS = "celery_delayed_6"
@@ -30,10 +29,6 @@ def publisher_for(broker: Broker, exchange_type: str = "topic") -> Publisher:
     return publisher
 
 
-def delayed(seconds: float) -> list[Call]:
-    return calls({"countdown": seconds})[:3]
-
-
 @pytest.mark.parametrize("exchange_type", ["topic", "fanout", "direct"])
 @pytest.mark.parametrize("options", [{}, {"priority": 3}, {"expires": 600}, {"headers": {"tenant": "a"}}])
 def test_it_is_as_celery_sends_it(own_rabbitmq: RabbitMQ, exchange_type: str, options: dict[str, Any]) -> None:
@@ -41,8 +36,9 @@ def test_it_is_as_celery_sends_it(own_rabbitmq: RabbitMQ, exchange_type: str, op
     # A direct exchange can't delay: a worker has to keep the message, as with any other queue.
     place = broker.queue if exchange_type == "direct" else KEEPS_90_SECONDS
     publisher = publisher_for(broker, exchange_type)
-    sent = calls({"countdown": 90, **options})
-    assert publisher.publish(sent) == []
+    watched = targets(countdown=90, **options)
+    sent = calls(events(), watched)
+    assert publisher.publish(events(), watched) == []
     ours = take_all(broker, place, len(sent))
     publisher.close()
     send_as_celery(publisher, sent)
@@ -51,7 +47,7 @@ def test_it_is_as_celery_sends_it(own_rabbitmq: RabbitMQ, exchange_type: str, op
 
 def test_it_arrives_where_no_worker_has_ever_been(empty_rabbitmq: Broker) -> None:
     publisher = publisher_for(empty_rabbitmq)
-    assert publisher.publish(delayed(1)) == []
+    assert publisher.publish(events()[:3], targets(countdown=1)) == []
     publisher.close()
     with empty_rabbitmq.connect() as connection:
         queue: Any = kombu.Queue(empty_rabbitmq.queue)(connection.default_channel)
@@ -60,23 +56,23 @@ def test_it_arrives_where_no_worker_has_ever_been(empty_rabbitmq: Broker) -> Non
 
 def test_delays_that_were_deleted_are_named_and_made_again(empty_rabbitmq: Broker) -> None:
     publisher = publisher_for(empty_rabbitmq)
-    assert publisher.publish(delayed(90)) == []
+    assert publisher.publish(events()[:3], targets(countdown=90)) == []
     take_all(empty_rabbitmq, KEEPS_90_SECONDS, 3)
     with empty_rabbitmq.connect() as connection:
         channel: Any = connection.default_channel
         channel.exchange_delete("celery_delayed_27")
     with pytest.raises(BrokerError, match="no exchange 'celery_delayed_27'"):
-        publisher.publish(delayed(90))
-    assert publisher.publish(delayed(90)) == []
+        publisher.publish(events()[:3], targets(countdown=90))
+    assert publisher.publish(events()[:3], targets(countdown=90)) == []
     publisher.close()
     take_all(empty_rabbitmq, KEEPS_90_SECONDS, 3)
 
 
 def test_delays_that_were_declared_otherwise_are_named(empty_rabbitmq: Broker) -> None:
     publisher = publisher_for(empty_rabbitmq)
-    assert publisher.publish(delayed(90)) == []
+    assert publisher.publish(events()[:3], targets(countdown=90)) == []
     publisher.close()
     publisher._app.conf.update(broker_native_delayed_delivery_queue_type="classic")
     with pytest.raises(BrokerError, match=r"PRECONDITION_FAILED.*'celery_delayed_27'"):
-        publisher.publish(delayed(90))
+        publisher.publish(events()[:3], targets(countdown=90))
     publisher.close()

@@ -5,9 +5,11 @@ one of them makes the bridge fall back to the slow way.
 """
 
 import itertools
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import kombu
 import msgspec
@@ -19,6 +21,7 @@ from bridge.call import Call, Target, Targets, call_for
 from bridge.errors import BrokerError
 from bridge.event import Event
 from bridge.publisher import Publisher
+from bridge.publisher.carrier import PlainCarrier
 from tests.fix_broker import Broker
 from tests.publisher.signing import signed
 
@@ -30,7 +33,7 @@ WATCHES: dict[str, dict[str, Any]] = {
     "plain": {},
     "queue": {"queue": "other"},
     "priority": {"priority": 3},
-    "headers": {"headers": {"tenant": "a", "deep": {"n": [1, None, True]}}},
+    "headers": {"headers": {"tenant": "100%d %%", "deep": {"n": [1, None, True]}}},
     "expires": {"expires": 600},
     "countdown": {"countdown": 90},
     "event": {"call": "event"},
@@ -62,13 +65,20 @@ KEYS: tuple[list[Any], ...] = (
 )
 
 
-def calls(options: dict[str, Any], context: str | None = None) -> list[Call]:
-    targets = Targets({"w": Target("shop.tasks.reprice", options)})
-    events = [
-        Event(n, "w", "update", key, {"new": {"note": "ü" * 100}, "changed": ["note"]}, context, AT)
-        for n, key in enumerate(KEYS, 2**40)
-    ]
-    made = [call_for(event, targets) for event in events]
+def targets(**options: Any) -> Targets:
+    return Targets({"w": Target("shop.tasks.reprice", options)})
+
+
+def event(key: list[Any], number: int, context: str | None = None) -> Event:
+    return Event(number, "w", "update", key, {"new": {"note": "ü" * 100}, "changed": ["note"]}, context, AT)
+
+
+def events(context: str | None = None) -> list[Event]:
+    return [event(key, number, context) for number, key in enumerate(KEYS, 2**40)]
+
+
+def calls(asked: Sequence[Event], targets: Targets) -> list[Call]:
+    made = [call_for(event, targets) for event in asked]
     return [call for call in made if isinstance(call, Call)]
 
 
@@ -132,8 +142,8 @@ def test_the_context_of_a_transaction_is_in_the_header(broker: Broker, context: 
 
 @pytest.mark.parametrize("watch", ["plain", "headers"])
 def test_kombus_way_sends_the_same(broker: Broker, watch: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.publisher.rabbitmq.RabbitCarrier.accepts", lambda *_: False)
-    monkeypatch.setattr("bridge.publisher.redis.RedisCarrier.accepts", lambda *_: False)
+    monkeypatch.setattr("bridge.publisher.rabbitmq.RabbitCarrier.form", lambda *_: None)
+    monkeypatch.setattr("bridge.publisher.redis.RedisCarrier.form", lambda *_: None)
     compare(broker, WATCHES[watch], {})
 
 
@@ -156,12 +166,11 @@ def test_signed_messages_go_the_quick_way(broker: Broker, tmp_path: Path) -> Non
 def test_what_cannot_be_signed_is_refused_and_the_rest_is_sent(valkey: Broker, tmp_path: Path) -> None:
     publisher = Publisher(valkey.url)
     publisher._app.conf.update(task_default_queue=valkey.queue)
-    sent = calls({})[:3]
-    sent[1] = msgspec.structs.replace(sent[1], args=(object(),))
+    sent = [event([1], 1), event([object()], 2), event([3], 3)]
     with signed(publisher._app, tmp_path):
-        [refusal] = publisher.publish(sent)
+        [refusal] = publisher.publish(sent, targets())
         publisher.close()
-        assert refusal.event == sent[1].event
+        assert refusal.event == sent[1]
         assert len(take_all(valkey, valkey.queue, 2)) == 2
 
 
@@ -179,11 +188,11 @@ def compare(
         publisher._app.conf.update(task_routes={"shop.*": {"queue": queue, "priority": 5}})
     if "task_default_exchange" in app:
         publisher._app.conf.update(task_default_exchange=queue)
-    sent = calls({**watch, "queue": queue} if "queue" in watch else watch, context)
-    assert publisher.publish(sent) == []
+    sent, watched = events(context), targets(**({**watch, "queue": queue} if "queue" in watch else watch))
+    assert publisher.publish(sent, watched) == []
     ours = take_all(broker, queue, len(sent))
     publisher.close()
-    send_as_celery(publisher, sent)
+    send_as_celery(publisher, calls(sent, watched))
     for our, their in zip(ours, take_all(broker, queue, len(sent)), strict=True):
         assert our == their
 
@@ -203,7 +212,47 @@ def test_the_quick_way_is_taken(broker: Broker, options: dict[str, Any]) -> None
 def goes_the_quick_way(publisher: Publisher, options: dict[str, Any]) -> bool:
     publisher.connect()
     message = publisher._messages.get(Target("shop.tasks.reprice", options))
-    return message is not None and publisher._quick is not None and publisher._quick.accepts(message)
+    if message is None:
+        return False
+    quick, plain = publisher._carriers
+    assert isinstance(plain, PlainCarrier)
+    return quick.form(message) is not None
+
+
+def test_messages_of_many_watches_go_out_together_in_order(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    publisher = Publisher(broker.url)
+    publisher.connect()
+    loads: list[int] = []
+    carrier = publisher._carriers[0]
+    carry = carrier.carry
+
+    def counted(load: Sequence[Any]) -> None:
+        loads.append(len(load))
+        carry(load)
+
+    monkeypatch.setattr(carrier, "carry", counted)
+    watched = Targets({name: Target(f"shop.tasks.{name}", {"queue": broker.queue}) for name in ("reprice", "index")})
+    asked = [Event(n, ("reprice", "index")[n % 2], "update", [n], None, None, AT) for n in range(9)]
+    assert publisher.publish(asked, watched) == []
+    publisher.close()
+    sent = calls(asked, watched)
+    taken = take_all(broker, broker.queue, len(sent))
+    assert loads == [len(sent)]
+    assert [part["headers"]["task"] for part in taken] == [call.target.task for call in sent]
+    assert [part["headers"]["id"] for part in taken] == [call.task_id for call in sent]
+
+
+def test_each_message_has_a_delivery_tag_of_its_own(valkey: Broker) -> None:
+    publishers = [Publisher(valkey.url) for _ in range(2)]
+    for publisher in publishers:
+        publisher._app.conf.update(task_default_queue=valkey.queue)
+        assert publisher.publish(events(), targets()) == []
+        publisher.close()
+    with valkey.connect() as connection:
+        channel: Any = connection.default_channel
+        texts = [text for _ in range(2 * len(KEYS)) if (text := channel.client.rpop(valkey.queue))]
+    tags = {UUID(msgspec.json.decode(text)["properties"]["delivery_tag"]) for text in texts}
+    assert len(tags) == len(texts) == 2 * len(KEYS)
 
 
 def test_whoever_listens_to_celerys_signals_hears_of_each_message(broker: Broker) -> None:
@@ -215,15 +264,14 @@ def test_whoever_listens_to_celerys_signals_hears_of_each_message(broker: Broker
 
     publisher = Publisher(broker.url)
     publisher._app.conf.update(task_default_queue=broker.queue)
-    sent = calls({})
     signals.before_task_publish.connect(hear)
     try:
-        assert publisher.publish(sent) == []
+        assert publisher.publish(events(), targets()) == []
     finally:
         signals.before_task_publish.disconnect(hear)
     publisher.close()
-    assert heard == [call.task_id for call in sent]
-    assert {part["headers"]["trace"] for part in take_all(broker, broker.queue, len(sent))} == {"t1"}
+    assert heard == [call.task_id for call in calls(events(), targets())]
+    assert {part["headers"]["trace"] for part in take_all(broker, broker.queue, len(KEYS))} == {"t1"}
 
 
 def test_a_result_backend_is_not_told_and_receivers_of_signals_have_it(
@@ -238,15 +286,15 @@ def test_a_result_backend_is_not_told_and_receivers_of_signals_have_it(
     def keep(headers: dict[str, Any], **_: Any) -> None:
         app.backend.store_result(headers["id"], None, "STARTED")
 
-    sent = calls({})[:1]
+    sent = calls(events(), targets())[0]
     signals.before_task_publish.connect(keep)
     try:
-        assert publisher.publish(sent) == []
+        assert publisher.publish([sent.event], targets()) == []
     finally:
         signals.before_task_publish.disconnect(keep)
     publisher.close()
     assert told == []
-    assert app.AsyncResult(sent[0].task_id).state == "STARTED"
+    assert app.AsyncResult(sent.task_id).state == "STARTED"
     take_all(valkey, valkey.queue, 1)
 
 
@@ -263,7 +311,7 @@ def test_an_app_with_its_own_send_task_sends_by_it(valkey: Broker, monkeypatch: 
     app.conf.update(task_default_queue=valkey.queue, numbers=itertools.count())
     monkeypatch.setattr("bridge.publisher.publisher.find_app", lambda _: app)
     publisher = Publisher(valkey.url, "numbering:app")
-    assert publisher.publish(calls({})) == []
+    assert publisher.publish(events(), targets()) == []
     publisher.close()
     assert [part["headers"]["number"] for part in take_all(valkey, valkey.queue, len(KEYS))] == [*range(len(KEYS))]
 
@@ -276,9 +324,7 @@ def test_a_router_that_looks_at_the_arguments_is_asked_for_each_message(rabbitmq
 
     publisher = Publisher(rabbitmq.url)
     publisher._app.conf.update(task_routes=(route,))
-    targets = Targets({"w": Target("shop.tasks.reprice", {})})
-    made = [call_for(Event(n, "w", "update", [n], None, None, AT), targets) for n in range(10)]
-    assert publisher.publish([call for call in made if isinstance(call, Call)]) == []
+    assert publisher.publish([event([n], n) for n in range(10)], targets()) == []
     publisher.close()
     for parity, queue in enumerate(queues):
         keys = [part["body"][0] for part in take_all(rabbitmq, queue, 5)]
@@ -288,28 +334,31 @@ def test_a_router_that_looks_at_the_arguments_is_asked_for_each_message(rabbitmq
 def test_what_cannot_be_serialized_is_refused_and_the_rest_is_sent(broker: Broker) -> None:
     publisher = Publisher(broker.url)
     publisher._app.conf.update(task_default_queue=broker.queue)
-    targets = Targets({"w": Target("shop.tasks.reprice", {})})
-    made = [call_for(Event(n, "w", "update", [n], None, None, AT), targets) for n in range(3)]
-    sent = [call for call in made if isinstance(call, Call)]
-    sent[1] = msgspec.structs.replace(sent[1], args=(object(),))
-    assert [refusal.event.id for refusal in publisher.publish(sent)] == [1]
+    sent = [event([0], 0), event([object()], 1), event([2], 2)]
+    assert [refusal.event.id for refusal in publisher.publish(sent, targets())] == [1]
     publisher.close()
     assert [part["body"][0] for part in take_all(broker, broker.queue, 2)] == [[0], [2]]
 
 
-def one_call(broker: Broker, number: int, context: str | None = None, **options: Any) -> Call:
-    targets = Targets({"w": Target("shop.tasks.reprice", {"queue": broker.queue, **options})})
-    call = call_for(Event(number, "w", "update", [number], None, context, AT), targets)
-    assert isinstance(call, Call)
-    return call
+def test_what_has_no_watch_is_refused_too(valkey: Broker) -> None:
+    publisher = Publisher(valkey.url)
+    gone = msgspec.structs.replace(event([2], 2), watch="gone")
+    sent = [event([1], 1), gone, event([object()], 3)]
+    refusals = publisher.publish(sent, targets(queue=valkey.queue))
+    publisher.close()
+    assert [refusal.event.id for refusal in refusals] == [2, 3]
+    assert refusals[0].reason == 'there is no watch "gone"'
+    assert [part["body"][0] for part in take_all(valkey, valkey.queue, 1)] == [[1]]
 
 
 def test_a_queue_that_the_app_does_not_know_is_refused_and_the_rest_is_sent(broker: Broker) -> None:
     publisher = Publisher(broker.url)
     publisher._app.conf.update(task_queues=[kombu.Queue(broker.queue)], task_create_missing_queues=False)
     publisher._app.conf.update(task_default_queue=broker.queue)
-    sent = [one_call(broker, 1), one_call(broker, 2, queue="nobody-knows"), one_call(broker, 3)]
-    [refusal] = publisher.publish(sent)
+    queues = {"w": broker.queue, "other": "nobody-knows"}
+    watched = Targets({name: Target("shop.tasks.reprice", {"queue": queue}) for name, queue in queues.items()})
+    sent = [event([1], 1), msgspec.structs.replace(event([2], 2), watch="other"), event([3], 3)]
+    [refusal] = publisher.publish(sent, watched)
     assert (refusal.event.id, "nobody-knows" in refusal.reason) == (2, True)
     publisher.close()
     assert [part["body"][0] for part in take_all(broker, broker.queue, 2)] == [[1], [3]]
@@ -322,8 +371,8 @@ def test_a_number_that_amqp_cannot_say_is_refused_and_json_says_it(
     if not quick:
         monkeypatch.setattr("bridge.publisher.publisher.somebody_listens", lambda: True)
     publisher = Publisher(broker.url)
-    sent = [one_call(broker, 1), one_call(broker, 2, context=str(10**30)), one_call(broker, 3)]
-    refused = [refusal.event.id for refusal in publisher.publish(sent)]
+    sent = [event([1], 1), event([2], 2, context=str(10**30)), event([3], 3)]
+    refused = [refusal.event.id for refusal in publisher.publish(sent, targets(queue=broker.queue))]
     publisher.close()
     assert refused == ([2] if broker.id == "rabbitmq" else [])
     kept = take_all(broker, broker.queue, 3 - len(refused))
@@ -345,9 +394,8 @@ def test_a_target_that_comes_again_is_recorded_once_and_endless_ones_are_forgott
 def test_a_long_body_takes_several_frames(rabbitmq: Broker) -> None:
     publisher = Publisher(rabbitmq.url)
     publisher._app.conf.update(task_default_queue=rabbitmq.queue)
-    call = calls({})[0]
-    long = msgspec.structs.replace(call, args=("x" * 400_000,))
-    assert publisher.publish([call, long, call]) == []
+    sent = [event([42], 1), event(["x" * 400_000], 2), event([42], 3)]
+    assert publisher.publish(sent, targets()) == []
     publisher.close()
     assert [
         len(part["body"][0][0]) if part["body"][0] != [42] else 42 for part in take_all(rabbitmq, rabbitmq.queue, 3)
@@ -367,10 +415,10 @@ def test_what_was_confirmed_before_a_refusal_is_settled(rabbitmq: Broker) -> Non
     # Declared with other arguments elsewhere: the app knows them.
     publisher._app.conf.update(task_queues=[kombu.Queue(rabbitmq.queue, queue_arguments=arguments)])
     publisher._app.conf.update(task_default_queue=rabbitmq.queue, task_default_exchange="")
-    sent = calls({})
+    sent = events()
     with pytest.raises(BrokerError) as caught:
-        publisher.publish(sent)
+        publisher.publish(sent, targets())
     settled = caught.value.settled
     stored = take_all(rabbitmq, rabbitmq.queue, len(settled))
     assert 0 < len(settled) < len(sent)
-    assert {part["headers"]["id"] for part in stored} == settled
+    assert {part["headers"]["bridge"]["id"] for part in stored} == settled
