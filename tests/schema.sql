@@ -81,6 +81,7 @@ CREATE FUNCTION bridge._capture_function(w bridge.watch) RETURNS text
 declare
     wake constant bigint := (select s.sleep_key from bridge.stream s where s.name = w.stream);
     branches text;
+    intact text;
     guard text := '';
     -- What a BEFORE trigger returns is what is written; what an AFTER trigger returns is ignored.
     leave constant text := case when 'move' = any (bridge._operations(w)) then
@@ -107,6 +108,9 @@ begin
         select op, bridge._capture_branch(w, op) as branch, row_number() over (order by array_position('{update,insert,delete}', op)) as n
         from unnest(w.operations) op
     ) o;
+    -- After DROP COLUMN ... CASCADE capture stops, and no writer fails. Planned once a session, as a constant; in the
+    -- trigger's WHEN it would be read in every statement.
+    intact := format(E'    if bridge.%I(0) is null then\n        %s\n    end if;\n', 'uses_' || w.name, leave);
     -- Where a trigger has no old or no new row, its WHEN can't name it; in here it reads as NULL.
     if bridge._guards_inside(w) then
         guard := format(
@@ -130,7 +134,8 @@ $capture$,
         else '' end,
         -- As a literal: a name may hold any text, such as the end of a dollar quote.
         format(
-            E'\nbegin\n%s%s    %s\nend\n',
+            E'\nbegin\n%s%s%s    %s\nend\n',
+            intact,
             case w.options ->> 'on_error' when 'warn' then format(
                 $warn$    begin
 %s%s    exception when others then
@@ -458,10 +463,20 @@ begin
         uses := uses || format('%L::pg_catalog.regprocedure', signature);
         return next;
     end loop;
-    -- Never called: it depends on all the others, so that the trigger's WHEN need name only this one.
-    signature := format('bridge.%I()', 'uses_' || w.name);
-    statement := bridge._row_function('uses_' || w.name, '', 'pg_catalog.regprocedure[]', format('array[%s]', array_to_string(uses, ', ')));
-    return next;
+    -- It depends on all the others: DROP COLUMN ... CASCADE, which takes any of them, takes this one too. Then the same call
+    -- finds the second one, over bigint, which says that nothing is left to capture with.
+    for signature, statement in
+        select
+            format('bridge.%I(%s)', 'uses_' || w.name, f.argument),
+            bridge._row_function('uses_' || w.name, f.argument, 'pg_catalog.regprocedure[]', f.body)
+        from (
+            values
+                ('pg_catalog.int4', format('array[%s]', array_to_string(uses, ', '))),
+                ('pg_catalog.int8', 'null::pg_catalog.regprocedure[]')
+        ) as f (argument, body)
+    loop
+        return next;
+    end loop;
 end
 $_$;
 
@@ -766,11 +781,6 @@ begin
         if w.condition is not null and not bridge._guards_inside(w) then
             tests := tests || format(E'(\n%s\n)', w.condition);
         end if;
-        -- Always true and folded away by the planner; it makes the trigger depend on the functions that capture calls,
-        -- through the one that names them all. They depend on the columns, so DROP COLUMN is refused, and DROP COLUMN ...
-        -- CASCADE takes the trigger along instead of leaving one that fails in every writer. It is short, since PostgreSQL
-        -- reads it in every statement.
-        tests := tests || format('%L::pg_catalog.regprocedure is not null', format('bridge.%I()', 'uses_' || w.name));
     end if;
     if w.options -> 'may_skip' = 'true' then
         tests := tests || 'pg_catalog.current_setting(''bridge.capture'', true) is distinct from ''off'''::text;
