@@ -607,7 +607,6 @@ as $$
 declare
     wake constant bigint := (select s.sleep_key from bridge.stream s where s.name = w.stream);
     branches text;
-    intact text;
     guard text := '';
     -- What a BEFORE trigger returns is what is written; what an AFTER trigger returns is ignored.
     leave constant text := case when 'move' = any (bridge._operations(w)) then
@@ -634,9 +633,6 @@ begin
         select op, bridge._capture_branch(w, op) as branch, row_number() over (order by array_position('{update,insert,delete}', op)) as n
         from unnest(w.operations) op
     ) o;
-    -- After DROP COLUMN ... CASCADE capture stops, and no writer fails. Planned once a session, as a constant; in the
-    -- trigger's WHEN it would be read in every statement.
-    intact := format(E'    if bridge.%I(0) is null then\n        %s\n    end if;\n', 'uses_' || w.name, leave);
     -- Where a trigger has no old or no new row, its WHEN can't name it; in here it reads as NULL.
     if bridge._guards_inside(w) then
         guard := format(
@@ -646,6 +642,9 @@ begin
     if leave <> 'return null;' then
         guard := E'    if tg_when operator(pg_catalog.=) ''BEFORE'' and not bridge._moves(tg_relid, new) then\n        return new;\n    end if;\n' || guard;
     end if;
+    -- After DROP COLUMN ... CASCADE capture stops, and no writer fails. Planned once a session, as a constant; in the
+    -- trigger's WHEN it would be read in every statement.
+    guard := format(E'    if bridge.%I(0) is null then\n        %s\n    end if;\n', 'uses_' || w.name, leave) || guard;
     return format(
         $capture$
 create or replace function bridge.%1$I() returns trigger
@@ -660,8 +659,7 @@ $capture$,
         else '' end,
         -- As a literal: a name may hold any text, such as the end of a dollar quote.
         format(
-            E'\nbegin\n%s%s%s    %s\nend\n',
-            intact,
+            E'\nbegin\n%s%s    %s\nend\n',
             case w.options ->> 'on_error' when 'warn' then format(
                 $warn$    begin
 %s%s    exception when others then
