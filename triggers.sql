@@ -495,8 +495,8 @@ as $$
 $$;
 
 
--- The generated functions over rows of a watch: signature and statement. They are replaced and not dropped, since the
--- watch's triggers depend on them.
+-- The generated functions over rows of a watch: signature and statement. They are replaced and not dropped: a condition
+-- in a trigger may depend on them, and a running capture function finds them by name.
 create or replace function bridge._functions(w bridge.watch) returns table (signature text, statement text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -535,10 +535,20 @@ begin
         uses := uses || format('%L::pg_catalog.regprocedure', signature);
         return next;
     end loop;
-    -- Never called: it depends on all the others, so that the trigger's WHEN need name only this one.
-    signature := format('bridge.%I()', 'uses_' || w.name);
-    statement := bridge._row_function('uses_' || w.name, '', 'pg_catalog.regprocedure[]', format('array[%s]', array_to_string(uses, ', ')));
-    return next;
+    -- It depends on all the others: DROP COLUMN ... CASCADE, which takes any of them, takes this one too. Then the same call
+    -- finds the second one, over bigint, which says that nothing is left to capture with.
+    for signature, statement in
+        select
+            format('bridge.%I(%s)', 'uses_' || w.name, f.argument),
+            bridge._row_function('uses_' || w.name, f.argument, 'pg_catalog.regprocedure[]', f.body)
+        from (
+            values
+                ('pg_catalog.int4', format('array[%s]', array_to_string(uses, ', '))),
+                ('pg_catalog.int8', 'null::pg_catalog.regprocedure[]')
+        ) as f (argument, body)
+    loop
+        return next;
+    end loop;
 end
 $$;
 
@@ -632,6 +642,9 @@ begin
     if leave <> 'return null;' then
         guard := E'    if tg_when operator(pg_catalog.=) ''BEFORE'' and not bridge._moves(tg_relid, new) then\n        return new;\n    end if;\n' || guard;
     end if;
+    -- After DROP COLUMN ... CASCADE capture stops, and no writer fails. Planned once a session, as a constant; in the
+    -- trigger's WHEN it would be read in every statement.
+    guard := format(E'    if bridge.%I(0) is null then\n        %s\n    end if;\n', 'uses_' || w.name, leave) || guard;
     return format(
         $capture$
 create or replace function bridge.%1$I() returns trigger
@@ -763,11 +776,6 @@ begin
         if w.condition is not null and not bridge._guards_inside(w) then
             tests := tests || format(E'(\n%s\n)', w.condition);
         end if;
-        -- Always true and folded away by the planner; it makes the trigger depend on the functions that capture calls,
-        -- through the one that names them all. They depend on the columns, so DROP COLUMN is refused, and DROP COLUMN ...
-        -- CASCADE takes the trigger along instead of leaving one that fails in every writer. It is short, since PostgreSQL
-        -- reads it in every statement.
-        tests := tests || format('%L::pg_catalog.regprocedure is not null', format('bridge.%I()', 'uses_' || w.name));
     end if;
     if w.options -> 'may_skip' = 'true' then
         tests := tests || 'pg_catalog.current_setting(''bridge.capture'', true) is distinct from ''off'''::text;

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from tests.capture.log import carried, drift, mend, recorded, watch
+from tests.fix_postgres import Database
 
 USED: dict[str, Any] = {"key": ["id"], "columns": ["price"], "data": ["name"], "condition": "new.state is null"}
 COLUMNS = pytest.mark.parametrize("column", ["id", "price", "name", "state"])
@@ -111,6 +112,23 @@ def test_dropping_a_used_column_with_cascade_fails_no_writer_and_is_drift(
 
 
 @COLUMNS
+def test_a_session_that_captured_before_a_cascade_writes_on_and_captures_no_more(
+    database: Database, conn: psycopg.Connection, column: str
+) -> None:
+    """Its plans are made: they must notice what another session takes away."""
+    mend(conn, **{**USED, "operations": ["update", "insert"]})
+    for n in range(2, 9):
+        conn.execute("insert into product (id, price) values (%s, 1)", [n])
+    before = len(recorded(conn))
+    with psycopg.connect(database.dsn, autocommit=True) as other:
+        other.execute(f"alter table product drop column {column} cascade".encode())
+    conn.execute(f"insert into product ({'name' if column == 'id' else 'id'}) values ('20')".encode())
+    conn.execute("update product set unused = 5")
+    assert len(recorded(conn)) == before == 7
+    assert drift(conn) == ["w"]
+
+
+@COLUMNS
 def test_a_used_column_is_retyped_with_the_watch_taken_away_in_the_same_transaction(
     conn: psycopg.Connection, column: str
 ) -> None:
@@ -174,7 +192,7 @@ def test_a_watch_that_carries_less_than_before_leaves_no_function_behind(conn: p
     conn.execute("create table short (id int primary key, price int)")
     watch(conn, "short", data=["price"])
     watch(conn, "short")
-    assert [row[0] for row in conn.execute(functions)] == ["capture_w", "key_w", "rekeyed_w", "uses_w"]
+    assert [row[0] for row in conn.execute(functions)] == ["capture_w", "key_w", "rekeyed_w", "uses_w", "uses_w"]
     conn.execute("alter table short drop column price")
     conn.execute("select bridge.unwatch('w')")
     assert conn.execute(functions).fetchall() == []

@@ -121,7 +121,7 @@ def stranger(database: Database, conn: psycopg.Connection) -> Iterator[str]:
     ("rights", "reason"),
     [
         ("", "permission denied for schema bridge"),
-        ("usage on schema bridge", "permission denied for (table event|function key_w)"),
+        ("usage on schema bridge", "permission denied for (table event|function uses_w)"),
         (
             "usage on schema bridge; grant execute on all functions in schema bridge",
             "permission denied for table event",
