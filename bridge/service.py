@@ -54,7 +54,7 @@ class Service:
                 life.start_soon(self._beat)
                 try:
                     async with anyio.create_task_group() as group:
-                        group.start_soon(self._stop_on_signal, group)
+                        life.start_soon(self._stop_on_signal, group)
                         group.start_soon(
                             keep_house, self._settings, self._health, lambda streams: self._serve(group, streams)
                         )
@@ -93,16 +93,17 @@ class Service:
 
     async def _stop_on_signal(self, group: TaskGroup) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async for number in signals:
-                logger.info("stopping", extra={"signal": number.name})
+            async for first in signals:
+                for number in (signal.SIGTERM, signal.SIGINT):
+                    signal.signal(number, _exit_at_once)
+                logger.info("stopping", extra={"signal": first.name})
                 self._systemd.stopping()
                 for relay in self._relays.values():
                     relay.stop_within(self._settings.grace)
                 group.cancel_scope.cancel()
-                break
-        for number in (signal.SIGTERM, signal.SIGINT):
-            # Not the default effect: in a container the bridge is process 1, for which there is none.
-            signal.signal(number, _exit_at_once)
+                # Closing it would give signals their default effect: in a container the bridge is process 1, for which
+                # there is none.
+                await anyio.sleep_forever()
 
 
 def _exit_at_once(number: int, _: object) -> None:

@@ -107,7 +107,7 @@ def test_the_bridge_tells_of_its_life(
     env = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "400000"}
     bridge = run_bridge(conn.info.dsn, broker_url=valkey.url, env=env)
     assert eventually(lambda: manager.heard("READY=1"))
-    assert manager.heard("STATUS=default: running")
+    assert eventually(lambda: manager.heard("STATUS=default: running"))
     assert eventually(lambda: manager.listen().count("WATCHDOG=1") > 2)
     assert bridge.stop(signal.SIGTERM) == 0
     assert manager.heard("STOPPING=1")

@@ -223,11 +223,15 @@ def test_a_rolling_restart_loses_and_doubles_nothing(
 
 def looks(conn: psycopg.Connection, count: int) -> None:
     """Until the standby has looked at the owner so many times more."""
-    last = "select query_start from pg_stat_activity where application_name = 'bridge succession default'"
-    seen = {conn.execute(last).fetchone()}
+    last = """
+        select query_start from pg_stat_activity
+        where application_name = 'bridge succession default' and query like '-- A standby''s look:%'
+    """
+    seen = set(conn.execute(last).fetchall())
+    looks_before = len(seen)
 
     def looked() -> bool:
-        seen.add(conn.execute(last).fetchone())
-        return len(seen) > count
+        seen.update(conn.execute(last).fetchall())
+        return len(seen) >= looks_before + count
 
     assert eventually(looked, 30)
