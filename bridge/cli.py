@@ -118,7 +118,7 @@ async def apply(
     "--batch-size",
     type=click.IntRange(1, 10_000),
     default=5_000,
-    help="Most events published and confirmed at once; fewer while the broker takes more than half a second for them.",
+    help="Most events published and confirmed at once; fewer while the broker takes more than a tenth of a second.",
 )
 @setting(
     "--publishers",

@@ -1,4 +1,4 @@
-"""The size of batches follows what the broker takes in half a second."""
+"""The size of batches follows what the broker takes in a tenth of a second."""
 
 import pytest
 
@@ -18,8 +18,8 @@ def test_it_doubles_up_to_the_largest_while_the_broker_is_quick() -> None:
     assert after(BatchSize(5_000), *[50_000] * 5) == [1_000, 2_000, 4_000, 5_000, 5_000]
 
 
-def test_it_settles_at_half_a_second() -> None:
-    assert after(BatchSize(5_000), *[4_000] * 4) == [1_000, 2_000, 2_000, 2_000]
+def test_it_settles_at_a_tenth_of_a_second() -> None:
+    assert after(BatchSize(5_000), *[20_000] * 4) == [1_000, 2_000, 2_000, 2_000]
 
 
 @pytest.mark.parametrize("rate", [1_000, 1e-6])
