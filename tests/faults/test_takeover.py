@@ -226,6 +226,8 @@ def looks(conn: psycopg.Connection, count: int) -> None:
     last = """
         select query_start from pg_stat_activity
         where application_name = 'bridge succession default' and query like '-- A standby''s look:%'
+            -- While it is at it, each message of the protocol has a start of its own.
+            and state = 'idle'
     """
     seen = set(conn.execute(last).fetchall())
     looks_before = len(seen)
