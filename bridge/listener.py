@@ -50,7 +50,7 @@ class Listener:
     def __init__(self, listening: Connection, key: SleepKey, stream: str, floor: float) -> None:
         self._listening = listening
         self._key = key
-        self._channel = f"bridge:{stream}"
+        self._channel = _channel(stream)
         self._floor = floor
         self._beaten = anyio.current_time()
         self._state: Literal["connected", "awake", "asked", "armed"] = "connected"
@@ -71,7 +71,7 @@ class Listener:
             connect(database_url, f"sleep {stream}") as arming,
         ):
             [keys] = await query(arming, _KEYS, {"stream": stream})
-            channel = sql.Identifier(f"bridge:{stream}")
+            channel = sql.Identifier(_channel(stream))
             await query(listening, sql.SQL("listen {}").format(channel).as_string(listening))
             # An error that leaves a task group is wrapped in a group of errors, which nobody here expects.
             async with anyio.create_task_group() as group:
@@ -176,6 +176,10 @@ class Listener:
 
         await _race(notice, other)
         return notified
+
+
+def _channel(stream: str) -> str:
+    return f"bridge:{stream}"
 
 
 async def _race(*steps: Callable[[], Awaitable[object]]) -> None:

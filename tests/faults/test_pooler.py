@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from bridge.catalog import Catalog
 from bridge.cli import cli
 from bridge.errors import LockTimeoutError
-from tests.end_to_end.product import make_products, reprice, watch
+from tests.end_to_end.product import make_products, reprice, undelivered, watch
 from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
@@ -40,8 +40,7 @@ def watched(conn: psycopg.Connection, valkey: Broker) -> Broker:
 
 
 def all_delivered(conn: psycopg.Connection) -> None:
-    delivered = "select sum(waiting) = 0 from bridge.status()"
-    assert eventually(lambda: conn.execute(delivered).fetchone() == (True,), 30)
+    assert eventually(lambda: undelivered(conn) == 0, 30)
 
 
 def none(conn: psycopg.Connection, count: str) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from embedded import Valkey
 from psycopg.types.json import Jsonb
 
+from tests.end_to_end.product import undelivered
 from tests.eventually import eventually
 from tests.fix_bridge import Bridge, Bridges
 from tests.fix_broker import Broker
@@ -23,11 +24,6 @@ def record(conn: psycopg.Connection, broker: Broker, count: int) -> None:
     conn.execute("create table product (id int primary key)")
     conn.execute("select bridge.watch('p', 'product', 'shop.touch', options => %s)", [Jsonb({"queue": broker.queue})])
     conn.execute("insert into product select n from generate_series(1, %s::int) n", [count])
-
-
-def undelivered(conn: psycopg.Connection) -> int:
-    [(count,)] = conn.execute("select count(*) from bridge.waiting").fetchall()
-    return int(count)
 
 
 def test_in_the_middle_of_a_large_backlog_it_repeats_nothing(

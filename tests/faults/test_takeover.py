@@ -13,6 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
+from tests.end_to_end.product import undelivered
 from tests.eventually import eventually
 from tests.fix_bridge import Bridge, Bridges
 from tests.fix_broker import Broker
@@ -46,8 +47,7 @@ def keys(queue: Inbox, count: int, seconds: float = 20) -> list[int]:
 
 
 def all_delivered(conn: psycopg.Connection) -> None:
-    delivered = "select sum(waiting) = 0 from bridge.status()"
-    assert eventually(lambda: conn.execute(delivered).fetchone() == (True,))
+    assert eventually(lambda: undelivered(conn) == 0)
 
 
 def freeze(bridge: Bridge) -> None:
