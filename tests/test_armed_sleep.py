@@ -207,9 +207,7 @@ async def test_a_prepared_transaction_that_may_not_notify_is_seen_by_the_poll_fl
         relay.wakeups.clear()
         await until(lambda: "polled" in relay.wakeups, "it looks while the transaction is prepared")
         assert relay.seen == []
-        relay.wakeups.clear()
         conn.execute("commit prepared 'two_phase'")
         await until(lambda: relay.seen == [1], "the event is seen")
-        assert "polled" in relay.wakeups
         assert "notified" not in relay.wakeups
         group.cancel_scope.cancel()
