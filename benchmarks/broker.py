@@ -77,7 +77,7 @@ class Arrivals(Background):
         while number not in self.times:
             if time.monotonic() > deadline:
                 raise SystemExit(f"event {number} is not delivered after {seconds:g} s")
-            time.sleep(0.005)
+            time.sleep(0.005)  # the thread takes the times: when we look does not matter
         return self.times[number]
 
     def _take(self, body: list[list[int]], message: kombu.Message) -> None:

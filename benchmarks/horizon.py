@@ -65,7 +65,7 @@ def observe(windows: int, seconds: float, rate: float, number: int | None) -> di
         holder.execute("select pg_current_xact_id()")
         for _ in report.steps(range(windows), "horizon"):
             before = {name: server.statistics(conn, pattern) for name, pattern in _STATEMENTS.items()}
-            time.sleep(seconds)
+            time.sleep(seconds)  # the length of a measurement
             place.purge()
             for name, pattern in _STATEMENTS.items():
                 calls, milliseconds = server.statistics(conn, pattern)

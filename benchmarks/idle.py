@@ -53,7 +53,7 @@ def rest(count: int, seconds: float, number: int | None) -> tuple[float, float]:
         time.sleep(5)  # what a start does is not idling
         calls, _ = server.statistics(conn, "%")
         cpu, started = cpu_seconds(bridge.pid), time.monotonic()
-        time.sleep(seconds)
+        time.sleep(seconds)  # the length of the measurement
         used, took = cpu_seconds(bridge.pid) - cpu, time.monotonic() - started
         return 100 * used / took, (server.statistics(conn, "%")[0] - calls) * 60 / took
 

@@ -74,7 +74,7 @@ def measure(name: str, rate: float, seconds: float, rounds: int, number: int | N
         first = 1
         for way in report.steps(report.interleaved(rounds, WAYS), name):
             with Pace(changes[way], rate, first) as pace:
-                time.sleep(seconds)
+                time.sleep(seconds)  # the length of the measurement
             starts = started(notes, max(pace.committed))
             times[way] += [(starts[n] - at) * 1000 for n, at in pace.committed.items()]
             first = max(pace.committed) + 1
@@ -109,7 +109,7 @@ def started(notes: Path, last: int) -> dict[int, float]:
         starts = {int(number): float(at) for number, at in (line.split() for line in lines.splitlines())}
         if last in starts:
             return starts
-        time.sleep(0.1)
+        time.sleep(0.1)  # the worker notes the times: when we look does not matter
     raise SystemExit(f"the task of change {last} did not start within a minute")
 
 

@@ -73,7 +73,7 @@ def measure(rows: int, calm: float, name: str, number: int | None) -> Round:
         memory = stack.enter_context(MemoryWatch(bridge.pid))
         arrivals = stack.enter_context(Arrivals(place, _OTHER))
         pace = stack.enter_context(Pace(inserting(stack.enter_context(server.connect(postgres)), "other"), 10))
-        time.sleep(calm)
+        time.sleep(calm)  # the length of the baseline
         conn.execute("insert into item select generate_series(1, %s)", [rows])
         started = time.time()
         delivered = server.delivered_at(conn)

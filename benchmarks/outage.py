@@ -90,7 +90,7 @@ def outage(seconds: float, rate: float, number: int | None) -> Outage:
             while time.monotonic() - quiet < 3:
                 if len(arrivals.times) != count:
                     count, quiet = len(arrivals.times), time.monotonic()
-                time.sleep(0.1)
+                time.sleep(0.1)  # that nothing more comes has no event
         lost = len(pace.committed.keys() - arrivals.times.keys())
         found = Outage(backlog, recovered - returned, broker.loop(place, backlog, confirmed=True))
         found.committed, found.lost, found.repeated = len(pace.committed), lost, arrivals.repeated
@@ -113,7 +113,7 @@ def observe(conn: psycopg.Connection, start: float, until: float) -> list[tuple[
             return curve
         if past and time.monotonic() > deadline:
             raise SystemExit(f"{waiting} events still wait {_LONGEST:g} s after the broker's return")
-        time.sleep(0.05 if past else 0.5)
+        time.sleep(0.05 if past else 0.5)  # the distance of the points in the curve
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def takeover(owner: Bridge, pace: Pace, arrivals: Arrivals) -> float:
     killed = time.time()
     owner.kill()
     while not (after := [change for change, at in list(pace.committed.items())[-100:] if at > killed]):
-        time.sleep(0.001)
+        time.sleep(0.001)  # the thread notes the times: when we look does not matter
     # The one under way at the kill may have been committed before it.
     number = after[0] + 1
     arrived = arrivals.wait_for(number)

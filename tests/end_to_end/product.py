@@ -28,6 +28,13 @@ def make_products(conn: psycopg.Connection, count: int = 3) -> None:
     conn.execute("insert into product select n, n, 'product ' || n from generate_series(1, %s) n", [count])
 
 
+def backlog(conn: psycopg.Connection, count: int, queue: str) -> None:
+    """So many products, watched, and an event of each that nobody has read yet."""
+    make_products(conn, count)
+    watch(conn, "reprice", queue)
+    conn.execute("update product set price = 0")
+
+
 def reprice(conn: psycopg.Connection, key: int) -> None:
     conn.execute("update product set price = price + 1 where id = %s", [key])
 

@@ -6,7 +6,16 @@ from contextlib import closing
 import psycopg
 import pytest
 
-from tests.end_to_end.product import all_delivered, expected_ids, make_products, reprice, undelivered, waits, watch
+from tests.end_to_end.product import (
+    all_delivered,
+    backlog,
+    expected_ids,
+    make_products,
+    reprice,
+    undelivered,
+    waits,
+    watch,
+)
 from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
@@ -18,9 +27,7 @@ from tests.inbox import inbox
 def test_killed_in_the_middle_and_started_again_loses_nothing(
     conn: psycopg.Connection, broker: Broker, run_bridge: Bridges
 ) -> None:
-    make_products(conn, 4000)
-    watch(conn, "reprice", broker.queue)
-    conn.execute("update product set price = 0")
+    backlog(conn, 4000, broker.queue)
     with inbox(broker) as queue:
         bridge = run_bridge(conn.info.dsn, "--batch-size=50", broker_url=broker.url)
         waits(queue, 500)
@@ -64,9 +71,7 @@ def test_killed_after_the_confirm_delivers_the_batch_again_with_the_same_ids(
 def test_stopped_in_the_middle_and_started_again_delivers_each_once(
     conn: psycopg.Connection, broker: Broker, run_bridge: Bridges
 ) -> None:
-    make_products(conn, 3000)
-    watch(conn, "reprice", broker.queue)
-    conn.execute("update product set price = 0")
+    backlog(conn, 3000, broker.queue)
     with inbox(broker) as queue:
         bridge = run_bridge(conn.info.dsn, "--batch-size=50", broker_url=broker.url)
         waits(queue, 500)

@@ -7,7 +7,16 @@ import psycopg
 import pytest
 from embedded import Postgres, RabbitMQ, Valkey
 
-from tests.end_to_end.product import all_delivered, expected_ids, make_products, reprice, undelivered, waits, watch
+from tests.end_to_end.product import (
+    all_delivered,
+    backlog,
+    expected_ids,
+    make_products,
+    reprice,
+    undelivered,
+    waits,
+    watch,
+)
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import TRIGGERS_SQL, on_pg18
@@ -50,9 +59,7 @@ def test_goes_on_after_a_crash_of_the_database(valkey: Broker, run_bridge: Bridg
     with Postgres() as server, inbox(valkey) as queue:
         with connected(server) as conn:
             conn.execute(TRIGGERS_SQL.read_bytes())
-            make_products(conn, 2000)
-            watch(conn, "reprice", valkey.queue)
-            conn.execute("update product set price = 0")
+            backlog(conn, 2000, valkey.queue)
         bridge = run_bridge(server.dsn(), "--batch-size=20", broker_url=valkey.url)
         waits(queue, 200)
         server.restart("immediate")
@@ -125,11 +132,9 @@ def test_broker_stopped_and_started_again_loses_nothing(
 @on_pg18
 @needs_rabbitmq
 def test_rabbitmq_stopped_in_the_middle_loses_nothing(conn: psycopg.Connection, run_bridge: Bridges) -> None:
-    make_products(conn, 4000)
     with RabbitMQ() as server:
         broker = as_broker(server)
-        watch(conn, "reprice", broker.queue)
-        conn.execute("update product set price = 0")
+        backlog(conn, 4000, broker.queue)
         with inbox(broker) as queue:
             bridge = run_bridge(conn.info.dsn, "--batch-size=50", broker_url=broker.url)
             waits(queue, 500)

@@ -5,7 +5,7 @@ import re
 import psycopg
 import pytest
 
-from tests.end_to_end.product import all_delivered, expected_ids, make_products, watch
+from tests.end_to_end.product import all_delivered, backlog, expected_ids
 from tests.fix_bridge import Bridge, Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import on_pg18
@@ -29,9 +29,7 @@ def largest_batch(bridge: Bridge) -> float:
 def test_many_rows_of_one_statement_are_as_many_tasks_in_little_memory(
     conn: psycopg.Connection, broker: Broker, run_bridge: Bridges, rows: int
 ) -> None:
-    make_products(conn, rows)
-    watch(conn, "reprice", broker.queue)
-    conn.execute("update product set price = 0")
+    backlog(conn, rows, broker.queue)
     bridge = run_bridge(conn.info.dsn, broker_url=broker.url)
     all_delivered(conn, seconds=300)
     assert bridge.peak_memory() < 120 * MEGABYTE, bridge.peak_memory()
