@@ -77,6 +77,9 @@ create table if not exists bridge.position (
     largest_id bigint not null default 0, -- of the delivered events
     cluster bigint not null default bridge._cluster(),
     moved_at timestamptz not null default clock_timestamp(),
+    broker_error text, -- why the broker takes nothing at present, as the relay was told
+    broker_away_since timestamptz,
+    check ((broker_error is null) = (broker_away_since is null)),
     check ((upto is null) = (after_id is null))
 ) with (fillfactor = 50);
 
@@ -1514,7 +1517,7 @@ $$;
 
 create or replace function bridge.status() returns table (
     stream text, watches bigint, waiting bigint, of_removed bigint, lag interval, dead_letters bigint, owner_pid integer, asleep boolean,
-    moved_at timestamptz
+    moved_at timestamptz, broker_error text, broker_away_since timestamptz
 )
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -1526,11 +1529,15 @@ as $$
         coalesce(e.of_removed, 0),
         coalesce(clock_timestamp() - e.oldest, '0'),
         (select count(*) from bridge.dead_letter d where d.stream = p.stream),
-        bridge._holder(s.owner_key),
+        o.pid,
         bridge._holder(s.sleep_key) is not null,
-        p.moved_at
+        p.moved_at,
+        -- What a relay noted that is gone is nobody's state any more.
+        case when o.pid is not null then p.broker_error end,
+        case when o.pid is not null then p.broker_away_since end
     from bridge.position p
     join bridge.stream s on s.name = p.stream
+    cross join bridge._holder(s.owner_key) o(pid)
     left join (
         select
             w.stream, count(*) as waiting, min(w.at) as oldest,
@@ -1541,7 +1548,7 @@ as $$
     order by 1
 $$;
 comment on function bridge.status() is
-'One row a stream: its watches, committed events that wait, those of removed watches among them, age of the oldest one, dead letters, and the backend of the relay that serves it.';
+'One row a stream: its watches, committed events that wait, those of removed watches among them, age of the oldest one, dead letters, the backend of the relay that serves it, and why the broker takes nothing from it.';
 
 
 create or replace function bridge.disk_use() returns table (part text, bytes bigint)

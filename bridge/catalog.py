@@ -49,6 +49,9 @@ class StreamStatus(msgspec.Struct, frozen=True):
     """Backend of the relay that serves the stream; None: nobody does."""
     asleep: bool
     moved_at: datetime
+    broker_error: str | None
+    """Why the broker takes nothing from that relay; None: it does."""
+    broker_away_since: datetime | None
 
 
 class Catalog:

@@ -255,6 +255,9 @@ def _problems(streams: Sequence[StreamStatus], drift: Sequence[str]) -> Sequence
     for s in streams:
         if s.owner_pid is None and s.watches:
             problems.append(f'nobody serves stream "{s.stream}": start `bridge run`')
+        if s.broker_away_since is not None:
+            since = f"{s.broker_away_since:%Y-%m-%d %H:%M:%S}"
+            problems.append(f'the broker takes nothing of stream "{s.stream}" since {since}: {s.broker_error}')
         if s.dead_letters:
             problems.append(f'stream "{s.stream}" has {s.dead_letters} dead letters, see `bridge dead-letters list`')
     return problems

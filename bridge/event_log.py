@@ -18,6 +18,7 @@ _LOOK = statement("look")
 _REST = statement("rest")
 _RESTORED = statement("restored")
 _MOVE = statement("move")
+_BROKER_ERROR = statement("broker_error")
 _BURY = statement("bury")
 _TARGETS = statement("targets")
 
@@ -68,6 +69,8 @@ class EventLog:
         self._walking = False
         self._restored = False
         """The position is of another cluster: the settled one has not been adopted yet."""
+        self._broker_away = False
+        """What the database says of the broker."""
 
     @classmethod
     @asynccontextmanager
@@ -98,7 +101,7 @@ class EventLog:
         with translated():
             await advisory_lock(self._connection, keys[1])
         [row] = await query(self._connection, _POSITION, {"stream": self._stream})
-        *position, self._ctid, self._restored = row
+        *position, self._ctid, self._restored, self._broker_away = row
         self._settled = Position(*position)
         self._read = await self._begin_restored() if self._restored else self._settled
 
@@ -138,6 +141,13 @@ class EventLog:
         """All that was read is settled and nothing is left: a window that ended exactly with a batch is closed."""
         if self._settled != self._read:
             await self.move(self._read)
+
+    async def note_broker(self, error: str | None) -> None:
+        """Tells whoever asks the database why the broker takes nothing, or (None) that it does; free if it knows."""
+        if self._broker_away != (error is not None):
+            values = {"stream": self._stream, "reason": error}
+            [(self._ctid,)] = await query(self._connection, _BROKER_ERROR, values)
+            self._broker_away = error is not None
 
     async def bury(self, refusals: Sequence[Refusal]) -> None:
         """Keeps the events as dead letters."""
@@ -202,8 +212,8 @@ class EventLog:
         moved = await query(self._connection, _MOVE, {**values, "ctid": self._ctid})
         if not moved:
             # The row is not where it was (a VACUUM FULL, say). This session owns the stream, so it may look it up.
-            [(*_, ctid, _)] = await query(self._connection, _POSITION, {"stream": self._stream})
-            moved = await query(self._connection, _MOVE, {**values, "ctid": ctid})
+            [row] = await query(self._connection, _POSITION, {"stream": self._stream})
+            moved = await query(self._connection, _MOVE, {**values, "ctid": row[4]})
         [(self._ctid,)] = moved
 
     async def _adopt(self, position: Position) -> None:

@@ -101,7 +101,7 @@ class Relay:
 
     async def _own(self, log: EventLog, backoff: Backoff) -> None:
         # Before the first event asks for it: that one should not pay for the connection, and a wrong address shows.
-        await self._insist(partial(_in_thread, self._publisher.connect))
+        await self._insist(log, partial(_in_thread, self._publisher.connect))
         await self._refresh(log)
         logger.info("serving", extra={"stream": self._stream})
         async with self._wakeups(log) as listener:
@@ -196,9 +196,9 @@ class Relay:
                 self.gave_up = True
                 raise
 
-        await self._insist(publish_and_settle)
+        await self._insist(log, publish_and_settle)
 
-    async def _insist(self, step: Callable[[], Awaitable[object]]) -> None:
+    async def _insist(self, log: EventLog, step: Callable[[], Awaitable[object]]) -> None:
         """Repeats a step that needs the broker until the broker is there: nothing is burnt, the tries are paced."""
         backoff = Backoff()
         while True:
@@ -208,11 +208,13 @@ class Relay:
                     await step()
                     if self._state(State.RUNNING) is State.BROKER_AWAY:
                         logger.info("broker is back", extra={"stream": self._stream})
+                    await log.note_broker(None)
                     return
             except BrokerError as error:
                 self._metrics.broker_errors.labels(self._stream).inc()
                 if self._state(State.BROKER_AWAY) is not State.BROKER_AWAY:
                     logger.warning("broker away, trying again", extra={"stream": self._stream, "reason": str(error)})
+                await log.note_broker(str(error))
             await anyio.sleep(backoff.next())
 
     async def _settle(self, log: EventLog, batch: Batch, refusals: list[Refusal]) -> None:

@@ -1175,7 +1175,7 @@ $$;
 
 COMMENT ON FUNCTION bridge.send(task text, args jsonb, kwargs jsonb, options jsonb, stream text) IS 'Starts an allowed task once the calling transaction has committed; returns the id of the event.';
 
-CREATE FUNCTION bridge.status() RETURNS TABLE(stream text, watches bigint, waiting bigint, of_removed bigint, lag interval, dead_letters bigint, owner_pid integer, asleep boolean, moved_at timestamp with time zone)
+CREATE FUNCTION bridge.status() RETURNS TABLE(stream text, watches bigint, waiting bigint, of_removed bigint, lag interval, dead_letters bigint, owner_pid integer, asleep boolean, moved_at timestamp with time zone, broker_error text, broker_away_since timestamp with time zone)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1186,11 +1186,15 @@ CREATE FUNCTION bridge.status() RETURNS TABLE(stream text, watches bigint, waiti
         coalesce(e.of_removed, 0),
         coalesce(clock_timestamp() - e.oldest, '0'),
         (select count(*) from bridge.dead_letter d where d.stream = p.stream),
-        bridge._holder(s.owner_key),
+        o.pid,
         bridge._holder(s.sleep_key) is not null,
-        p.moved_at
+        p.moved_at,
+        -- What a relay noted that is gone is nobody's state any more.
+        case when o.pid is not null then p.broker_error end,
+        case when o.pid is not null then p.broker_away_since end
     from bridge.position p
     join bridge.stream s on s.name = p.stream
+    cross join bridge._holder(s.owner_key) o(pid)
     left join (
         select
             w.stream, count(*) as waiting, min(w.at) as oldest,
@@ -1201,7 +1205,7 @@ CREATE FUNCTION bridge.status() RETURNS TABLE(stream text, watches bigint, waiti
     order by 1
 $$;
 
-COMMENT ON FUNCTION bridge.status() IS 'One row a stream: its watches, committed events that wait, those of removed watches among them, age of the oldest one, dead letters, and the backend of the relay that serves it.';
+COMMENT ON FUNCTION bridge.status() IS 'One row a stream: its watches, committed events that wait, those of removed watches among them, age of the oldest one, dead letters, the backend of the relay that serves it, and why the broker takes nothing from it.';
 
 CREATE FUNCTION bridge.unwatch(name text) RETURNS boolean
     LANGUAGE plpgsql
@@ -1411,7 +1415,10 @@ CREATE TABLE bridge."position" (
     largest_id bigint DEFAULT 0 NOT NULL,
     cluster bigint DEFAULT bridge._cluster() NOT NULL,
     moved_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT position_check CHECK (((upto IS NULL) = (after_id IS NULL)))
+    broker_error text,
+    broker_away_since timestamp with time zone,
+    CONSTRAINT position_check CHECK (((broker_error IS NULL) = (broker_away_since IS NULL))),
+    CONSTRAINT position_check1 CHECK (((upto IS NULL) = (after_id IS NULL)))
 )
 WITH (fillfactor='50');
 

@@ -446,6 +446,24 @@ def test_status_tells_of_events_whose_watch_was_removed_and_they_are_delivered(
         assert queue.waiting() == 0
 
 
+@on_pg18
+def test_status_says_why_the_broker_takes_nothing(
+    bridge: Command, conn: psycopg.Connection, run_bridge: Bridges
+) -> None:
+    broker = f"redis://:{SECRET}@127.0.0.1:{free_port()}/0"
+    run_bridge(conn.info.dsn, broker_url=broker, state="broker away")
+    arguments = ("status", "--database-url", conn.info.dsn)
+    assert eventually(lambda: "takes nothing" in bridge(*arguments).out)
+    done = bridge(*arguments)
+    assert done.code == 1
+    assert re.search(
+        r'^! the broker takes nothing of stream "default" since [-\d]+ [:\d]+: .*refused', done.out, re.MULTILINE
+    )
+    assert SECRET not in done.out
+    [stream] = json.loads(bridge(*arguments, "--json").out)["streams"]
+    assert stream["broker_error"] in done.out
+
+
 # --- tail -------------------------------------------------------------------------------------------------------------
 
 

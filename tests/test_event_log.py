@@ -177,6 +177,31 @@ async def test_the_position_is_found_again_when_its_row_was_moved(database: Data
         assert await deliver_all(log) == []
 
 
+async def test_an_outage_of_the_broker_is_noted_until_its_end_also_by_the_next_owner(
+    database: Database, conn: psycopg.Connection
+) -> None:
+    noted = "select broker_error, broker_away_since from bridge.status()"
+    kept = "select broker_away_since from bridge.position"
+    async with EventLog.open(database.dsn, "default", 10) as log:
+        await log.own()
+        await log.note_broker("refused")
+        assert conn.execute("select broker_error from bridge.status()").fetchone() == ("refused",)
+        since = conn.execute(kept).fetchone()
+        # The row has moved, and the position goes on with it.
+        insert(conn, 1)
+        assert await deliver_all(log) == [1]
+    assert conn.execute(noted).fetchone() == (None, None), "nobody serves the stream: it is nobody's state"
+    async with EventLog.open(database.dsn, "default", 10) as log:
+        await log.own()
+        await log.note_broker("still refused")
+        assert conn.execute(kept).fetchone() == since
+        await log.note_broker(None)
+        assert conn.execute(noted).fetchone() == (None, None)
+        version = conn.execute("select xmin from bridge.position").fetchone()
+        await log.note_broker(None)
+        assert conn.execute("select xmin from bridge.position").fetchone() == version, "what is known costs no write"
+
+
 def test_no_index_leads_to_positions(conn: psycopg.Connection) -> None:
     """A unique one looks at every version of a row that a long transaction keeps alive, so moves would slow down."""
     assert conn.execute("select from pg_index where indrelid = 'bridge.position'::regclass").fetchall() == []

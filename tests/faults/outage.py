@@ -11,6 +11,7 @@ from tests.fix_broker import Broker
 from tests.inbox import inbox
 
 SAID = {"broker away, trying again": "WARNING", "broker is back": "INFO"}
+NOTED = "select broker_error from bridge.status() where (broker_error is null) = (broker_away_since is null)"
 STATE = 'bridge_relay_state{bridge_relay_state="broker away",stream="default"} '
 
 
@@ -49,6 +50,7 @@ def begins(conn: psycopg.Connection, bridge: Bridge, reason: str, waiting: int, 
     assert eventually(lambda: float(bridge.get("/metrics").partition(f"\n{tries}")[2].split("\n")[0]) >= 2)
     assert [(line["message"], line["level"]) for line in notices(bridge)] == [("broker away, trying again", "WARNING")]
     assert reason in notices(bridge)[0]["reason"], notices(bridge)
+    assert reason in str(conn.execute(NOTED).fetchall()), "whoever asks the database is told as well"
     assert number(conn, "select count(*) from bridge.waiting") == waiting
 
 
@@ -59,6 +61,7 @@ def ends(conn: psycopg.Connection, bridge: Bridge) -> None:
     assert f"{STATE}0.0" in bridge.get("/metrics")
     assert eventually(lambda: bridge.said("broker is back"))
     assert [(line["message"], line["level"]) for line in notices(bridge)] == list(SAID.items())
+    assert conn.execute(NOTED).fetchall() == [(None,)]
     assert number(conn, "select count(*) from bridge.dead_letter") == 0
 
 
