@@ -1,7 +1,7 @@
 """Publisher: connects, publishes a batch, and says what the broker did not confirm."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import groupby, islice
@@ -70,14 +70,14 @@ class Publisher:
 
         BrokerError: it is not certain which of the others the broker has; publish them again, their ids are the same.
         """
-        asked = [call_for(event, targets) for event in events]
-        calls = [call for call in asked if isinstance(call, Call)]
+        calls: list[Call] = []
+        refusals: list[Refusal] = []
         try:
             with self._translated():
                 self._connect()
                 if self._confirms:
                     self._confirms.begin()
-                refusals = self._send_all(calls)
+                self._send_all(_asked(events, targets, calls, refusals), refusals)
                 if self._confirms:
                     self._confirms.wait(self._confirm_deadline)
         except BrokerError as error:
@@ -88,7 +88,7 @@ class Publisher:
             settled = frozenset(call.event.id for call in calls if call.task_id in confirmed)
             reason = f"RabbitMQ blocks publishers ({blocked}): {error}" if blocked else str(error)
             raise BrokerError(reason, settled) from error
-        return [*(refusal for refusal in asked if isinstance(refusal, Refusal)), *refusals]
+        return refusals
 
     def connect(self) -> None:
         """Connects and makes ready, so that the first `publish` need not; BrokerError when the broker is away."""
@@ -137,9 +137,8 @@ class Publisher:
         self._messages = Messages(app)
         self._declared.clear()
 
-    def _send_all(self, calls: Sequence[Call]) -> list[Refusal]:
-        """In order, by the quickest way that is right for each target."""
-        refusals: list[Refusal] = []
+    def _send_all(self, calls: Iterable[Call], refusals: list[Refusal]) -> None:
+        """In order, by the quickest way that is right for each target; adds what can't be sent to `refusals`."""
         for carrier, run in groupby(self._ways(calls), itemgetter(0)):
             if carrier is None:
                 with self._batch():
@@ -157,9 +156,8 @@ class Publisher:
                     except UNSENDABLE as error:
                         refusals.append(_refusal(call, error))
                 carrier.carry(load)
-        return refusals
 
-    def _ways(self, calls: Sequence[Call]) -> Iterator[tuple[Carrier | None, Call, Callable[[Call], Any]]]:
+    def _ways(self, calls: Iterable[Call]) -> Iterator[tuple[Carrier | None, Call, Callable[[Call], Any]]]:
         """With each call its carrier and what makes it ready for that; no carrier: Celery sends it itself."""
         # Somebody who listens to Celery's signals is told of each message, so Celery has to make it.
         message_of = _none if somebody_listens() else self._messages.get
@@ -201,6 +199,20 @@ class Publisher:
             if isinstance(error, connection.connection_errors + connection.channel_errors):
                 raise BrokerError(_sentence(error)) from error
             raise
+
+
+def _asked(events: Iterable[Event], targets: Targets, calls: list[Call], refusals: list[Refusal]) -> Iterator[Call]:
+    """The events' calls, each made when it is asked for: the broker works on the first ones while the next are made.
+
+    They are added to `calls`, and what has no call to `refusals`.
+    """
+    for event in events:
+        call = call_for(event, targets)
+        if isinstance(call, Call):
+            calls.append(call)
+            yield call
+        else:
+            refusals.append(call)
 
 
 def _ready(form: Form, message: Message, call: Call) -> Any:

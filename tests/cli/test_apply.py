@@ -1,0 +1,119 @@
+"""`bridge apply`: shows the difference, makes it, and names each mistake in the file."""
+
+import json
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.cli.command import WATCH, Command, watches
+from tests.fix_postgres import Database, on_pg18
+
+
+@on_pg18
+def test_apply_shows_a_diff_and_does_it(
+    bridge: Command, file: Path, database: Database, conn: psycopg.Connection, product: None
+) -> None:
+    done = bridge("apply", file, "--database-url", database.dsn)
+    assert done.code == 0
+    assert "create reprice" in done.out
+    assert '+ task = "shop.tasks.reprice"' in done.out
+    assert "1 done, 1 declared." in done.out
+    assert watches(conn) == ["reprice"]
+    file.write_text(WATCH + 'columns = ["price"]\nqueue = "updates"\n')
+    done = bridge("apply", file, "--database-url", database.dsn)
+    assert "replace reprice" in done.out
+    assert '+ columns = ["price"]' in done.out
+    assert '+ options.queue = "updates"' in done.out
+    assert "task" not in done.out, "what stays as it is isn't shown"
+    file.write_text(WATCH + 'columns = ["price"]\nqueue = "slow"\n')
+    done = bridge("apply", file, "--database-url", database.dsn)
+    assert '  - options.queue = "updates"\n  + options.queue = "slow"\n' in done.out
+    done = bridge("apply", file, "--database-url", database.dsn)
+    assert (done.code, done.out) == (0, "Nothing to do: all as declared.\n")
+
+
+@on_pg18
+def test_dry_run_changes_nothing_and_tells_by_its_exit_code(
+    bridge: Command, file: Path, database: Database, conn: psycopg.Connection, product: None
+) -> None:
+    done = bridge("apply", file, "--dry-run", "--database-url", database.dsn)
+    assert done.code == 1
+    assert "create reprice" in done.out
+    assert "1 to do" in done.out
+    assert watches(conn) == []
+    assert bridge("apply", file, "--database-url", database.dsn).code == 0
+    done = bridge("apply", file, "--dry-run", "--database-url", database.dsn)
+    assert (done.code, done.out) == (0, "Nothing to do: all as declared.\n")
+
+
+@on_pg18
+def test_prune_removes_what_the_file_no_longer_names(
+    bridge: Command, file: Path, database: Database, conn: psycopg.Connection, product: None
+) -> None:
+    other = WATCH.replace("reprice", "other")
+    file.write_text(WATCH + other)
+    assert bridge("apply", file, "--database-url", database.dsn).code == 0
+    conn.execute("""select bridge.watch('django', 'product', 'a.task', options => '{"source": "django"}')""")
+    file.write_text(other)
+    assert bridge("apply", file, "--database-url", database.dsn).out.startswith("Nothing to do")
+    done = bridge("apply", file, "--prune", "--dry-run", "--database-url", database.dsn)
+    assert done.code == 1
+    assert "remove reprice" in done.out
+    assert '- task = "shop.tasks.reprice"' in done.out
+    assert watches(conn) == ["django", "other", "reprice"]
+    assert bridge("apply", file, "--prune", "--database-url", database.dsn).code == 0
+    assert watches(conn) == ["django", "other"]
+
+
+@on_pg18
+def test_apply_prints_json_for_programs(bridge: Command, file: Path, database: Database, product: None) -> None:
+    done = bridge("apply", file, "--dry-run", "--json", "--database-url", database.dsn)
+    assert done.code == 1
+    [change] = json.loads(done.out)
+    assert (change["action"], change["name"], change["before"]) == ("create", "reprice", None)
+    assert change["after"]["task"] == "shop.tasks.reprice"
+
+
+BAD_FILES = {
+    "broken": ("[[watch]\nname = 1", "bridge.toml"),
+    "not utf-8": (b"\xff\xfe[[watch]]", "bridge.toml"),
+    "unknown key": (WATCH + 'colums = ["price"]\n', "`colums`"),
+    "unknown table of toml": (WATCH.replace("[[watch]]", "[[watches]]"), "`watches`"),
+    "missing name": (WATCH.replace('name = "reprice"', ""), "`name`"),
+    "wrong type": (WATCH + 'columns = "price"\n', "watch[1].columns"),
+    "unknown operation": (WATCH + 'on = ["upsert"]\n', "upsert"),
+    "unknown database table": (WATCH.replace("product", "prodcut"), 'watch "reprice": there is no table prodcut'),
+    "unknown column": (WATCH + 'columns = ["prize"]\n', 'watch "reprice": table public.product has no column "prize"'),
+    "bad condition": (WATCH + 'on = ["update"]\nwhen = "new.prize > 0"\n', 'watch "reprice": the condition'),
+    "no expression": (WATCH + 'when = "true); drop table product; --"\n', 'watch "reprice": the condition'),
+    "bad option": (WATCH + "priority = 999\n", 'watch "reprice": option "priority"'),
+    "bad name": (WATCH.replace('"reprice"', '"re price"'), 'watch "re price": a name has'),
+    "twice": (WATCH + WATCH, 'watch "reprice" is declared twice'),
+}
+
+
+@on_pg18
+@pytest.mark.parametrize(("text", "named"), BAD_FILES.values(), ids=BAD_FILES.keys())
+def test_mistake_in_the_file_is_named(
+    bridge: Command,
+    file: Path,
+    database: Database,
+    conn: psycopg.Connection,
+    product: None,
+    text: str | bytes,
+    named: str,
+) -> None:
+    good = WATCH.replace("reprice", "good")
+    file.write_bytes(text if isinstance(text, bytes) else (good + text).encode())
+    sentence = bridge("apply", file, "--database-url", database.dsn).sentence()
+    assert named in sentence
+    assert watches(conn) == [], "all or nothing"
+
+
+def test_file_that_is_not_there(bridge: Command, tmp_path: Path) -> None:
+    for path in (tmp_path / "nowhere.toml", tmp_path):
+        done = bridge("apply", path, "--database-url", "postgresql:///unused")
+        assert done.code == 2
+        assert str(path) in done.err
+        assert "Traceback" not in done.err

@@ -1,0 +1,110 @@
+"""A database that is none, away, or closed to us: one clear sentence from every command."""
+
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psycopg
+import pytest
+from embedded import Postgres
+from embedded.port import free_port
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from tests.cli.command import SECRET, Command, Launch, Result, started
+from tests.eventually import eventually
+from tests.fix_bridge import BRIDGE, environment
+from tests.fix_postgres import Database, on_pg15, on_pg18
+
+
+def calls(file: Path) -> dict[str, list[str]]:
+    return {"install": ["install"], "apply": ["apply", str(file)], "status": ["status"], "tail": ["tail"]}
+
+
+def everywhere(bridge: Command, file: Path, url: str, only: Sequence[str] = ()) -> set[str]:
+    """What each command says of this address."""
+    chosen = [call for name, call in calls(file).items() if not only or name in only]
+    said = {bridge(*call, "--database-url", url).sentence() for call in chosen}
+    if not only or "run" in only:
+        done = started("run", "--broker-url=memory://", BRIDGE_DATABASE_URL=url)
+        # Its log goes to standard error too.
+        [error] = [line for line in done.err.splitlines() if line.startswith("Error: ")]
+        said.add(Result(done.code, done.out, error).sentence())
+        assert SECRET not in done.err
+        assert "Traceback" not in done.err
+    return said
+
+
+def test_no_database_is_named(bridge: Command, file: Path) -> None:
+    said = {bridge(*call).sentence() for call in calls(file).values()}
+    assert said == {"no database: give --database-url (BRIDGE_DATABASE_URL)"}
+
+
+@pytest.mark.parametrize(
+    "url", [f"postgres//ann:{SECRET}@host/name", f"host password={SECRET}", f"mysql://ann:{SECRET}@host/name"]
+)
+def test_address_that_is_none(bridge: Command, file: Path, url: str) -> None:
+    [sentence] = everywhere(bridge, file, url)
+    assert "postgresql://user@host/name" in sentence
+
+
+@pytest.mark.parametrize(
+    "rest", [f"{SECRET}@host:port", f"{SECRET}@host:99999", f"{SECRET}/x@host", f"x@{SECRET}@host"]
+)
+def test_port_or_host_that_is_none(bridge: Command, file: Path, rest: str) -> None:
+    [sentence] = everywhere(bridge, file, f"postgresql://ann:{rest}/name")
+    assert "no valid host and port" in sentence
+    assert "%2F" in sentence
+
+
+def test_unknown_database(bridge: Command, file: Path, embedded_postgres: Postgres) -> None:
+    [sentence] = everywhere(bridge, file, embedded_postgres.dsn("nowhere"))
+    assert 'database "nowhere" does not exist' in sentence
+
+
+def test_server_that_is_down(bridge: Command, file: Path) -> None:
+    url = f"postgresql://ann:{SECRET}@127.0.0.1:{free_port()}/shop"
+    [sentence] = everywhere(bridge, file, url, only=["install", "apply", "status", "tail"])
+    assert "127.0.0.1" in sentence
+    assert "refused" in sentence.lower()
+
+
+def test_run_waits_for_a_server_that_is_down_and_says_so(launch: Launch, tmp_path: Path) -> None:
+    url = f"postgresql://ann:{SECRET}@127.0.0.1:{free_port()}/shop"
+    log = tmp_path / "run.log"
+    env = environment(BRIDGE_DATABASE_URL=url, BRIDGE_BROKER_URL="memory://")
+    child = launch([BRIDGE, "run"], log, env)
+    assert eventually(lambda: "refused" in log.read_text().lower()), log.read_text()
+    assert child.stop() == 0
+    assert log.read_text().lower().count("refused") == 1, "once, not with every try"
+    assert SECRET not in log.read_text()
+
+
+def test_refused_password(bridge: Command, file: Path) -> None:
+    with Postgres(tcp=True) as server:
+        url = f"postgresql://postgres:{SECRET}@127.0.0.1:{server.port}/postgres"
+        [sentence] = everywhere(bridge, file, url)
+    assert 'password authentication failed for user "postgres"' in sentence
+
+
+@pytest.fixture
+def nobody(database: Database, conn: psycopg.Connection) -> Iterator[str]:
+    """A role that may connect and nothing else, as an address."""
+    name = f"nobody_{secrets.token_hex(6)}"
+    conn.execute(sql.SQL("create role {} login").format(sql.Identifier(name)))
+    yield make_conninfo(database.dsn, options=f"-c role={name}")
+    conn.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
+
+
+@on_pg15
+def test_role_without_rights(bridge: Command, file: Path, nobody: str) -> None:
+    for sentence in everywhere(bridge, file, nobody):
+        assert "permission denied" in sentence or "must be owner" in sentence
+        assert "docs/howto/roles.md" in sentence
+
+
+@on_pg18
+def test_database_without_the_schema(bridge: Command, file: Path, empty_database: Database) -> None:
+    [sentence] = everywhere(bridge, file, empty_database.dsn, only=["apply", "status", "tail", "run"])
+    assert sentence.startswith("Commit Bridge is not installed in database")
+    assert "`bridge install`" in sentence
