@@ -159,6 +159,8 @@ async def test_the_process_has_all_it_needs(
         assert [await anext(listener), await anext(listener)] == ["connected", "armed"]
         await log.own()
         await log.targets()
+        await log.note_broker("refused")
+        await log.note_broker(None)
         await log.bury([Refusal(Event(1, "item", "insert", [1], None, None, datetime.now(UTC)), "a reason")])
         while (batch := await log.read()).events:
             await log.move(batch.position)
