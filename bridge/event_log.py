@@ -212,8 +212,8 @@ class EventLog:
         moved = await query(self._connection, _MOVE, {**values, "ctid": self._ctid})
         if not moved:
             # The row is not where it was (a VACUUM FULL, say). This session owns the stream, so it may look it up.
-            [row] = await query(self._connection, _POSITION, {"stream": self._stream})
-            moved = await query(self._connection, _MOVE, {**values, "ctid": row[4]})
+            [(*_, ctid, _, _)] = await query(self._connection, _POSITION, {"stream": self._stream})
+            moved = await query(self._connection, _MOVE, {**values, "ctid": ctid})
         [(self._ctid,)] = moved
 
     async def _adopt(self, position: Position) -> None:
