@@ -2,11 +2,11 @@
 --
 -- Apply it with `psql -f triggers.sql`, `bridge install` or Django's `migrate`: it is the same file. It is idempotent:
 -- applying it twice changes nothing, applying a newer one upgrades in place with events pending, and
--- `drop schema bridge cascade` removes all of it. PostgreSQL 14 or newer; no extension, no superuser.
+-- `drop schema bridge cascade` removes all of it. PostgreSQL 15 or newer; no extension, no superuser.
 --
 --     select bridge.watch('reprice', 'shop.product', 'shop.tasks.reprice', operations => '{update}', columns => '{price}');
 --
--- What is where:   1 tables   2 checks on a watch   3 generated capture   4 watch and unwatch
+-- What is where:   1 tables   2 checks on a watch   3 generated capture   4 watch, unwatch and alter
 --                  5 send   6 plan and apply   7 the log's ring   8 dead letters   9 inbox   10 status
 --                  11 rights, and upgrade of what is installed
 --
@@ -17,8 +17,8 @@ do $check$
 declare
     installed text;
 begin
-    if current_setting('server_version_num')::integer < 140000 then
-        raise exception 'Commit Bridge needs PostgreSQL 14 or newer, this server is %', current_setting('server_version');
+    if current_setting('server_version_num')::integer < 150000 then
+        raise exception 'Commit Bridge needs PostgreSQL 15 or newer, this server is %', current_setting('server_version');
     end if;
     -- An older file would put older capture under a newer bridge.
     if to_regclass('bridge.installation') is not null then
@@ -108,8 +108,17 @@ create table if not exists bridge.watch (
     stream text collate "C" not null references bridge.stream (name),
     fingerprint text not null, -- of the generated functions and triggers: tells when they no longer fit the table
     changed_at timestamptz not null default clock_timestamp(),
-    removed_at timestamptz
+    removed_at timestamptz,
+    remembered jsonb -- of the table when the watch was made: numbers of its columns, by which capture finds them under any name
 );
+do $remembered$
+begin
+    -- Installed before it had this column.
+    if not exists (select from pg_attribute where attrelid = 'bridge.watch'::regclass and attname = 'remembered') then
+        alter table bridge.watch add column remembered jsonb;
+    end if;
+end
+$remembered$;
 
 -- CACHE must stay 1: events of one key are published by id, and a session that holds a block of ids would put a later
 -- change of a row before an earlier one.
@@ -377,6 +386,24 @@ $$;
 
 
 -- 3 --- Generated capture: one trigger function per watch, static SQL inside --------------------------------------------
+--
+-- Every change of the table's definition is allowed, as on a table with a hand-written trigger, and capture goes on:
+--
+--   triggers   Their WHEN says which changes count. PostgreSQL keeps it parsed: it follows renames, and runs as the writer.
+--   capture_*  A text, so that nothing depends on the table. It reads the row by the names that the columns have now. Before
+--              that it asks `_fits`, which PostgreSQL folds into the plan as a constant, and asks again exactly when the
+--              definition of the table has changed.
+--   _slowly    Reads the row by the numbers of its columns when the table no longer fits, or when a value can't be read.
+--
+-- Capture runs with the rights of the schema's owner, in the session of anybody. So its text names every function and
+-- operator with its schema, and no value is converted by a cast that somebody may have made for a type of their own.
+
+-- Types below 16384 are PostgreSQL's own (FirstNormalObjectId in access/transam.h).
+create or replace function bridge._is_builtin(type oid) returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select type < 16384::oid $$;
+
 
 -- The type under a domain, or under a domain over a domain.
 create or replace function bridge._base_type(type oid) returns oid
@@ -392,8 +419,9 @@ as $$
 $$;
 
 
--- Whether json (not jsonb) is in a type: itself, under a domain, in an array, in a composite.
-create or replace function bridge._holds_json(type oid) returns boolean
+-- What a type is made of: elements of arrays, columns of composites, what is under domains, down to types that have no
+-- parts; the type itself is among them.
+create or replace function bridge._parts(type oid) returns table (part oid, relation oid, is_leaf boolean)
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -406,13 +434,15 @@ as $$
         cross join lateral (
             select t.typbasetype
             union all
-            select t.typelem
+            select t.typelem where t.typsubscript = 'array_subscript_handler'::regproc
             union all
             select a.atttypid from pg_attribute a where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
         ) as inner_ (oid)
         where inner_.oid <> 0
     )
-    select exists (select from part where part.oid = 'json'::regtype)
+    select t.oid, t.typrelid, t.typbasetype = 0 and t.typrelid = 0 and t.typsubscript <> 'array_subscript_handler'::regproc
+    from part
+    join pg_type t on t.oid = part.oid
 $$;
 
 
@@ -429,40 +459,84 @@ end
 $$;
 
 
--- What a column looks like in JSON. numeric goes as text, since most JSON readers would make it a float and lose digits;
--- bytea as hex whatever bytea_output says.
-create or replace function bridge._value(relation regclass, name text, row_name text) returns text
-language sql stable
+-- An object of these pairs ('name', value). A function takes 100 arguments, so many pairs become several objects.
+create or replace function bridge._json_object(pairs text[]) returns text
+language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select case
-        when bridge._base_type(a.atttypid) = 'numeric'::regtype then format('(%s).%I::text', row_name, name)
-        when bridge._base_type(a.atttypid) = 'bytea'::regtype then format('''\x'' || encode((%s).%I, ''hex'')', row_name, name)
-        when bridge._holds_json(a.atttypid) then format('bridge._json((%s).%I)', row_name, name)
-        else format('(%s).%I', row_name, name)
-    end
-    from pg_attribute a
-    where a.attrelid = relation and a.attname = name
+    select coalesce(string_agg(o.object, ' operator(pg_catalog.||) ' order by o.part), 'pg_catalog.jsonb_build_object()')
+    from (
+        select (p.place - 1) / 50 as part, format('pg_catalog.jsonb_build_object(%s)', string_agg(p.pair, ', ' order by p.place)) as object
+        from unnest(pairs) with ordinality as p (pair, place)
+        group by 1
+    ) o
 $$;
 
 
--- "This column changed." IS DISTINCT FROM for the types where it is quick and says it all; else the comparison of the
--- stored bytes (record_image_ne, the operator *<>), which knows every type (json has no equality, and asking for it would fail in the writer) and
--- sees what equality hides (1.0 and 1.00, 'a' and 'A' of citext).
-create or replace function bridge._changed(relation regclass, name text) returns text
-language sql stable
+create or replace function bridge._json_array(items text[]) returns text
+language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select case
-        when a.atttypid = any ('{bool,int2,int4,int8,oid,uuid,date,time,timestamp,timestamptz,bytea}'::regtype[])
-            or a.atttypid = any ('{text,varchar,name}'::regtype[]) and coalesce(c.collisdeterministic, true)
-        then format('old.%1$I is distinct from new.%1$I', name)
-        else format('pg_catalog.record_image_ne(row(old.%1$I), row(new.%1$I))', name)
-    end
-    from pg_attribute a
-    left join pg_collation c on c.oid = a.attcollation
-    where a.attrelid = relation and a.attname = name
+    select string_agg(a.list, ' operator(pg_catalog.||) ' order by a.part)
+    from (
+        select (i.place - 1) / 100 as part, format('pg_catalog.jsonb_build_array(%s)', string_agg(i.item, ', ' order by i.place)) as list
+        from unnest(items) with ordinality as i (item, place)
+        group by 1
+    ) a
 $$;
+
+
+-- How a value gets into JSON. numeric goes as text, since most JSON readers would make it a float and lose digits; bytea as
+-- hex whatever bytea_output says. to_jsonb and its like would use a cast to json that somebody has made for a type of their
+-- own, so such a value goes as its text, and what has such parts is taken apart.
+create or replace function bridge._value(type oid, value text, is_part boolean default false) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    base constant oid := bridge._base_type(type);
+    t pg_type;
+    holds_json boolean;
+begin
+    if base = 'numeric'::regtype and not is_part then
+        return format('%s::pg_catalog.text', value);
+    elsif base = 'bytea'::regtype and not is_part then
+        return format('''\x'' operator(pg_catalog.||) pg_catalog.encode(%s, ''hex'')', value);
+    end if;
+    select * into t from pg_type where oid = base;
+    select bool_or(part = 'json'::regtype) into holds_json from bridge._parts(base);
+    if t.oid is not null and not exists (select from bridge._parts(base) where is_leaf and not bridge._is_builtin(part)) then
+        return case when holds_json then format('bridge._json(%s)', value) else value end;
+    elsif t.typrelid <> 0 then
+        -- IS NULL would be true for a row of NULLs too.
+        return format('case when pg_catalog.num_nonnulls(%1$s) operator(pg_catalog.=) 1 then %2$s end', value, bridge._json_object(array(
+            select format('%L, %s', a.attname, bridge._value(a.atttypid, format('(%s).%I', value, a.attname), true))
+            from pg_attribute a
+            where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+            order by a.attnum
+        )));
+    elsif t.typsubscript = 'array_subscript_handler'::regproc and (select e.typrelid from pg_type e where e.oid = bridge._base_type(t.typelem)) = 0 then
+        return format(
+            'case when %1$s is not null then pg_catalog.to_jsonb(pg_catalog.format(''%%s'', %1$s)::pg_catalog.text[]) end', value
+        );
+    elsif t.typsubscript = 'array_subscript_handler'::regproc then
+        return format(
+            'case when %1$s is not null then (select coalesce(pg_catalog.jsonb_agg(%2$s), ''[]'') from (select pg_catalog.unnest(%1$s) as item) as i) end',
+            value, bridge._value(t.typelem, 'i.item', true)
+        );
+    else
+        return format('case when %1$s is not null then pg_catalog.format(''%%s'', %1$s) end', value);
+    end if;
+end
+$$;
+
+
+-- Types of one size, whose JSON can neither fail nor grow. Reading any other one is a step that may fail, which must not fail
+-- the writer: jsonb takes no text over 256 MB, for example.
+create or replace function bridge._is_safe(type oid) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select type = any ('{bool,int2,int4,int8,oid,uuid,date,timestamp,timestamptz}'::regtype[]) $$;
 
 
 -- Types whose JSON form depends on no setting of the session. For others the capture function pins the settings.
@@ -472,87 +546,121 @@ set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(bool_or(
         a.atttypid <> all ('{bool,int2,int4,int8,oid,uuid,date,timestamp,text,varchar,bpchar,numeric,bytea,json,jsonb}'::regtype[])
+        and t.typtype <> 'e'
     ), false)
     from pg_attribute a
+    join pg_type t on t.oid = a.atttypid
     where a.attrelid = relation and a.attname = any (names)
 $$;
 
 
--- The generated functions over a row. They have SQL-standard bodies (BEGIN ATOMIC), which PostgreSQL stores parsed: a
--- renamed column goes on working, and dropping or retyping one is refused with the function's name in the message,
--- instead of failing later inside a writer. The planner inlines them.
-create or replace function bridge._row_function(name text, arguments text, result text, body text) returns text
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-    select format('create or replace function bridge.%I(%s) returns %s language sql stable begin atomic select %s; end', name, arguments, result, body)
-$$;
-
-
-create or replace function bridge._object(relation regclass, names text[], row_name text) returns text
+-- Types where <> is quick and says it all. For others the stored bytes are compared (record_image_ne, the operator *<>), which
+-- knows every type (json has no equality, and asking for it would fail in the writer) and sees what equality hides (1.0
+-- and 1.00, 'a' and 'A' of citext).
+create or replace function bridge._compares_exactly(a pg_attribute) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select format('pg_catalog.jsonb_build_object(%s)', string_agg(format('%L, %s', n, bridge._value(relation, n, row_name)), ', '))
-    from unnest(names) n
+    select a.atttypid = any ('{bool,int2,int4,int8,oid,uuid,date,time,timestamp,timestamptz,bytea}'::regtype[])
+        or a.atttypid = any ('{text,varchar,name}'::regtype[])
+        and coalesce((select c.collisdeterministic from pg_collation c where c.oid = a.attcollation), true)
 $$;
 
 
--- The generated functions over rows of a watch: signature and statement. They are replaced and not dropped: a condition
--- in a trigger may depend on them, and a running capture function finds them by name.
-create or replace function bridge._functions(w bridge.watch) returns table (signature text, statement text)
-language plpgsql stable
+-- "This column changed", for a trigger's WHEN.
+create or replace function bridge._changed(relation regclass, name text) returns text
+language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    row_ constant text := 'r ' || w.relation;
-    rows_ constant text := format('old %1$s, new %1$s', w.relation);
-    key constant text[] := bridge._key(w.relation, w.key);
-    compared constant text[] := coalesce(nullif(coalesce(w.columns, '{}') || coalesce(w.data, '{}'), '{}'), bridge._readable(w));
-    uses text[] := '{}';
-begin
-    for signature, statement in
-        select
-            format('bridge.%I(%s)', f.prefix || '_' || w.name, case f.arguments when row_ then w.relation::text else format('%1$s, %1$s', w.relation) end),
-            bridge._row_function(f.prefix || '_' || w.name, f.arguments, f.result, f.body)
-        from (
-            values
-                (1, true, 'key', row_, 'pg_catalog.jsonb', format('pg_catalog.jsonb_build_array(%s)', (
-                    select string_agg(bridge._value(w.relation, k, 'r'), ', ') from unnest(key) k
-                ))),
-                (2, w.data is not null, 'data', row_, 'pg_catalog.jsonb', bridge._object(w.relation, w.data, 'r')),
-                (3, 'update' = any (w.operations), 'rekeyed', rows_, 'pg_catalog.bool', (
-                    select string_agg(bridge._changed(w.relation, k), ' or ') from unnest(key) k
-                )),
-                (4, 'update' = any (w.operations) and bridge._carries_data(w), 'changed', rows_, 'pg_catalog.text[]', (
-                    select format('pg_catalog.array_remove(array[%s], null)', string_agg(
-                        format('case when %s then %L end', bridge._changed(w.relation, n), n), ', ' order by n collate "C"
-                    ))
-                    from (select distinct n from unnest(compared) n) n
-                )),
-                (5, w.condition is not null, 'when', rows_, 'pg_catalog.bool', format(E'(\n%s\n)', w.condition))
-        ) as f (place, wanted, prefix, arguments, result, body)
-        where f.wanted
-        order by f.place
-    loop
-        uses := uses || format('%L::pg_catalog.regprocedure', signature);
-        return next;
-    end loop;
-    -- It depends on all the others: DROP COLUMN ... CASCADE, which takes any of them, takes this one too. Then the same call
-    -- finds the second one, over bigint, which says that nothing is left to capture with.
-    for signature, statement in
-        select
-            format('bridge.%I(%s)', 'uses_' || w.name, f.argument),
-            bridge._row_function('uses_' || w.name, f.argument, 'pg_catalog.regprocedure[]', f.body)
-        from (
-            values
-                ('pg_catalog.int4', format('array[%s]', array_to_string(uses, ', '))),
-                ('pg_catalog.int8', 'null::pg_catalog.regprocedure[]')
-        ) as f (argument, body)
-    loop
-        return next;
-    end loop;
-end
+    select format(
+        case when bridge._compares_exactly(a) then 'old.%1$I is distinct from new.%1$I' else 'pg_catalog.record_image_ne(row(old.%1$I), row(new.%1$I))' end,
+        name
+    )
+    from pg_attribute a
+    where a.attrelid = relation and a.attname = name
+$$;
+
+
+-- The same for a text, which is parsed in anybody's session: IS DISTINCT FROM would take its operator from their search_path.
+create or replace function bridge._differs(relation regclass, name text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format(
+        case when bridge._compares_exactly(a)
+            then '(old.%1$I operator(pg_catalog.<>) new.%1$I or (old.%1$I is null) operator(pg_catalog.<>) (new.%1$I is null))'
+            else 'pg_catalog.record_image_ne(row(old.%1$I), row(new.%1$I))'
+        end, name
+    )
+    from pg_attribute a
+    where a.attrelid = relation and a.attname = name
+$$;
+
+
+-- What a condition is made of: literals, names, and references to columns of the old and new row (column_name "*": the whole row).
+create or replace function bridge._tokens(condition text) returns table (place bigint, token text, row_name text, column_name text)
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        t.place, t.token[1], lower(btrim(t.token[2], '"')),
+        case
+            when t.token[2] is null then null
+            when t.token[3] is null then '*'
+            when t.token[3] like '"%' then replace(substr(t.token[3], 2, length(t.token[3]) - 2), '""', '"')
+            else lower(t.token[3])
+        end
+    from regexp_matches(
+        coalesce(condition, ''),
+        -- a literal, a reference (not behind a dot), a quoted name, a word, any other character
+        $re$('(?:[^']|'')*'|(?<![.[:alnum:]_$"])([oO][lL][dD]|[nN][eE][wW]|"old"|"new")(?![[:alnum:]_$])(?:\s*\.\s*("(?:[^"]|"")+"|[^][[:space:]"'.,;:()<>=+*/%^|&~!@#`?-]+|\*))?|"(?:[^"]|"")*"|[[:alnum:]_$]+|.)$re$,
+        'g'
+    ) with ordinality as t (token, place)
+$$;
+
+
+-- The columns that a condition names; all of them where it names a whole row, unless only those named one by one are asked for.
+create or replace function bridge._columns_of_condition(w bridge.watch, by_name boolean default false) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select array_agg(distinct c.name)
+    from bridge._tokens(w.condition) t
+    join unnest(bridge._columns(w.relation)) as c (name) on t.column_name = c.name or t.column_name = '*' and not by_name
+$$;
+
+
+-- The condition as it stands in the trigger of one operation. A row that the operation does not have reads as NULL.
+create or replace function bridge._condition(w bridge.watch, op text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format(E'(\n%s\n)', string_agg(
+        case
+            when t.row_name is null or t.row_name is distinct from case op when 'insert' then 'old' when 'delete' then 'new' end then t.token
+            when t.column_name = '*' then format('(null::%s)', w.relation)
+            else coalesce('(' || format('null::%s', format_type(a.atttypid, a.atttypmod)) || ')', t.token)
+        end, '' order by t.place
+    ))
+    from bridge._tokens(w.condition) t
+    left join pg_attribute a on a.attrelid = w.relation and a.attname = t.column_name and a.attnum > 0
+$$;
+
+
+-- Where numbers of tables, columns and types mean what they meant: not in another cluster or database.
+create or replace function bridge._place() returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select bridge._cluster() || '/' || oid from pg_database where datname = current_database() $$;
+
+
+-- The name that a column has now, whatever snapshot the transaction has; null when there is none with this number.
+create or replace function bridge._column_name(relation oid, number integer) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select nullif(c.names[3], format('........pg.dropped.%s........', number))
+    from (select (pg_identify_object_as_address('pg_class'::regclass, relation, number)).object_names) as c (names)
 $$;
 
 
@@ -562,55 +670,375 @@ set search_path = pg_catalog, pg_temp
 as $$ select w.data is not null or w.options ->> 'call' is not distinct from 'event' $$;
 
 
--- The body for one operation: the event is written with a plain INSERT (no cast that can fail, no lock on a shared row,
--- no upsert), then somebody who sleeps is woken. Armed sleep: the relay holds sleep_key exclusively while it sleeps. Who
--- gets it shared keeps it until the commit is visible, and the relay looks once more after its own lock is granted; who
--- does not get it notifies. So NOTIFY, which takes a lock for the whole server, is paid only when somebody sleeps.
-create or replace function bridge._capture_branch(w bridge.watch, op text) returns text
+-- Whether the event lists the changed ones of all columns, those to come too.
+create or replace function bridge._lists_all(w bridge.watch) returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select 'update' = any (w.operations) and bridge._carries_data(w) and w.columns is null and w.data is null $$;
+
+
+-- Columns of which the event lists the changed ones.
+create or replace function bridge._compared(w bridge.watch) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case
+        when 'update' <> all (w.operations) or not bridge._carries_data(w) then '{}'
+        when bridge._lists_all(w) then bridge._readable(w)
+        else array(select distinct n from unnest(coalesce(w.columns, '{}') || coalesce(w.data, '{}')) n)
+    end
+$$;
+
+
+-- Where a trigger's WHEN raises an error, the write fails. With on_error "warn" the condition is asked inside.
+create or replace function bridge._asks_inside(w bridge.watch) returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select w.condition is not null and w.options ->> 'on_error' is not distinct from 'warn' $$;
+
+
+-- What a watch remembers of its table: the numbers of the columns that it names, by which it finds them under any name.
+create or replace function bridge._remember(w bridge.watch) returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select jsonb_build_object(
+        'place', bridge._place(),
+        'relation', w.relation::oid::bigint,
+        'key', to_jsonb(bridge._key(w.relation, w.key)),
+        'data', to_jsonb(w.data),
+        'compared', case when not bridge._lists_all(w) then to_jsonb(bridge._compared(w)) end,
+        'numbers', (
+            select jsonb_object_agg(a.attname, a.attnum)
+            from pg_attribute a
+            where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and a.attname = any (
+                bridge._key(w.relation, w.key) || coalesce(w.data, '{}') || coalesce(w.columns, '{}') || bridge._compared(w)
+                || coalesce(bridge._columns_of_condition(w), '{}')
+            )
+        )
+    )
+$$;
+
+
+-- Whether the columns of a table or composite type have these numbers, names and types, and (`last`) none was added. Called
+-- in capture functions with constants only, so that PostgreSQL asks when it makes a plan, and anew when the definition of
+-- the relation has changed. It lies about being immutable for that. It asks what PostgreSQL knows now and reads no catalog with
+-- the transaction's snapshot, which may be older than the definition.
+create or replace function bridge._fits(place text, relation regclass, columns jsonb, last integer) returns boolean
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    fits boolean;
+begin
+    if place <> bridge._place() or last is not null and bridge._column_name(relation, last + 1) is not null then
+        return false;
+    end if;
+    select coalesce(bool_and(bridge._column_name(relation, (c ->> 0)::integer) is not distinct from c ->> 1), true) into fits
+    from jsonb_array_elements(columns) c;
+    if fits then
+        execute (
+            select format(
+                'select %s from (select null::%s) as r (v)',
+                coalesce(string_agg(format('pg_typeof((r.v).%I) = %L::oid', c ->> 1, c ->> 2), ' and '), 'true'), relation
+            )
+            from jsonb_array_elements(columns) c
+        ) into fits;
+    end if;
+    return coalesce(fits, false);
+exception when others then
+    return false;
+end
+$$;
+
+
+-- The call of `_fits` for a watch, and for the composite types of its columns, which may change by themselves. The watch's
+-- fingerprint has names where the call has numbers (`portable`), since a restore gives other numbers.
+create or replace function bridge._fits_call(w bridge.watch, portable boolean) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with used (relation, name) as (
+        select w.relation::oid, n
+        from unnest(
+            bridge._key(w.relation, w.key) || coalesce(w.data, '{}') || bridge._compared(w)
+            || case when bridge._asks_inside(w) then bridge._columns_of_condition(w) else '{}' end
+        ) n
+        union
+        select c.oid, i.attname
+        from pg_attribute a
+        cross join bridge._parts(a.atttypid) p
+        join pg_class c on c.oid = p.relation
+        join pg_attribute i on i.attrelid = c.oid and i.attnum > 0 and not i.attisdropped
+        where a.attrelid = w.relation and a.attname = any (bridge._key(w.relation, w.key) || coalesce(w.data, '{}'))
+    )
+    select string_agg(
+        format(
+            'bridge._fits(%L, %L::pg_catalog.regclass, %L, %s)',
+            case when portable then '' else bridge._place() end,
+            case when portable then f.relation::regclass::text else f.relation::text end, f.columns,
+            coalesce(case when f.relation <> w.relation or bridge._lists_all(w) then case when portable then 0 else f.last end end::text, 'null')
+        ), ' and ' order by f.relation = w.relation desc, f.relation::regclass::text collate "C"
+    )
+    from (
+        select
+            u.relation, (select c.relnatts from pg_class c where c.oid = u.relation) as last,
+            jsonb_agg(
+                case when portable then jsonb_build_array(a.attname, format_type(a.atttypid, null))
+                    else jsonb_build_array(a.attnum, a.attname, a.atttypid::bigint) end
+                order by a.attname collate "C"
+            ) as columns
+        from used u
+        join pg_attribute a on a.attrelid = u.relation and a.attname = u.name
+        group by u.relation
+    ) f
+$$;
+
+
+-- One value of a row, by the name that its column has now. What can't be said in JSON is said as text; what can't be read at
+-- all (no such column, a text over 256 MB) is null, with the reason.
+create or replace function bridge._read(row_ anyelement, name text, out value jsonb, out problem text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    row_name constant text := case op when 'delete' then 'old' else 'new' end;
-    key constant text := case op when 'truncate' then 'null' else format('bridge.%I(%s)', 'key_' || w.name, row_name) end;
-    parts text[] := '{}';
-    data text := 'null';
+    type oid;
 begin
-    if op <> 'truncate' and w.data is not null then
-        parts := parts || case when op <> 'insert' then format('''old'', bridge.%I(old)', 'data_' || w.name) end
-            || case when op <> 'delete' then format('''new'', bridge.%I(new)', 'data_' || w.name) end;
+    begin
+        execute format('select pg_typeof(($1).%I)', name) into type using row_;
+        execute format('select to_jsonb(%s)', bridge._value(type, format('($1).%I', name))) into value using row_;
+    exception when others then
+        execute format('select case when ($1).%1$I is not null then to_jsonb(format(''%%s'', ($1).%1$I)) end', name) into value using row_;
+    end;
+exception when others then
+    problem := sqlerrm;
+end
+$$;
+
+
+-- Key and data of a change, where the capture function can't read them: the table has changed since the watch was made, the
+-- database was restored, or a value is not fit for JSON. The columns are found by number, and keep the names that the
+-- watch knows. What is missing of the key is said in `unreadable`, which makes the event a dead letter.
+create or replace function bridge._slowly(
+    remembered jsonb, op text, relation regclass, old_row anyelement, new_row anyelement, out key jsonb, out data jsonb
+)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO, YMD' set intervalstyle = iso_8601
+set bytea_output = hex set extra_float_digits = 1 set lc_monetary = 'C'
+as $$
+declare
+    -- The table that the numbers are of; null where they mean nothing.
+    origin constant oid := case
+        when remembered ->> 'place' = bridge._place() and (remembered ->> 'relation')::oid in (
+            select relation::oid union all select a from pg_partition_ancestors(relation) a
+        ) then (remembered ->> 'relation')::oid
+    end;
+    c record;
+    problems text[] := '{}';
+    before jsonb := '{}';
+    after jsonb := '{}';
+    old_key jsonb := '[]';
+    changed text[] := '{}';
+    differs boolean;
+    read_ record;
+begin
+    key := '[]';
+    for c in
+        select
+            n.name, n.is_key, n.is_data, n.is_compared,
+            case when origin is null then n.name else bridge._column_name(origin, (remembered -> 'numbers' ->> n.name)::integer) end as name_now
+        from (
+            select
+                x.name, bool_or(x.use = 'key') as is_key, bool_or(x.use = 'data') as is_data, bool_or(x.use = 'compared') as is_compared,
+                min(x.place) filter (where x.use = 'key') as place
+            from (
+                select u.use, e.name, e.place
+                from (values ('key'), ('data'), ('compared')) as u (use)
+                cross join jsonb_array_elements_text(coalesce(nullif(remembered -> u.use, 'null'), '[]')) with ordinality as e (name, place)
+                union all
+                -- All columns, new ones too.
+                select 'compared', coalesce(r.name, a.attname::text), null
+                from pg_attribute a
+                left join lateral (
+                    select r.key as name from jsonb_each_text(remembered -> 'numbers') r where origin is not null and r.value::integer = a.attnum
+                ) r on true
+                where remembered -> 'compared' = 'null' and op = 'update' and a.attrelid = coalesce(origin, relation)
+                    and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
+            ) x
+            group by x.name
+        ) n
+        order by n.place, n.name collate "C"
+    loop
+        -- A column that is younger than the watch has no number here.
+        if c.name_now is null and not coalesce(remembered -> 'numbers' ? c.name, false) then
+            c.name_now := c.name;
+        end if;
+        if c.name_now is null then
+            if c.is_key then
+                key := key || jsonb_build_array(null);
+                old_key := old_key || jsonb_build_array(null);
+                problems := problems || format('the column "%s" of the key is gone', c.name);
+            end if;
+            continue;
+        end if;
+        if op <> 'delete' and (c.is_key or c.is_data) then
+            select * into read_ from bridge._read(new_row, c.name_now);
+            if c.is_data then after := after || jsonb_build_object(c.name, read_.value); end if;
+            if c.is_key then key := key || jsonb_build_array(read_.value); end if;
+            if read_.problem is not null then problems := problems || format('"%s": %s', c.name, read_.problem); end if;
+        end if;
+        if op <> 'insert' and (c.is_key or c.is_data) then
+            select * into read_ from bridge._read(old_row, c.name_now);
+            if c.is_data then before := before || jsonb_build_object(c.name, read_.value); end if;
+            if c.is_key then old_key := old_key || jsonb_build_array(read_.value); end if;
+            if read_.problem is not null then problems := problems || format('"%s": %s', c.name, read_.problem); end if;
+        end if;
+        if op = 'update' and c.is_compared then
+            begin
+                execute format('select record_image_ne(row(($1).%1$I), row(($2).%1$I))', c.name_now) into differs using old_row, new_row;
+            exception when others then
+                differs := true;
+            end;
+            if differs then changed := changed || c.name; end if;
+        end if;
+    end loop;
+    if op = 'delete' then
+        key := old_key;
+    end if;
+    data := case when op <> 'insert' and remembered -> 'data' <> 'null' then jsonb_build_object('old', before) else '{}' end
+        || case when op <> 'delete' and remembered -> 'data' <> 'null' then jsonb_build_object('new', after) else '{}' end
+        || case when op = 'update' and remembered -> 'compared' is distinct from '[]' then
+            jsonb_build_object('changed', array(select n from unnest(changed) n order by n collate "C")) else '{}' end
+        || case when op = 'update' and old_key is distinct from key then jsonb_build_object('old_key', old_key) else '{}' end
+        || case when cardinality(problems) > 0 then
+            jsonb_build_object('unreadable', (select string_agg(distinct p, '; ') from unnest(problems) p)) else '{}' end;
+    data := nullif(data, '{}');
+exception when others then
+    -- Nothing that a row or a table may be like may fail the writer.
+    data := jsonb_build_object('unreadable', sqlerrm);
+end
+$$;
+
+
+-- The key of a row, as an expression over `old` or `new`.
+create or replace function bridge._key_of(w bridge.watch, row_name text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select bridge._json_array(array_agg(bridge._value(a.atttypid, format('%s.%I', row_name, k.name)) order by k.place))
+    from unnest(bridge._key(w.relation, w.key)) with ordinality as k (name, place)
+    join pg_attribute a on a.attrelid = w.relation and a.attname = k.name
+$$;
+
+
+-- The columns that a watch carries, as an expression over `old` or `new`.
+create or replace function bridge._data_of(w bridge.watch, row_name text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select bridge._json_object(array_agg(format('%L, %s', d.name, bridge._value(a.atttypid, format('%s.%I', row_name, d.name))) order by d.place))
+    from unnest(w.data) with ordinality as d (name, place)
+    join pg_attribute a on a.attrelid = w.relation and a.attname = d.name
+$$;
+
+
+-- What one operation reads of the row into k (the key) and d (the data).
+create or replace function bridge._reading(w bridge.watch, op text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    parts text[] := '{}';
+    carried text;
+    statements text[];
+begin
+    if w.data is not null then
+        parts := parts || case when op <> 'insert' then '''old'', ' || bridge._data_of(w, 'old') end
+            || case when op <> 'delete' then '''new'', ' || bridge._data_of(w, 'new') end;
     end if;
     if op = 'update' and bridge._carries_data(w) then
-        parts := parts || format('''changed'', bridge.%I(old, new)', 'changed_' || w.name);
+        parts := parts || (
+            select format('''changed'', pg_catalog.array_remove(array[%s]::pg_catalog.text[], null)', string_agg(
+                format('case when %s then %L end', bridge._differs(w.relation, n), n), ', ' order by n collate "C"
+            ))
+            from unnest(bridge._compared(w)) n
+        );
     end if;
     parts := array_remove(parts, null);
-    if cardinality(parts) > 0 then
-        data := format('pg_catalog.jsonb_build_object(%s)', array_to_string(parts, ', '));
-    end if;
+    carried := case when cardinality(parts) > 0 then bridge._json_object(parts) end;
+    statements := array[format('k := %s;', bridge._key_of(w, case op when 'delete' then 'old' else 'new' end)), 'd := ' || carried || ';'];
     if op = 'update' then
-        -- A row that changed its key: one event that carries both. No column is named here, since it may be renamed.
-        data := format(
-            'case when bridge.%1$I(old, new) then %2$s pg_catalog.jsonb_build_object(''old_key'', bridge.%3$I(old)) else %4$s end',
-            'rekeyed_' || w.name, nullif(data, 'null') || ' operator(pg_catalog.||)', 'key_' || w.name, data
+        -- A row that changed its key: one event that carries both.
+        statements := statements || format(
+            'if %s then d := %s; end if;',
+            (select string_agg(bridge._differs(w.relation, k), ' or ') from unnest(bridge._key(w.relation, w.key)) k),
+            concat_ws(
+                ' operator(pg_catalog.||) ', case when carried is not null then 'd' end,
+                bridge._json_object(array['''old_key'', ' || bridge._key_of(w, 'old')])
+            )
+        );
+    end if;
+    return array_to_string(array_remove(statements, null), E'\n            ');
+end
+$$;
+
+
+-- Whether reading a row may fail. Then it stands in an exception block of its own, which costs no transaction id, since it
+-- writes nothing.
+create or replace function bridge._may_fail(w bridge.watch) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select from pg_attribute a
+        where a.attrelid = w.relation and a.attname = any (bridge._key(w.relation, w.key) || coalesce(w.data, '{}'))
+            and not bridge._is_safe(a.atttypid)
+    )
+$$;
+
+
+-- The body for one operation: the event is written with a plain INSERT (no cast that can fail, no lock on a shared row,
+-- no upsert), then somebody who sleeps is woken. Armed sleep: the relay holds sleep_key exclusively while it sleeps. Who
+-- gets it shared keeps it until the commit is visible, and the relay looks once more after its own lock is granted; who
+-- does not get it notifies. So NOTIFY, which takes a lock for the whole server, is paid only when somebody sleeps.
+create or replace function bridge._capture_branch(w bridge.watch, op text, portable boolean) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    reading text;
+    slowly text;
+begin
+    if op = 'truncate' then
+        return format(E'\n        insert into bridge.event (stream, watch, op) values (%L, %L, %L);', w.stream, w.name, op);
+    end if;
+    slowly := format(
+        'select s.key, s.data into k, d from bridge._slowly(%L, %L, tg_relid, %s, %s) as s;',
+        bridge._remember(w) - case when portable then '{place,relation,numbers}' else '{}' end::text[], op,
+        case op when 'insert' then 'new' else 'old' end, case op when 'delete' then 'old' else 'new' end
+    );
+    reading := bridge._reading(w, op);
+    if bridge._may_fail(w) then
+        reading := format(
+            E'begin\n            %s\n            exception when others then\n                %s\n            end;', reading, slowly
         );
     end if;
     return format(
-        $branch$
-        insert into bridge.event (stream, watch, op, key, data) values (%L, %L, %L, %s, %s);$branch$,
-        w.stream, w.name, op, key, data
+        E'\n        if %s then\n            %s\n        else\n            %s\n        end if;\n'
+        '        insert into bridge.event (stream, watch, op, key, data) values (%L, %L, %L, k, d);',
+        bridge._fits_call(w, portable), reading, slowly, w.stream, w.name, op
     );
 end
 $$;
 
 
-create or replace function bridge._capture_function(w bridge.watch) returns text
+create or replace function bridge._capture_function(w bridge.watch, portable boolean) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     wake constant bigint := (select s.sleep_key from bridge.stream s where s.name = w.stream);
     branches text;
-    guard text := '';
     -- What a BEFORE trigger returns is what is written; what an AFTER trigger returns is ignored.
     leave constant text := case when 'move' = any (bridge._operations(w)) then
         'if tg_when operator(pg_catalog.=) ''BEFORE'' then return new; end if; return null;' else 'return null;' end;
@@ -633,21 +1061,18 @@ begin
     end
     into branches
     from (
-        select op, bridge._capture_branch(w, op) as branch, row_number() over (order by array_position('{update,insert,delete}', op)) as n
+        select
+            op, bridge._capture_branch(w, op, portable) as branch,
+            row_number() over (order by array_position('{update,insert,delete}', op)) as n
         from unnest(w.operations) op
     ) o;
-    -- Where a trigger has no old or no new row, its WHEN can't name it; in here it reads as NULL.
-    if bridge._guards_inside(w) then
-        guard := format(
-            E'    if tg_op operator(pg_catalog.<>) ''TRUNCATE'' and bridge.%I(old, new) is not true then\n        %s\n    end if;\n', 'when_' || w.name, leave
-        );
+    if bridge._asks_inside(w) then
+        -- Here a row that the operation does not have reads as NULL. While the table does not fit, every change counts.
+        branches := format(
+            E'    if tg_op operator(pg_catalog.<>) ''TRUNCATE'' and %s then\n        if (\n%s\n) is not true then\n            %s\n        end if;\n    end if;\n',
+            bridge._fits_call(w, portable), w.condition, leave
+        ) || branches;
     end if;
-    if leave <> 'return null;' then
-        guard := E'    if tg_when operator(pg_catalog.=) ''BEFORE'' and not bridge._moves(tg_relid, new) then\n        return new;\n    end if;\n' || guard;
-    end if;
-    -- After DROP COLUMN ... CASCADE capture stops, and no writer fails. Planned once a session, as a constant; in the
-    -- trigger's WHEN it would be read in every statement.
-    guard := format(E'    if bridge.%I(0) is null then\n        %s\n    end if;\n', 'uses_' || w.name, leave) || guard;
     return format(
         $capture$
 create or replace function bridge.%1$I() returns trigger
@@ -656,22 +1081,22 @@ as %3$L
 $capture$,
         'capture_' || w.name,
         -- Each setting costs every call, the path alone a tenth of a small transaction. Where none is set, the body names
-        -- all functions, operators and types with their schema, and the parsed functions hold no name at all.
-        case when bridge._guards_inside(w) or bridge._needs_pinned_settings(w.relation, bridge._key(w.relation, w.key) || coalesce(w.data, '{}')) then
+        -- all functions, operators and types with their schema.
+        case when bridge._asks_inside(w) or bridge._needs_pinned_settings(w.relation, bridge._key(w.relation, w.key) || coalesce(w.data, '{}')) then
             E'\nset search_path = pg_catalog, pg_temp set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = iso_8601 set bytea_output = hex set extra_float_digits = 1 set lc_monetary = ''C'''
         else '' end,
         -- As a literal: a name may hold any text, such as the end of a dollar quote.
         format(
-            E'\nbegin\n%s%s    %s\nend\n',
+            E'\ndeclare\n    k pg_catalog.jsonb;\n    d pg_catalog.jsonb;\nbegin\n%s%s    %s\nend\n',
             case w.options ->> 'on_error' when 'warn' then format(
                 $warn$    begin
-%s%s    exception when others then
+%s    exception when others then
         raise warning 'watch %%: a change of %%.%% was not recorded: %%', %L, tg_table_schema, tg_table_name, sqlerrm;
         %s
     end;
 $warn$,
-                guard, branches, w.name, leave
-            ) else guard || branches end,
+                branches, w.name, leave
+            ) else branches end,
             -- PREPARE TRANSACTION refuses a transaction that has notified; such a table's events wait for the poll floor.
             case when w.options -> 'notify' = 'false' then '' else format(
                 $notify$    if not pg_catalog.pg_try_advisory_xact_lock_shared(%s) then
@@ -687,37 +1112,15 @@ end
 $$;
 
 
-create or replace function bridge._guards_inside(w bridge.watch) returns boolean
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-    -- With on_error "warn" also a condition that raises an error must not fail the write, as it would in the trigger's WHEN.
-    select w.condition is not null and (not w.operations <@ '{update,truncate}' or w.options ->> 'on_error' is not distinct from 'warn')
-$$;
-
-
--- The columns that a condition names: its function depends on them.
-create or replace function bridge._columns_of_condition(w bridge.watch) returns text[]
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select array_agg(distinct a.attname::text)
-    from pg_proc p
-    join pg_depend d on d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass
-    join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
-    where p.pronamespace = 'bridge'::regnamespace and p.proname = ('when_' || w.name)::name and d.refobjid = w.relation
-$$;
-
-
--- The operations of a watch, and 'move' where rows can move between partitions: PostgreSQL tells such an update to row
--- triggers as a delete here and an insert there, and a watch on updates would miss it.
+-- The operations of a watch, and where rows can move between partitions also 'note' and 'move': PostgreSQL reports such an
+-- update to row triggers as a delete here and an insert there, and a watch on updates would miss it.
 create or replace function bridge._operations(w bridge.watch) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select case
         when 'update' = any (w.operations) and exists (select from pg_class where oid = w.relation and relkind = 'p')
-        then w.operations || 'move'::text
+        then w.operations || '{note,move}'::text[]
         else w.operations
     end
 $$;
@@ -727,8 +1130,8 @@ create or replace function bridge._trigger_name(op text, watch_name text) return
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    -- A BEFORE trigger comes late in the alphabet, since earlier ones may still change the row.
-    select case op when 'move' then 'zzz_bridge_move_' else format('bridge_%s_', op) end || watch_name
+    -- BEFORE triggers come late in the alphabet, since earlier ones may still change the row.
+    select case op when 'note' then 'zzy_bridge_move_' when 'move' then 'zzz_bridge_move_' else format('bridge_%s_', op) end || watch_name
 $$;
 
 
@@ -745,40 +1148,47 @@ as $$
 $$;
 
 
--- Whether the new version of a row no longer belongs to the partition that it is in.
-create or replace function bridge._moves(partition oid, new anyelement) returns boolean
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
+-- Notes whether the new version of a row no longer belongs to the partition that it is in; the next trigger's WHEN reads it. A
+-- partition key may call functions of the table's owner, so this runs as the writer and with the writer's search_path, as
+-- PostgreSQL's own routing does.
+create or replace function bridge._note_move() returns trigger
+language plpgsql
 as $$
 declare
-    stays boolean;
+    stays pg_catalog.bool;
 begin
     -- A default partition without any other one has no constraint.
-    execute format('select %s from (select ($1).*) as r', coalesce(pg_get_partition_constraintdef(partition), 'true')) into stays using new;
-    return stays is not true;
+    execute pg_catalog.format(
+        'select %s from (select ($1).*) as r', coalesce(pg_catalog.pg_get_partition_constraintdef(tg_relid), 'true')
+    ) into stays using new;
+    perform pg_catalog.set_config('bridge.moves', case when stays then 'no' else 'yes' end, true);
+    return new;
 end
 $$;
 
 
-create or replace function bridge._trigger(w bridge.watch, op text) returns text
+-- The statement that makes one trigger of a watch. A loose one names no column but those of the partition key: it stands
+-- while columns are changed that the strict one names, and lets all changes count.
+create or replace function bridge._trigger(w bridge.watch, op text, loose boolean default false) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     tests text[] := '{}';
 begin
-    if op <> 'truncate' then
-        if op = 'move' then
-            tests := tests || ('(' || (
-                select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(bridge._partition_columns(w.relation)) c
-            ) || ')');
-        end if;
-        if op in ('update', 'move') and w.columns is not null then
-            tests := tests || ('(' || (select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(w.columns) c) || ')');
-        end if;
-        if w.condition is not null and not bridge._guards_inside(w) then
-            tests := tests || format(E'(\n%s\n)', w.condition);
-        end if;
+    if op in ('note', 'move') then
+        tests := tests || ('(' || (
+            select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(bridge._partition_columns(w.relation)) c
+        ) || ')');
+    end if;
+    if op = 'move' then
+        tests := tests || 'pg_catalog.current_setting(''bridge.moves'', true) = ''yes'''::text;
+    end if;
+    if op in ('update', 'move') and w.columns is not null and not loose then
+        tests := tests || ('(' || (select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(w.columns) c) || ')');
+    end if;
+    if op not in ('truncate', 'note') and w.condition is not null and not bridge._asks_inside(w) and not loose then
+        tests := tests || bridge._condition(w, op);
     end if;
     if w.options -> 'may_skip' = 'true' then
         tests := tests || 'pg_catalog.current_setting(''bridge.capture'', true) is distinct from ''off'''::text;
@@ -787,27 +1197,26 @@ begin
         'create or replace trigger %I %s on %s for each %s %s execute function bridge.%I()',
         bridge._trigger_name(op, w.name),
         case
-            when op = 'move' then 'before update'
+            when op in ('note', 'move') then 'before update'
             -- Decided once a statement, by its SET list, before PostgreSQL even reads the WHEN.
-            when op = 'update' and w.options -> 'named_only' = 'true' then
+            when op = 'update' and w.options -> 'named_only' = 'true' and not loose then
                 'after update of ' || (select string_agg(format('%I', c), ', ') from unnest(w.columns) c)
             else 'after ' || op
         end,
         w.relation, case op when 'truncate' then 'statement' else 'row' end,
-        coalesce('when (' || nullif(array_to_string(tests, ' and '), '') || ')', ''), 'capture_' || w.name
+        coalesce('when (' || nullif(array_to_string(tests, ' and '), '') || ')', ''),
+        case op when 'note' then '_note_move' else 'capture_' || w.name end
     );
 end
 $$;
 
 
--- All statements that make a watch, in order. Their hash is the watch's fingerprint: it differs when the table's columns
--- or a newer triggers.sql ask for other ones.
-create or replace function bridge._statements(w bridge.watch) returns text[]
+-- The statements that make the triggers of a watch, in order.
+create or replace function bridge._trigger_statements(w bridge.watch, loose boolean default false) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select array(select f.statement from bridge._functions(w) f) || bridge._capture_function(w)
-        || array(select bridge._trigger(w, op) from unnest(bridge._operations(w)) with ordinality as o (op, n) order by n)
+    select array(select bridge._trigger(w, op, loose) from unnest(bridge._operations(w)) with ordinality as o (op, n) order by n)
         || array(
             -- On a replica (session_replication_role, logical replication) ordinary triggers are silent.
             select format(
@@ -820,10 +1229,11 @@ as $$
 $$;
 
 
+-- It differs when the table's columns, or a newer triggers.sql, ask for other statements; not in a restored database.
 create or replace function bridge._fingerprint(w bridge.watch) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
-as $$ select md5(array_to_string(bridge._statements(w) || bridge._columns_of_condition(w), E'\n')) $$;
+as $$ select md5(array_to_string(bridge._capture_function(w, portable => true) || bridge._trigger_statements(w), E'\n')) $$;
 
 
 -- Triggers of a watch as they stand: the operation ("renamed" where the name tells none) and whether it is switched on, as
@@ -842,14 +1252,15 @@ as $$
         )
     from pg_trigger t
     join pg_proc p on p.oid = t.tgfoid and p.pronamespace = 'bridge'::regnamespace
-    left join unnest('{insert,update,delete,truncate,move}'::text[]) as o (op)
+    left join unnest('{insert,update,delete,truncate,note,move}'::text[]) as o (op)
         on t.tgname = bridge._trigger_name(o.op, watch_name)::name
     left join bridge.watch w on w.name = watch_name
     where not t.tgisinternal and t.tgparentid = 0 and (o.op is not null or p.proname = ('capture_' || watch_name)::name)
 $$;
 
 
--- The generated functions of a watch, in an order in which they can be dropped.
+-- The generated functions of a watch: capture, and what an older triggers.sql had beside it, in an order in which they can
+-- be dropped.
 create or replace function bridge._generated(watch_name text) returns setof regprocedure
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -867,7 +1278,7 @@ set search_path = pg_catalog, pg_temp
 as $$
     -- A column that is gone makes the fingerprint null.
     select coalesce(bridge._fingerprint(w) = w.fingerprint, false)
-    and (select count(*) from bridge._generated(w.name)) = (select count(*) from bridge._functions(w)) + 1
+    and (select count(*) from bridge._generated(w.name)) = 1
     and (
         select coalesce(array_agg(t.op order by t.op), '{}') = array(select o from unnest(bridge._operations(w)) o order by o)
         from bridge._triggers(w.name) t
@@ -880,7 +1291,7 @@ as $$
 $$;
 
 
--- 4 --- watch and unwatch -------------------------------------------------------------------------------------------------
+-- 4 --- watch, unwatch and alter ------------------------------------------------------------------------------------------
 
 -- Which locks it takes to install watches and to remove others: the one of CREATE TRIGGER, or, where a trigger goes, the
 -- stronger one of DROP TRIGGER.
@@ -903,10 +1314,10 @@ as $$
 $$;
 
 
--- Takes all those locks, and never waits for one while it holds another: a writer that wants the same tables in another
--- order would end in a deadlock, and PostgreSQL could choose the writer to fail. Whoever waits makes later writers wait
--- too, so without a lock_timeout of the caller's it is three seconds.
-create or replace function bridge._lock_tables(installed bridge.watch[], removed text[]) returns void
+-- Takes locks on tables and their partitions, and never waits for one while it holds another: a writer that wants the same
+-- tables in another order would end in a deadlock, and PostgreSQL could choose the writer to fail. Whoever waits makes later
+-- writers wait too, so without a lock_timeout of the caller's it is three seconds.
+create or replace function bridge._lock(relations regclass[], modes text[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -919,7 +1330,7 @@ begin
         held := 0;
         begin
             perform set_config('lock_timeout', case patience when '0' then '3s' else patience end, true);
-            for l in select * from bridge._locks(installed, removed) loop
+            for l in select * from unnest(relations, modes) as l (relation, mode) loop
                 if held = 0 then
                     execute format('lock table only %s in %s mode', l.relation, l.mode);
                     held := 1;
@@ -937,6 +1348,12 @@ begin
     end loop;
 end
 $$;
+
+
+create or replace function bridge._lock_tables(installed bridge.watch[], removed text[]) returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$ select bridge._lock(array_agg(l.relation), array_agg(l.mode)) from bridge._locks(installed, removed) l $$;
 
 
 -- DROP TRIGGER takes a stronger lock than CREATE OR REPLACE TRIGGER, so a replaced watch keeps its triggers.
@@ -958,19 +1375,70 @@ end
 $$;
 
 
-create or replace function bridge._drop_functions(watch_name text, kept text[]) returns void
+create or replace function bridge._drop_functions(watch_name text, kept regprocedure default null) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     statement text;
 begin
-    for statement in
-        select format('drop function %s', f) from bridge._generated(watch_name) f
-        where not exists (select from unnest(kept) k where to_regprocedure(k) = f)
-    loop
+    for statement in select format('drop function %s', f) from bridge._generated(watch_name) f where f is distinct from kept loop
         execute statement;
     end loop;
+end
+$$;
+
+
+-- Makes or replaces the capture function of a watch. No lock on the table is needed for it alone.
+create or replace function bridge._install_function(w bridge.watch) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    execute bridge._capture_function(w, portable => false);
+    execute format('revoke all on function bridge.%I() from public', 'capture_' || w.name);
+end
+$$;
+
+
+-- With on_error "warn" a condition is asked inside of capture, with the rights of the schema's owner, as a text that is parsed
+-- anew in each session. So there it may use what PostgreSQL brings, and no function or type of somebody else's. PostgreSQL
+-- itself finds out what the condition uses: in a trigger that never comes to be.
+create or replace function bridge._check_inside(w bridge.watch) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    foreign_ text;
+begin
+    if not bridge._asks_inside(w) then return; end if;
+    begin
+        execute format(
+            E'create trigger bridge_probe after update on %s for each row when (\n%s\n) execute function bridge._note_move()',
+            w.relation, w.condition
+        );
+        select pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid) into foreign_
+        from pg_trigger t
+        join pg_depend d on d.classid = 'pg_trigger'::regclass and d.objid = t.oid
+        where t.tgrelid = w.relation and t.tgname = 'bridge_probe' and d.refclassid <> 'pg_class'::regclass
+            and d.refobjid <> 'bridge._note_move()'::regprocedure
+        limit 1;
+        raise exception using errcode = 'BR000';
+    exception when sqlstate 'BR000' then
+        null;
+    end;
+    if foreign_ is null then
+        select format('the type of its column "%s"', a.attname) into foreign_
+        from pg_attribute a
+        where a.attrelid = w.relation and a.attname = any (bridge._columns_of_condition(w))
+            and exists (select from bridge._parts(a.atttypid) where not bridge._is_builtin(part))
+        limit 1;
+    end if;
+    if foreign_ is not null then
+        raise exception 'watch "%": with on_error "warn" a condition may use only what PostgreSQL brings, not %', w.name, foreign_
+            using errcode = 'invalid_parameter_value',
+                hint = 'Leave on_error out: then the trigger''s WHEN asks the condition, with the writer''s rights.';
+    end if;
 end
 $$;
 
@@ -987,11 +1455,13 @@ begin
     update bridge.installation set generation = generation + 1;
     perform bridge._add_stream(w.stream);
     perform bridge._drop_triggers(w.name, w.relation, bridge._operations(w));
+    perform bridge._check_generated(w, bridge._columns_of_condition(w, by_name => true));
     begin
-        foreach statement in array bridge._statements(w) loop
+        perform bridge._check_inside(w);
+        perform bridge._install_function(w);
+        foreach statement in array bridge._trigger_statements(w) loop
             execute statement;
         end loop;
-        perform bridge._check_generated(w, bridge._columns_of_condition(w));
     exception when syntax_error or undefined_column or undefined_table or undefined_function or invalid_object_definition
         or datatype_mismatch or feature_not_supported or grouping_error or windowing_error or ambiguous_function
         or invalid_text_representation or invalid_function_definition or undefined_object or indeterminate_datatype then
@@ -999,12 +1469,8 @@ begin
         raise exception 'watch "%": the condition does not work: %', w.name, sqlerrm
             using errcode = sqlstate, hint = format('The condition is: %s', w.condition);
     end;
-    perform bridge._drop_functions(
-        w.name, array(select f.signature from bridge._functions(w) f) || format('bridge.%I()', 'capture_' || w.name)
-    );
-    for statement in select format('revoke all on function %s from public', f) from bridge._generated(w.name) f loop
-        execute statement;
-    end loop;
+    perform bridge._drop_functions(w.name, to_regprocedure(format('bridge.%I()', 'capture_' || w.name)));
+    w.remembered := bridge._remember(w);
     w.fingerprint := bridge._fingerprint(w);
     w.changed_at := clock_timestamp();
     w.removed_at := null;
@@ -1025,7 +1491,7 @@ as $$
     select (
         name, relation, task, coalesce(array(select distinct o from unnest(operations) o order by o), '{}'),
         columns, nullif(btrim(condition), ''), key, data, coalesce(options, '{}'), coalesce(stream, 'default'),
-        '', clock_timestamp(), null
+        '', clock_timestamp(), null, null
     )::bridge.watch
 $$;
 
@@ -1062,17 +1528,181 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    -- Locks come in the same order as in watch(): tables first.
+    perform bridge._lock_tables('{}', array[name]);
     update bridge.installation set generation = generation + 1;
     update bridge.watch w set removed_at = clock_timestamp() where w.name = unwatch.name and w.removed_at is null;
     if not found then return false; end if;
-    perform bridge._lock_tables('{}', array[name]);
     perform bridge._drop_triggers(name, null, '{}');
-    perform bridge._drop_functions(name, '{}');
+    perform bridge._drop_functions(name);
     return true;
 end
 $$;
 comment on function bridge.unwatch(text) is
 'Removes a watch and its triggers; events that it has recorded are still delivered. False: there was no such watch.';
+
+
+-- Watches that a change of this table may touch: its own, and those of its partitions, children and parents.
+create or replace function bridge._watches_of(relation regclass) returns setof bridge.watch
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with recursive down (oid) as (
+        select relation::oid
+        union
+        select i.inhrelid from down d join pg_inherits i on i.inhparent = d.oid
+    ), up (oid) as (
+        select relation::oid
+        union
+        select i.inhparent from up u join pg_inherits i on i.inhrelid = u.oid
+    )
+    select w.*
+    from bridge.watch w
+    join pg_class c on c.oid = w.relation
+    where w.removed_at is null and w.relation in (select oid from down union select oid from up)
+    order by w.name
+$$;
+
+
+-- The watch with the names that its columns have now. It loses what is gone, with a notice; a key is left as it is, since
+-- without it nothing says which row has changed.
+create or replace function bridge._follow(w bridge.watch) returns bridge.watch
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    numbers constant jsonb := w.remembered -> 'numbers';
+    now_ jsonb;
+    gone text[];
+begin
+    if w.remembered ->> 'place' is distinct from bridge._place() or (w.remembered ->> 'relation')::oid is distinct from w.relation::oid then
+        return w;
+    end if;
+    select jsonb_object_agg(n.key, bridge._column_name(w.relation, n.value::integer)) into now_ from jsonb_each_text(numbers) n;
+    gone := array(select n.key from jsonb_each(now_) n where n.value = 'null' and n.key = any (w.columns || w.data || bridge._named(w.condition)));
+    if cardinality(gone) > 0 then
+        raise notice 'watch "%": the column % is gone; the watch goes on without it', w.name, array_to_string(gone, ', ');
+    end if;
+    if bridge._named(w.condition) && gone then
+        raise notice 'watch "%": its condition named a column that is gone; every change counts until the watch has another one', w.name;
+        w.condition := null;
+    end if;
+    select string_agg(
+        case when t.column_name <> '*' and now_ ->> t.column_name <> t.column_name
+            then format('%s.%I', t.row_name, now_ ->> t.column_name) else t.token end, '' order by t.place
+    )
+    into w.condition
+    from bridge._tokens(w.condition) t;
+    w.columns := nullif(array(select now_ ->> n from unnest(w.columns) with ordinality as c (n, place) where now_ ->> n is not null order by place), '{}');
+    w.data := nullif(array(select now_ ->> n from unnest(w.data) with ordinality as c (n, place) where now_ ->> n is not null order by place), '{}');
+    if w.columns is null and w.options -> 'named_only' = 'true' then
+        w.options := w.options - 'named_only';
+    end if;
+    if w.key is not null then
+        w.key := array(select coalesce(now_ ->> n, n) from unnest(w.key) with ordinality as c (n, place) order by place);
+    end if;
+    return w;
+end
+$$;
+
+
+-- Columns that a condition names one by one.
+create or replace function bridge._named(condition text) returns text[]
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select array(select distinct t.column_name from bridge._tokens(condition) t where t.column_name <> '*') $$;
+
+
+create or replace function bridge.step_aside(relation regclass) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    w bridge.watch;
+    statement text;
+begin
+    for w in select * from bridge._watches_of(relation) loop
+        foreach statement in array bridge._trigger_statements(w, loose => true) loop
+            execute statement;
+        end loop;
+        -- Drift, until it has stepped back.
+        update bridge.watch x set fingerprint = '' where x.name = w.name;
+    end loop;
+    return found;
+end
+$$;
+comment on function bridge.step_aside(regclass) is
+'Before a change that PostgreSQL refuses because a trigger names a column: watches of this table record every change, and name no column. False: nothing watches it.';
+
+
+create or replace function bridge.step_back(relation regclass) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    w bridge.watch;
+begin
+    for w in select * from bridge._watches_of(relation) loop
+        continue when bridge._is_intact(w);
+        begin
+            perform bridge._install(bridge._follow(w));
+        exception when others then
+            raise notice 'watch "%" records every change of % until it is made anew: %', w.name, w.relation, sqlerrm;
+        end;
+    end loop;
+end
+$$;
+comment on function bridge.step_back(regclass) is
+'After a change of this table: its watches follow renamed columns, lose dropped ones, and record again only what counts.';
+
+
+-- It has no fixed search_path, since a type's name means here what it means to the caller. So it calls by full names only.
+create or replace function bridge.alter(relation regclass, clauses text) returns void
+language plpgsql
+as $$
+begin
+    perform bridge._lock(array[relation], array['access exclusive']);
+    begin
+        execute pg_catalog.format('alter table %s %s', relation, clauses);
+    exception when feature_not_supported or dependent_objects_still_exist then
+        if not bridge.step_aside(relation) then raise; end if;
+        execute pg_catalog.format('alter table %s %s', relation, clauses);
+    end;
+    perform bridge.step_back(relation);
+end
+$$;
+comment on function bridge.alter(regclass, text) is
+'ALTER TABLE for a watched table, with any clauses: in one transaction, without an unrecorded change. The watches follow.';
+
+
+-- After a restore, tables and columns have other numbers than those that capture knows. It records all the same, but slowly;
+-- this gives it the new numbers. It takes no lock on a table.
+create or replace function bridge.refresh() returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    w bridge.watch;
+    refreshed bigint := 0;
+begin
+    for w in
+        select x.*
+        from bridge.watch x
+        join pg_class c on c.oid = x.relation
+        where x.removed_at is null and x.fingerprint <> ''
+            and (x.remembered ->> 'place' <> bridge._place() or (x.remembered ->> 'relation')::oid <> c.oid)
+        for update of x
+    loop
+        continue when bridge._fingerprint(w) is distinct from w.fingerprint;
+        perform bridge._install_function(w);
+        update bridge.watch x set remembered = bridge._remember(w) where x.name = w.name;
+        refreshed := refreshed + 1;
+    end loop;
+    return refreshed;
+end
+$$;
+comment on function bridge.refresh() is
+'Gives capture the numbers that tables and columns have here, after a restore; returns how many watches needed it. `bridge run` calls it.';
 
 
 -- 5 --- send: any allowed task, as part of the caller's transaction -------------------------------------------------------
@@ -1182,7 +1812,7 @@ create or replace function bridge._definition(w bridge.watch) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select jsonb_strip_nulls(to_jsonb(w) - '{fingerprint,changed_at,removed_at}'::text[])
+    select jsonb_strip_nulls(to_jsonb(w) - '{fingerprint,changed_at,removed_at,remembered}'::text[])
 $$;
 
 
