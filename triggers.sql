@@ -197,10 +197,11 @@ comment on function bridge._columns(regclass) is 'Names of the columns of a tabl
 
 
 create or replace function bridge._key(relation regclass, key text[]) returns text[]
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(
+begin
+    return coalesce(
         key,
         (
             select array_agg(a.attname::text order by k.place)
@@ -210,7 +211,8 @@ as $$
             -- What INCLUDE adds to the index is not part of the key.
             where i.indrelid = relation and i.indisprimary and k.place <= i.indnkeyatts
         )
-    )
+    );
+end
 $$;
 comment on function bridge._key(regclass, text[]) is 'Key columns of a watch: those it names, else the primary key; null without either.';
 
@@ -496,6 +498,7 @@ as $$
 declare
     base constant oid := bridge._base_type(type);
     t pg_type;
+    has_foreign boolean := false;
     holds_json boolean;
 begin
     if base = 'numeric'::regtype and not is_part then
@@ -504,8 +507,13 @@ begin
         return format('''\x'' operator(pg_catalog.||) pg_catalog.encode(%s, ''hex'')', value);
     end if;
     select * into t from pg_type where oid = base;
-    select bool_or(part = 'json'::regtype) into holds_json from bridge._parts(base);
-    if t.oid is not null and not exists (select from bridge._parts(base) where is_leaf and not bridge._is_builtin(part)) then
+    holds_json := base in ('json'::regtype, 'json[]'::regtype);
+    if not bridge._is_builtin(base) then
+        select bool_or(is_leaf and not bridge._is_builtin(part)), bool_or(part = 'json'::regtype) into has_foreign, holds_json
+        from bridge._parts(base);
+    end if;
+    -- A type that is unknown (made after the transaction's snapshot) goes as text.
+    if has_foreign is false then
         return case when holds_json then format('bridge._json(%s)', value) else value end;
     elsif t.typrelid <> 0 then
         -- IS NULL would be true for a row of NULLs too.
@@ -665,28 +673,30 @@ $$;
 
 
 create or replace function bridge._carries_data(w bridge.watch) returns boolean
-language sql immutable
+language plpgsql immutable
 set search_path = pg_catalog, pg_temp
-as $$ select w.data is not null or w.options ->> 'call' is not distinct from 'event' $$;
+as $$ begin return w.data is not null or w.options ->> 'call' is not distinct from 'event'; end $$;
 
 
 -- Whether the event lists the changed ones of all columns, those to come too.
 create or replace function bridge._lists_all(w bridge.watch) returns boolean
 language sql immutable
 set search_path = pg_catalog, pg_temp
-as $$ select 'update' = any (w.operations) and bridge._carries_data(w) and w.columns is null and w.data is null $$;
+as $$ select 'update' = any (w.operations) and w.columns is null and w.data is null and w.options ->> 'call' is not distinct from 'event' $$;
 
 
 -- Columns of which the event lists the changed ones.
 create or replace function bridge._compared(w bridge.watch) returns text[]
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select case
+begin
+    return case
         when 'update' <> all (w.operations) or not bridge._carries_data(w) then '{}'
         when bridge._lists_all(w) then bridge._readable(w)
         else array(select distinct n from unnest(coalesce(w.columns, '{}') || coalesce(w.data, '{}')) n)
-    end
+    end;
+end
 $$;
 
 
@@ -771,6 +781,7 @@ as $$
         join pg_class c on c.oid = p.relation
         join pg_attribute i on i.attrelid = c.oid and i.attnum > 0 and not i.attisdropped
         where a.attrelid = w.relation and a.attname = any (bridge._key(w.relation, w.key) || coalesce(w.data, '{}'))
+            and not bridge._is_builtin(a.atttypid)
     )
     select string_agg(
         format(
@@ -1001,7 +1012,7 @@ $$;
 -- no upsert), then somebody who sleeps is woken. Armed sleep: the relay holds sleep_key exclusively while it sleeps. Who
 -- gets it shared keeps it until the commit is visible, and the relay looks once more after its own lock is granted; who
 -- does not get it notifies. So NOTIFY, which takes a lock for the whole server, is paid only when somebody sleeps.
-create or replace function bridge._capture_branch(w bridge.watch, op text, portable boolean) returns text
+create or replace function bridge._capture_branch(w bridge.watch, op text, remembered jsonb, fits text, may_fail boolean) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1014,11 +1025,11 @@ begin
     end if;
     slowly := format(
         'select s.key, s.data into k, d from bridge._slowly(%L, %L, tg_relid, %s, %s) as s;',
-        bridge._remember(w) - case when portable then '{place,relation,numbers}' else '{}' end::text[], op,
+        remembered, op,
         case op when 'insert' then 'new' else 'old' end, case op when 'delete' then 'old' else 'new' end
     );
     reading := bridge._reading(w, op);
-    if bridge._may_fail(w) then
+    if may_fail then
         reading := format(
             E'begin\n            %s\n            exception when others then\n                %s\n            end;', reading, slowly
         );
@@ -1026,7 +1037,7 @@ begin
     return format(
         E'\n        if %s then\n            %s\n        else\n            %s\n        end if;\n'
         '        insert into bridge.event (stream, watch, op, key, data) values (%L, %L, %L, k, d);',
-        bridge._fits_call(w, portable), reading, slowly, w.stream, w.name, op
+        fits, reading, slowly, w.stream, w.name, op
     );
 end
 $$;
@@ -1038,6 +1049,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     wake constant bigint := (select s.sleep_key from bridge.stream s where s.name = w.stream);
+    fits constant text := bridge._fits_call(w, portable);
+    remembered constant jsonb := bridge._remember(w) - case when portable then '{place,relation,numbers}' else '{}' end::text[];
+    may_fail constant boolean := bridge._may_fail(w);
     branches text;
     -- What a BEFORE trigger returns is what is written; what an AFTER trigger returns is ignored.
     leave constant text := case when 'move' = any (bridge._operations(w)) then
@@ -1062,7 +1076,7 @@ begin
     into branches
     from (
         select
-            op, bridge._capture_branch(w, op, portable) as branch,
+            op, bridge._capture_branch(w, op, remembered, fits, may_fail) as branch,
             row_number() over (order by array_position('{update,insert,delete}', op)) as n
         from unnest(w.operations) op
     ) o;
@@ -1070,7 +1084,7 @@ begin
         -- Here a row that the operation does not have reads as NULL. While the table does not fit, every change counts.
         branches := format(
             E'    if tg_op operator(pg_catalog.<>) ''TRUNCATE'' and %s then\n        if (\n%s\n) is not true then\n            %s\n        end if;\n    end if;\n',
-            bridge._fits_call(w, portable), w.condition, leave
+            fits, w.condition, leave
         ) || branches;
     end if;
     return format(
