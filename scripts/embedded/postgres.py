@@ -41,8 +41,11 @@ class Postgres(Server):
 
     user = "postgres"
 
-    def __init__(self, *, tcp: bool = False, settings: Mapping[str, str] | None = None) -> None:
-        self.directory = PrivateDirectory()
+    def __init__(
+        self, *, tcp: bool = False, settings: Mapping[str, str] | None = None, base: Path | None = None
+    ) -> None:
+        """`base` is the folder for its own; by default it is in memory where there is room."""
+        self.directory = PrivateDirectory(base)
         self.socket_dir = self.directory.path
         self.host = "127.0.0.1" if tcp else str(self.socket_dir)
         self.port = free_port() if tcp else 5432
