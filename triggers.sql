@@ -628,7 +628,7 @@ $$;
 
 
 -- The columns that a condition names; all of them where it names a whole row, unless only those named one by one are asked for.
-create or replace function bridge._columns_of_condition(w bridge.watch, by_name boolean default false) returns text[]
+create or replace function bridge._columns_in_condition(w bridge.watch, by_name boolean) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -723,7 +723,7 @@ as $$
             from pg_attribute a
             where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and a.attname = any (
                 bridge._key(w.relation, w.key) || coalesce(w.data, '{}') || coalesce(w.columns, '{}') || bridge._compared(w)
-                || coalesce(bridge._columns_of_condition(w), '{}')
+                || coalesce(bridge._columns_in_condition(w, by_name => false), '{}')
             )
         )
     )
@@ -772,7 +772,7 @@ as $$
         select w.relation::oid, n
         from unnest(
             bridge._key(w.relation, w.key) || coalesce(w.data, '{}') || bridge._compared(w)
-            || case when bridge._asks_inside(w) then bridge._columns_of_condition(w) else '{}' end
+            || case when bridge._asks_inside(w) then bridge._columns_in_condition(w, by_name => false) else '{}' end
         ) n
         union
         select c.oid, i.attname
@@ -1183,7 +1183,7 @@ $$;
 
 -- The statement that makes one trigger of a watch. A loose one names no column but those of the partition key: it stands
 -- while columns are changed that the strict one names, and lets all changes count.
-create or replace function bridge._trigger(w bridge.watch, op text, loose boolean default false) returns text
+create or replace function bridge._trigger(w bridge.watch, op text, loose boolean) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1444,7 +1444,7 @@ begin
     if foreign_ is null then
         select format('the type of its column "%s"', a.attname) into foreign_
         from pg_attribute a
-        where a.attrelid = w.relation and a.attname = any (bridge._columns_of_condition(w))
+        where a.attrelid = w.relation and a.attname = any (bridge._columns_in_condition(w, by_name => false))
             and exists (select from bridge._parts(a.atttypid) where not bridge._is_builtin(part))
         limit 1;
     end if;
@@ -1469,7 +1469,7 @@ begin
     update bridge.installation set generation = generation + 1;
     perform bridge._add_stream(w.stream);
     perform bridge._drop_triggers(w.name, w.relation, bridge._operations(w));
-    perform bridge._check_generated(w, bridge._columns_of_condition(w, by_name => true));
+    perform bridge._check_generated(w, bridge._columns_in_condition(w, by_name => true));
     begin
         perform bridge._check_inside(w);
         perform bridge._install_function(w);
@@ -2244,3 +2244,22 @@ begin
     end loop;
 end
 $upgrade$;
+
+-- What only an older triggers.sql called. It stays while a watch has the capture of that file.
+do $obsolete$
+declare
+    signature text;
+begin
+    if exists (select from pg_proc where pronamespace = 'bridge'::regnamespace and proname like 'key\_%') then return; end if;
+    foreach signature in array array[
+        '_columns_of_condition(bridge.watch)', '_functions(bridge.watch)', '_guards_inside(bridge.watch)', '_holds_json(oid)',
+        '_moves(oid, anyelement)', '_object(regclass, text[], text)', '_row_function(text, text, text, text)',
+        '_statements(bridge.watch)', '_value(regclass, text, text)', '_trigger(bridge.watch, text)',
+        '_capture_branch(bridge.watch, text)', '_capture_function(bridge.watch)', '_drop_functions(text, text[])'
+    ] loop
+        if to_regprocedure('bridge.' || signature) is not null then
+            execute format('drop function bridge.%s', signature);
+        end if;
+    end loop;
+end
+$obsolete$;

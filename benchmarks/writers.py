@@ -12,8 +12,8 @@ awake         a matching watch, nobody asleep: an event row, no NOTIFY
 asleep        a matching watch while a relay sleeps all the time: an event row, NOTIFY at every commit
 notify        the same capture with an unconditional NOTIFY, as LISTEN/NOTIFY queues usually have it
 
-With --against, only `bare`, `non-matching` and `awake` are compared, the latter two with both files (`old ...`: the given
-one). Each file has a database of its own on the same server.
+With --against, only `bare`, `non-matching` and `awake` are compared, the latter two with both files (`old ...`: the
+given one). Each file has a database of its own on the same server.
 """
 
 from collections.abc import Iterator

@@ -100,7 +100,7 @@ def test_the_application_writes_its_tables_without_any_right_on_the_log(
         "select bridge.allow('os.system')",
         "select bridge.send('os.system')",
         "select bridge.recycle('0')",
-        "select bridge.key_item(null)",
+        "select bridge.step_aside('item')",
         "create table bridge.mine ()",
         "drop schema bridge cascade",
     ],

@@ -1,6 +1,7 @@
 """A newer triggers.sql over an older installation: events that wait stay, watches get the new capture, no writer fails.
 
-`tests/upgrades/` holds the triggers.sql of each released version.
+`tests/upgrades/` holds the triggers.sql of each released version; 0.1.0a1 is the last one
+whose capture had parsed functions.
 """
 
 import threading
@@ -25,7 +26,7 @@ update bridge.installation set version = '0.0.1';
 create or replace function bridge.capture_item() returns trigger language plpgsql security definer as $$
 begin
     insert into bridge.event (stream, watch, op, key)
-    values ('default', 'item', lower(tg_op), bridge.key_item(coalesce(new, old)));
+    values ('default', 'item', lower(tg_op), jsonb_build_array((coalesce(new, old)).id));
     return null;
 end $$;
 update bridge.watch set fingerprint = 'of an older file';
