@@ -30,8 +30,8 @@ def change() -> None:
     Product.objects.update(price=F("price") + 1)
 
 
-def captured() -> list[list[int]]:
-    return list(Event.objects.filter(watch=REPRICE).values_list("key", flat=True))
+def captured() -> list[object]:
+    return [event.key for event in Event.objects.filter(watch=REPRICE)]
 
 
 class Committed:
