@@ -66,11 +66,10 @@ def main(
         for combination in chosen:
             click.echo(combination.name)
         return
-    console = Console(stderr=True)
     table = Table("Python", "Django", "Celery", *(checks or CHECKS), box=SIMPLE_HEAD)
     passed = True
     for combination in chosen:
-        outcomes = _run(combination, checks or list(CHECKS), console)
+        outcomes = _run(combination, checks or list(CHECKS))
         passed = passed and all(outcome.passed for outcome in outcomes)
         cells = (f"{'ok' if each.passed else 'FAILED'}  {each.said}, {each.seconds:.0f} s" for each in outcomes)
         table.add_row(combination.python, combination.django, combination.celery, *cells)
@@ -78,22 +77,22 @@ def main(
     sys.exit(0 if passed else 1)
 
 
-def _run(combination: Combination, checks: Sequence[str], console: Console) -> list[Outcome]:
+def _run(combination: Combination, checks: Sequence[str]) -> list[Outcome]:
     found = python.find(combination.python)
     if found is None:
-        console.print(f"{combination.name}: {_ABSENT}")
+        click.echo(f"{combination.name}: {_ABSENT}", err=True)
         return [Outcome(os.environ.get("BRIDGE_TEST_REQUIRE") != "all", _ABSENT, 0, "")]
     try:
         environment = make(combination, found)
     except SetUpError as error:
-        console.print(f"{combination.name}: {error}", markup=False)
+        click.echo(f"{combination.name}: {error}", err=True)
         return [Outcome(False, "no environment", 0, "")]
     outcomes = []
     for name in checks:
-        console.print(f"{combination.name}: {name}")
+        click.echo(f"{combination.name}: {name}", err=True)
         outcomes.append(CHECKS[name].run(environment))
         if outcomes[-1].tail:
-            console.print(outcomes[-1].tail, markup=False, highlight=False)
+            click.echo(outcomes[-1].tail, err=True)
     return outcomes
 
 
