@@ -1,6 +1,7 @@
 """Fixtures live in plugins, one per concern."""
 
 pytest_plugins = [
+    "tests.fix_signals",
     "tests.fix_anyio",
     "tests.fix_postgres",
     "tests.fix_schema",

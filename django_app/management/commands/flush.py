@@ -1,0 +1,56 @@
+"""`manage.py flush`, which TransactionTestCase calls after each test: with the rows go the events of these rows."""
+
+from typing import Any
+
+from django.core.management.commands import flush
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_app.database import alias
+
+# Not from outside, as the schema may be closed to this role: then the question itself would be refused.
+_MAY_DELETE = """
+    select has_table_privilege(c.oid, 'delete') and has_schema_privilege(n.oid, 'usage')
+    from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+    where n.nspname = 'bridge' and c.relname = 'event'
+"""
+# The flush is a change as well: where a watch asks for `truncate`, its event stays.
+_DELETE = """
+    with gone as (
+        select name from bridge.watch where relation = any (%s::regclass[])
+    ), letters as (
+        delete from bridge.dead_letter where watch in (select name from gone)
+    )
+    delete from bridge.event
+    where watch in (select name from gone) and xid <> pg_catalog.pg_current_xact_id()
+"""
+
+
+class Command(flush.Command):
+    def handle(self, **options: Any) -> None:
+        connection = connections[options["database"]]
+        if connection.alias != alias() or connection.vendor != "postgresql":
+            super().handle(**options)
+            return
+        tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
+
+        def with_the_events(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+            result = execute(sql, params, many, context)
+            # In the flush's own transaction, and only when the question "Are you sure?" was answered with yes.
+            if isinstance(sql, str) and sql.startswith("TRUNCATE "):
+                self._delete_events(connection, tables)
+            return result
+
+        with connection.execute_wrapper(with_the_events):
+            super().handle(**options)
+
+    def _delete_events(self, connection: BaseDatabaseWrapper, tables: list[str]) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(_MAY_DELETE)
+            match cursor.fetchone():
+                case (True,):
+                    cursor.execute(_DELETE, [[connection.ops.quote_name(table) for table in tables]])
+                case (False,):
+                    self.stderr.write(
+                        "The events of the flushed tables stay: this role may not delete from bridge.event."
+                    )
