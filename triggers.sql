@@ -28,18 +28,20 @@ begin
         perform pg_catalog.set_config('bridge.search_path', pg_catalog.concat('session:', pg_catalog.current_setting('search_path')), false);
         perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false);
     end if;
-    -- Two installers at once (two web containers that migrate) would collide in the catalogs: one after the other.
-    perform pg_catalog.pg_advisory_xact_lock(4778957226326884351);
 end
 $pin$;
-
-create schema if not exists bridge;
 
 -- A schema that somebody else made, or made something in, is not taken over: its owner could change what is called below.
 do $owner$
 declare
     complaint text;
 begin
+    -- Two installers at once (two web containers that migrate) would collide in the catalogs: one after the other.
+    perform pg_advisory_xact_lock(4778957226326884351);
+    -- Asked for first, since IF NOT EXISTS wants the right to make one even where there is one.
+    if to_regnamespace('bridge') is null then
+        create schema bridge;
+    end if;
     select c.text
     into complaint
     from (

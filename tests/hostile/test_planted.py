@@ -13,7 +13,7 @@ import pytest
 from embedded import Postgres
 
 from tests.fix_postgres import TRIGGERS_SQL
-from tests.hostile.conftest import Hostile
+from tests.fix_hostile import Hostile
 
 Apply = Callable[[Hostile], None]
 

@@ -1,4 +1,4 @@
-"""Databases in which an attacker has planted thousands of objects (plant.sql), before the bridge came and after.
+"""Databases in which an attacker has planted thousands of objects (hostile/plant.sql), before the bridge came and after.
 
 The attacker's role is no superuser: it may create objects in `public` and in a schema of its own, use the schema `bridge`
 as an application does, and owns a table. Whoever works in such a database must reach none of its objects.
@@ -15,7 +15,7 @@ from psycopg import sql
 
 from tests.fix_postgres import TRIGGERS_SQL, Database, PgServer
 
-PLANT = (Path(__file__).parent / "plant.sql").read_bytes()
+PLANT = (Path(__file__).parent / "hostile" / "plant.sql").read_bytes()
 
 # With the first one PostgreSQL looks into pg_catalog before public; better matches and missing names are found there.
 # With the second one every twin hides the original.
@@ -55,6 +55,11 @@ class Hostile:
             [(number,)] = conn.execute("select count(*) from evil.object").fetchall()
         return int(number)
 
+    def forget(self) -> None:
+        """Nothing is reached yet."""
+        with self.connect() as conn:
+            conn.execute("alter sequence evil.reached restart")
+
     def reached(self) -> list[str]:
         """The planted object that ran last with the rights of somebody else, if any did."""
         query = "select name from evil.object where number = (select last_value from evil.reached where is_called)"
@@ -90,8 +95,7 @@ class Ground:
         if path not in self._kept:
             self._kept[path] = self._make(path, installed=True)
         self._on_role("alter role {} nosuperuser")
-        with self._kept[path].connect() as conn:
-            conn.execute("alter sequence evil.reached restart")
+        self._kept[path].forget()
         return self._kept[path]
 
     def close(self) -> None:
