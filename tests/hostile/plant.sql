@@ -10,6 +10,8 @@ set search_path = pg_catalog, pg_temp;
 create table evil.object (number integer primary key, name text not null);
 create sequence evil.reached minvalue 0 start 0;
 create sequence evil.made;
+-- For what a test plants by hand, with evil.hit(0).
+insert into evil.object values (0, 'a part of the table');
 
 do $hit$
 begin
@@ -208,8 +210,14 @@ declare
     r record;
 begin
     for r in
-        select c.relname, format('select * from pg_catalog.%I where evil.hit(#N#)', c.relname) as body
-        from pg_class c where c.relnamespace = 'pg_catalog'::regnamespace and c.relkind in ('r', 'v')
+        select
+            c.relname,
+            -- Without the columns of a type that no view may have.
+            format('select %s from pg_catalog.%I where evil.hit(#N#)', string_agg(quote_ident(a.attname), ', ' order by a.attnum), c.relname) as body
+        from pg_class c
+        join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.atttypid <> 'anyarray'::regtype
+        where c.relnamespace = 'pg_catalog'::regnamespace and c.relkind in ('r', 'v')
+        group by c.relname
         union all
         select n, 'select evil.hit(#N#) as id' from unnest(
             '{installation,stream,position,watch,event,event_0,dead_letter,sendable,inbox,waiting,event_id}'::text[]
@@ -222,4 +230,3 @@ $relations$;
 
 grant usage on schema evil to public;
 grant usage, update on sequence evil.reached to public;
-select count(*) from evil.object;

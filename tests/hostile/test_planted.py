@@ -4,6 +4,7 @@ tests/hostile/plant.sql plants thousands: a twin of every operator, function, ag
 is a test too: whoever names one plainly reaches it.
 """
 
+import re
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
@@ -135,3 +136,42 @@ def test_whoever_names_a_planted_object_plainly_reaches_it(kept: Hostile, statem
 
 def test_thousands_of_objects_are_planted(kept: Hostile) -> None:
     assert kept.planted() > 5000
+
+
+# What an application plants where nobody else sees it: in its own session, in front of all.
+_TEMPORARY = """
+    do $$
+    declare
+        r record;
+    begin
+        for r in select viewname as relname from pg_views where schemaname = 'public' and viewname like 'pg\\_%' loop
+            execute format('create temporary view %I as select * from public.%1$I', r.relname);
+        end loop;
+        for r in select relname from pg_class where relnamespace = 'bridge'::regnamespace and relkind in ('r', 'p', 'v') loop
+            execute format('create temporary table %I as select * from bridge.%1$I with no data', r.relname);
+        end loop;
+        for r in select typname from pg_type where typnamespace = 'pg_catalog'::regnamespace and typtype = 'b' and typelem = 0 loop
+            execute format('create domain pg_temp.%I as pg_catalog.%1$I check (evil.hit(0))', r.typname);
+        end loop;
+    end
+    $$;
+    create function pg_temp.format(text, text) returns text language plpgsql as $$ begin perform evil.hit(0); end $$;
+    set local search_path = pg_temp, public, pg_catalog;
+"""
+
+
+@pytest.mark.parametrize("path", ["default"], indirect=True)
+@pytest.mark.parametrize(
+    "statement",
+    [statement for statement in STATEMENTS if not re.search(r"bridge\.(watch|unwatch|allow|disallow|plan|apply|waiting)", statement)],
+)
+def test_an_application_reaches_nothing_from_its_own_pg_temp(kept: Hostile, statement: str) -> None:
+    """In the functions that lend it the owner's rights, were they all granted to it, and in capture."""
+    with kept.connect() as conn, conn.transaction(force_rollback=True):
+        conn.execute(f'grant execute on all functions in schema bridge to "{kept.attacker}"')
+        conn.execute(f'grant select on all tables in schema bridge to "{kept.attacker}"')
+        conn.execute(f'grant all on all tables in schema public to "{kept.attacker}"')
+        conn.execute(f'set local role "{kept.attacker}"')
+        conn.execute(_TEMPORARY.encode())
+        conn.execute(statement.encode())
+    assert kept.reached() == []
