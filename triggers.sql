@@ -13,6 +13,75 @@
 -- Names that start with an underscore are private. There is no BEGIN and no COMMIT here, since a migration tool brings
 -- its own transaction; with psql, `--single-transaction` makes it all or nothing.
 
+-- From here on a name means PostgreSQL's own object or one of ours, whatever others have put into the schemas of the caller's
+-- search_path; the caller gets it back at the end. Where the whole file is one transaction, the setting is the transaction's.
+-- Where it is gone in the next statement (psql -f), each statement is a transaction, and the setting is the session's.
+do $pin$
+begin
+    perform pg_catalog.set_config('bridge.search_path', pg_catalog.concat('transaction:', pg_catalog.current_setting('search_path')), true);
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+end
+$pin$;
+do $pin$
+begin
+    if pg_catalog.current_setting('search_path') operator(pg_catalog.<>) 'pg_catalog, pg_temp' then
+        perform pg_catalog.set_config('bridge.search_path', pg_catalog.concat('session:', pg_catalog.current_setting('search_path')), false);
+        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false);
+    end if;
+end
+$pin$;
+
+-- A schema that somebody else made, or made something in, is not taken over: its owner could change what is called below.
+do $owner$
+declare
+    complaint text;
+begin
+    -- Two installers at once (two web containers that migrate) would collide in the catalogs: one after the other.
+    perform pg_advisory_xact_lock(4778957226326884351);
+    -- Asked for first, since IF NOT EXISTS wants the right to make one even where there is one.
+    if to_regnamespace('bridge') is null then
+        create schema bridge;
+    end if;
+    select c.text
+    into complaint
+    from (
+        select 1 as place, format('schema bridge holds a %s "%s" that belongs to role "%s"', o.kind, o.name, pg_get_userbyid(o.owner)) as text
+        from (
+            select 'function', proname, proowner, pronamespace from pg_proc
+            union all
+            select 'relation', relname, relowner, relnamespace from pg_class
+            union all
+            select 'type', typname, typowner, typnamespace from pg_type
+            union all
+            select 'operator', oprname, oprowner, oprnamespace from pg_operator
+        ) as o (kind, name, owner, namespace)
+        where o.namespace = 'bridge'::regnamespace and o.owner <> current_user::regrole
+        union all
+        select 0, format('schema bridge belongs to role "%s"', pg_get_userbyid(n.nspowner))
+        from pg_namespace n
+        where n.nspname = 'bridge' and n.nspowner <> current_user::regrole
+        union all
+        select 2, format('%s may create objects in schema bridge', case a.grantee when 0 then 'everybody' else format('role "%s"', pg_get_userbyid(a.grantee)) end)
+        from pg_namespace n
+        cross join aclexplode(n.nspacl) a
+        where n.nspname = 'bridge' and a.privilege_type = 'CREATE' and a.grantee <> n.nspowner
+    ) c
+    order by c.place, c.text
+    limit 1;
+    if complaint is null then return; end if;
+    complaint := format(
+        '%s, and its code would run with the rights of "%s", who applies this file: apply it as the owner of all of the schema, or remove what is not yours',
+        complaint, current_user
+    );
+    if current_setting('bridge.search_path') like 'session:%' then
+        -- psql goes on after an error, into functions that are not ours; without a session it can't.
+        raise warning '%', complaint;
+        perform pg_terminate_backend(pg_backend_pid());
+    end if;
+    raise exception '%', complaint using errcode = 'object_not_in_prerequisite_state';
+end
+$owner$;
+
 do $check$
 declare
     installed text;
@@ -27,12 +96,9 @@ begin
             raise exception 'Commit Bridge % is installed here, and this file is 0.1.0: upgrade the package that applies it', installed;
         end if;
     end if;
-    -- Two installers at once (two web containers that migrate) would collide in the catalogs: one after the other.
-    perform pg_advisory_xact_lock(4778957226326884351);
 end
 $check$;
 
-create schema if not exists bridge;
 comment on schema bridge is 'Commit Bridge: committed rows start Celery tasks';
 
 
@@ -1787,26 +1853,36 @@ comment on function bridge.send(text, jsonb, jsonb, jsonb, text) is
 
 -- 6 --- plan and apply: many watches at once, as data ----------------------------------------------------------------------
 
-create or replace function bridge._wanted(item jsonb) returns bridge.watch
+-- The tables that these watches name, in order; null where there is none. It sets no search_path, since a table's name means
+-- here what it means to the caller, so it names everything with its schema. plan() and apply() do no more than call it.
+create or replace function bridge._relations(wanted jsonb) returns regclass[]
+language sql stable
+as $$
+    select pg_catalog.array_agg(pg_catalog.to_regclass(w.item operator(pg_catalog.->>) 'relation'::pg_catalog.text) order by w.place)
+    from pg_catalog.jsonb_array_elements(wanted) with ordinality as w (item, place)
+$$;
+
+
+create or replace function bridge._wanted(item jsonb, relation regclass) returns bridge.watch
 language plpgsql stable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     known constant text[] := '{name,relation,task,operations,columns,condition,key,data,options,stream}';
     unknown text;
     w bridge.watch;
 begin
-    -- No fixed search_path: a table's name means here what it means to the caller.
     select k into unknown from jsonb_object_keys(item) k where k <> all (known) limit 1;
     if unknown is not null then
         raise exception 'watch "%": unknown parameter "%"; there are: %', item ->> 'name', unknown, array_to_string(known, ', ')
             using errcode = 'invalid_parameter_value';
     end if;
-    if to_regclass(item ->> 'relation') is null then
+    if relation is null then
         raise exception 'watch "%": there is no table %', item ->> 'name', coalesce(item ->> 'relation', '(none is named)')
             using errcode = 'undefined_table', hint = 'Quote a name with capitals or spaces as SQL does: "Odd Name", or "My Schema"."Odd Name".';
     end if;
     w := bridge._watch(
-        item ->> 'name', to_regclass(item ->> 'relation'), item ->> 'task',
+        item ->> 'name', relation, item ->> 'task',
         coalesce(bridge._texts(item -> 'operations'), '{insert,update,delete}'), bridge._texts(item -> 'columns'),
         item ->> 'condition', bridge._texts(item -> 'key'), bridge._texts(item -> 'data'), item -> 'options', item ->> 'stream'
     );
@@ -1814,6 +1890,10 @@ begin
     return w;
 end
 $$;
+
+
+-- An older file's, which looked everything up by the caller's search_path.
+drop function if exists bridge._wanted(jsonb);
 
 
 create or replace function bridge._texts(list jsonb) returns text[]
@@ -1830,9 +1910,10 @@ as $$
 $$;
 
 
-create or replace function bridge.plan(wanted jsonb, prune boolean default false, source text default null)
+create or replace function bridge._plan(wanted jsonb, relations regclass[], prune boolean, source text)
 returns table (action text, name text, before jsonb, after jsonb)
 language plpgsql stable
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -1845,8 +1926,8 @@ begin
     return query
         with target as (
             select w.name, w as row_, bridge._definition(w) as definition
-            from jsonb_array_elements(wanted) item
-            cross join lateral bridge._wanted(item) w
+            from jsonb_array_elements(wanted) with ordinality as i (item, place)
+            cross join lateral bridge._wanted(i.item, relations[i.place]) w
         ),
         present as (
             select w.name, w as row_, bridge._definition(w) as definition from bridge.watch w where w.removed_at is null
@@ -1863,17 +1944,24 @@ begin
         from target t
         full join present p on p.name = t.name
         -- Who prunes removes only what it declared itself: Django's watches and those of a bridge.toml live side by side.
-        where t.name is not null or prune and p.definition -> 'options' ->> 'source' is not distinct from plan.source
+        where t.name is not null or prune and p.definition -> 'options' ->> 'source' is not distinct from _plan.source
         order by 2;
 end
 $$;
+
+
+create or replace function bridge.plan(wanted jsonb, prune boolean default false, source text default null)
+returns table (action text, name text, before jsonb, after jsonb)
+language sql stable
+as $$ select action, name, before, after from bridge._plan(wanted, bridge._relations(wanted), prune, source) $$;
 comment on function bridge.plan(jsonb, boolean, text) is
 'What apply() would do: one row a watch, action create, replace, repair (triggers missing, switched off or outdated), keep, or, with prune, remove.';
 
 
-create or replace function bridge.apply(wanted jsonb, prune boolean default false, source text default null)
+create or replace function bridge._apply(wanted jsonb, relations regclass[], prune boolean, source text)
 returns table (action text, name text, before jsonb, after jsonb)
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -1882,23 +1970,31 @@ declare
     removed text[];
 begin
     select
-        coalesce(array_agg(bridge._wanted(item)) filter (where p.action not in ('keep', 'remove')), '{}'),
+        coalesce(array_agg(bridge._wanted(i.item, relations[i.place])) filter (where p.action not in ('keep', 'remove')), '{}'),
         coalesce(array_agg(p.name) filter (where p.action = 'remove'), '{}')
     into installed, removed
-    from bridge.plan(wanted, prune, source) p
-    left join jsonb_array_elements(wanted) item on item ->> 'name' = p.name;
+    from bridge._plan(wanted, relations, prune, source) p
+    left join jsonb_array_elements(wanted) with ordinality as i (item, place) on i.item ->> 'name' = p.name;
     perform bridge._lock_tables(installed, removed);
-    for step in select * from bridge.plan(wanted, prune, source) loop
+    for step in select * from bridge._plan(wanted, relations, prune, source) loop
         if step.action = 'remove' then
             perform bridge.unwatch(step.name);
         elsif step.action <> 'keep' then
-            perform bridge._install(bridge._wanted(item)) from jsonb_array_elements(wanted) item where item ->> 'name' = step.name;
+            perform bridge._install(bridge._wanted(i.item, relations[i.place]))
+            from jsonb_array_elements(wanted) with ordinality as i (item, place)
+            where i.item ->> 'name' = step.name;
         end if;
         action := step.action; name := step.name; before := step.before; after := step.after;
         return next;
     end loop;
 end
 $$;
+
+
+create or replace function bridge.apply(wanted jsonb, prune boolean default false, source text default null)
+returns table (action text, name text, before jsonb, after jsonb)
+language sql
+as $$ select action, name, before, after from bridge._apply(wanted, bridge._relations(wanted), prune, source) $$;
 comment on function bridge.apply(jsonb, boolean, text) is
 'Brings the watches in line with a JSON array of objects whose keys are the parameters of watch(); returns what plan() said.';
 
@@ -2263,3 +2359,16 @@ begin
     end loop;
 end
 $obsolete$;
+
+-- The last statement of all, since names mean again what they mean to the caller.
+do $unpin$
+declare
+    kept constant text := current_setting('bridge.search_path', true);
+    local constant boolean := kept like 'transaction:%';
+begin
+    if kept ~ '^(session|transaction):' then
+        perform set_config('bridge.search_path', '', local);
+        perform set_config('search_path', substr(kept, strpos(kept, ':') + 1), local);
+    end if;
+end
+$unpin$;

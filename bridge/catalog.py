@@ -10,7 +10,7 @@ import msgspec
 
 from bridge import schema
 from bridge.backoff import Backoff
-from bridge.database import Connection, connect, notification, query, statement, translated
+from bridge.database import Connection, connect, notification, own_search_path, query, statement, translated
 from bridge.errors import ConfigError, LockTimeoutError
 from bridge.watch import Watch
 
@@ -19,8 +19,8 @@ _WAITING = statement("waiting")
 # Counting is reading, and during a long outage it is done again and again.
 _MOST_COUNTED = 1_000_000
 _CHANGES = {
-    "plan": "select * from bridge.plan(%(wanted)s::jsonb, %(prune)s)",
-    "apply": "select * from bridge.apply(%(wanted)s::jsonb, %(prune)s)",
+    "plan": "select * from bridge.plan(%(wanted)s::pg_catalog.jsonb, %(prune)s)",
+    "apply": "select * from bridge.apply(%(wanted)s::pg_catalog.jsonb, %(prune)s)",
 }
 
 
@@ -160,4 +160,6 @@ class Catalog:
 
     async def _changes(self, function: Literal["plan", "apply"], watches: Sequence[Watch], prune: bool) -> list[Change]:
         values = {"wanted": msgspec.json.encode([w.definition() for w in watches]).decode(), "prune": prune}
-        return [Change(*row) for row in await query(self._connection, _CHANGES[function], values, slow=True)]
+        async with own_search_path(self._connection):
+            rows = await query(self._connection, _CHANGES[function], values, slow=True)
+        return [Change(*row) for row in rows]

@@ -33,7 +33,7 @@ def connect(using: str) -> BaseDatabaseWrapper:
 def installed_version(connection: BaseDatabaseWrapper) -> str | None:
     """Version of the triggers.sql in the database; None where there is none."""
     with connection.cursor() as cursor:
-        cursor.execute("select to_regprocedure('bridge.version()') is not null")
+        cursor.execute("select pg_catalog.to_regprocedure('bridge.version()') is not null")
         if cursor.fetchone() != (True,):
             return None
         cursor.execute("select bridge.version()")

@@ -11,29 +11,50 @@ from django_app.declaration import SOURCE
 
 Definition = dict[str, Any]  # one object of the array that bridge.plan() and bridge.apply() take
 
+# Django's connection has the project's search_path, which may lead to what others have planted. So these statements write
+# each function, operator and type with its schema (docs/decisions/0027-nothing-planted-runs.md).
+
 # What a watch needs and the database hasn't got, or not yet: its table, or columns of it.
 _MISSING = """
     select
-        w ->> 'name',
-        w ->> 'relation',
-        to_regclass(w ->> 'relation') is null,
+        w operator(pg_catalog.->>) 'name'::pg_catalog.text,
+        w operator(pg_catalog.->>) 'relation'::pg_catalog.text,
+        r.relation is null,
         array(
             select distinct c
-            from jsonb_array_elements_text(
-                coalesce(w -> 'columns', '[]') || coalesce(w -> 'key', '[]') || coalesce(w -> 'data', '[]')
+            from pg_catalog.jsonb_array_elements_text(
+                coalesce(w operator(pg_catalog.->) 'columns'::pg_catalog.text, '[]')
+                operator(pg_catalog.||) coalesce(w operator(pg_catalog.->) 'key'::pg_catalog.text, '[]')
+                operator(pg_catalog.||) coalesce(w operator(pg_catalog.->) 'data'::pg_catalog.text, '[]')
             ) as c
-            where c not in (select attname from pg_attribute where attrelid = to_regclass(w ->> 'relation'))
+            where not exists (
+                select from pg_catalog.pg_attribute as a
+                where a.attrelid operator(pg_catalog.=) r.relation and a.attname operator(pg_catalog.=) c
+            )
             order by c
         )
-    from jsonb_array_elements(%s::jsonb) as w
+    from pg_catalog.jsonb_array_elements(%s::pg_catalog.jsonb) as w
+    cross join lateral pg_catalog.to_regclass(w operator(pg_catalog.->>) 'relation'::pg_catalog.text) as r (relation)
 """
-_DIFFERENT = "select action, name, before, after from bridge.plan(%s::jsonb) where action <> 'keep'"
+_DIFFERENT = """
+    select action, name, before, after
+    from bridge.plan(%s::pg_catalog.jsonb)
+    where action operator(pg_catalog.<>) 'keep'
+"""
 _VANISHED = """
-    select name, to_jsonb(w) - '{fingerprint,changed_at,removed_at}'::text[]
+    select name, bridge._definition(w)
     from bridge.watch as w
-    where removed_at is null and options ->> 'source' = %s and name <> all (%s)
+    where
+        removed_at is null
+        and (options operator(pg_catalog.->>) 'source'::pg_catalog.text) operator(pg_catalog.=) %s
+        and not exists (
+            select from pg_catalog.jsonb_array_elements_text(%s::pg_catalog.jsonb) as declared
+            where declared operator(pg_catalog.=) name
+        )
     order by name
 """
+_APPLY = "select pg_catalog.count(*) from bridge.apply(%s::pg_catalog.jsonb)"
+_UNWATCH = "select bridge.unwatch(%s::pg_catalog.text)"
 
 
 @dataclass(frozen=True)
@@ -77,17 +98,17 @@ def compare(connection: BaseDatabaseWrapper, wanted: list[Definition]) -> Plan:
         cursor.execute(_DIFFERENT, [_ready(wanted, later)])
         changes = [Change(action, name, _read(before), _read(after)) for action, name, before, after in cursor]
         # A watch that waits for its table is declared all the same, so it has not vanished.
-        cursor.execute(_VANISHED, [SOURCE, [definition["name"] for definition in wanted]])
+        cursor.execute(_VANISHED, [SOURCE, json.dumps([definition["name"] for definition in wanted])])
         changes += [Change("remove", name, _read(before), None) for name, before in cursor]
     return Plan(changes, later)
 
 
 def execute(connection: BaseDatabaseWrapper, wanted: list[Definition], plan: Plan) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("select count(*) from bridge.apply(%s::jsonb)", [_ready(wanted, plan.later)])
+        cursor.execute(_APPLY, [_ready(wanted, plan.later)])
         for change in plan.changes:
             if change.action == "remove":
-                cursor.execute("select bridge.unwatch(%s)", [change.name])
+                cursor.execute(_UNWATCH, [change.name])
 
 
 def _later(connection: BaseDatabaseWrapper, wanted: list[Definition]) -> dict[str, str]:
