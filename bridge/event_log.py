@@ -9,14 +9,14 @@ import msgspec
 
 from bridge.call import Refusal, Target, Targets
 from bridge.database import Connection, advisory_lock, connect, query, statement, translated
-from bridge.errors import DatabaseError
+from bridge.errors import ConfigError, DatabaseError
 from bridge.event import Event
 
 _KEYS = statement("keys")
+_ADOPT = statement("adopt")
 _POSITION = statement("position")
 _LOOK = statement("look")
 _REST = statement("rest")
-_RESTORED = statement("restored")
 _MOVE = statement("move")
 _BROKER_ERROR = statement("broker_error")
 _BURY = statement("bury")
@@ -34,7 +34,15 @@ class Position(msgspec.Struct, frozen=True):
     upto: str | None = None
     after_id: int | None = None
     largest_id: int = 0
-    """Of the delivered events; what a log restored in another cluster goes by."""
+    """Of the delivered events; what tells in another cluster which events came after them."""
+
+
+class Adoption(msgspec.Struct, frozen=True):
+    """A log that was restored from elsewhere became one of this cluster."""
+
+    reason: str
+    waiting: int
+    """Events in it that were not delivered where it comes from."""
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -67,8 +75,6 @@ class EventLog:
         self._ctid = ""
         self._generation = 0
         self._walking = False
-        self._restored = False
-        """The position is of another cluster: the settled one has not been adopted yet."""
         self._broker_away = False
         """What the database says of the broker."""
 
@@ -92,18 +98,18 @@ class EventLog:
         if read_only:
             raise DatabaseError("the server takes no writes now: a standby, or default_transaction_read_only")
 
-    async def own(self) -> None:
-        """Waits until this session is the only relay of the stream, then takes up its position.
+    async def own(self) -> Adoption | None:
+        """Waits until this session is the only relay of the stream, then takes up its position, and proves that it can
+        be moved. Tells whether the log had to be adopted for that.
 
         Ownership is a session advisory lock: it ends with the connection, and the next in line has it at once.
         """
         [keys] = await query(self._connection, _KEYS, {"stream": self._stream})
         with translated():
             await advisory_lock(self._connection, keys[1])
-        [row] = await query(self._connection, _POSITION, {"stream": self._stream})
-        *position, self._ctid, self._restored, self._broker_away = row
-        self._settled = Position(*position)
-        self._read = await self._begin_restored() if self._restored else self._settled
+        adopted = await query(self._connection, _ADOPT, {"stream": self._stream}, slow=True)
+        await self._take_up()
+        return Adoption(*adopted[0]) if adopted else None
 
     async def say(self) -> None:
         """A word on this session, which tells standbys that its owner lives."""
@@ -124,17 +130,11 @@ class EventLog:
             if batch.events:
                 return batch
             # The window ended exactly with a batch: what is left lies behind `upto`.
-        if self._restored:
-            # Until the new position is adopted, the other cluster's transaction ids look new.
-            return Batch((), self._read, self._generation)
         return await self._look()
 
     async def move(self, position: Position) -> None:
         """Moves the position in the database; the events before it are never read again."""
-        if self._restored:
-            await self._adopt(position)
-        else:
-            await self._save(position)
+        await self._save(position)
         self._settled = position
 
     async def finish(self) -> None:
@@ -167,6 +167,13 @@ class EventLog:
         [(generation, watches, sendable)] = await query(self._connection, _TARGETS)
         return generation, Targets(msgspec.json.decode(watches, type=dict[str, Target]), frozenset(sendable))
 
+    async def _take_up(self) -> None:
+        rows = await query(self._connection, _POSITION, {"stream": self._stream})
+        if not rows:
+            raise ConfigError(f'stream "{self._stream}" has no row in bridge.position: whoever deleted it, restores it')
+        *position, self._ctid, self._broker_away = rows[0]
+        self._settled = self._read = Position(*position)
+
     async def _look(self) -> Batch:
         seen = self._read.seen
         rows = await query(self._connection, _LOOK, {"stream": self._stream, "seen": seen, "batch": self.batch_size})
@@ -187,16 +194,6 @@ class EventLog:
             self._walking = False
         return self._batch([_event(row) for row in rows], self._read.seen, upto)
 
-    async def _begin_restored(self) -> Position:
-        """The log comes from another cluster, where `seen` meant other transactions: deliver all that can be waiting,
-        then start a new position. Until then nothing is saved, so a crash starts over (with the same task ids)."""
-        # Ids beyond the largest of this moment are of this cluster, and not in this snapshot.
-        text = "select pg_current_snapshot()::text, coalesce(max(id), 0) from bridge.event where stream = %(stream)s"
-        [(snapshot, largest_id)] = await query(self._connection, text, {"stream": self._stream}, slow=True)
-        await query(self._connection, _RESTORED, {"stream": self._stream}, slow=True)
-        self._walking = True
-        return Position(snapshot, upto=snapshot, after_id=0, largest_id=largest_id)
-
     def _batch(self, events: Sequence[Event], seen: str, upto: str) -> Batch:
         """A full batch leaves the rest of its window behind it; any other one ends it."""
         largest = max(self._read.largest_id, events[-1].id if events else 0)
@@ -212,16 +209,9 @@ class EventLog:
         moved = await query(self._connection, _MOVE, {**values, "ctid": self._ctid})
         if not moved:
             # The row is not where it was (a VACUUM FULL, say). This session owns the stream, so it may look it up.
-            [(*_, ctid, _, _)] = await query(self._connection, _POSITION, {"stream": self._stream})
+            [(*_, ctid, _)] = await query(self._connection, _POSITION, {"stream": self._stream})
             moved = await query(self._connection, _MOVE, {**values, "ctid": ctid})
         [(self._ctid,)] = moved
-
-    async def _adopt(self, position: Position) -> None:
-        if position.upto is None:
-            values = {**msgspec.structs.asdict(position), "stream": self._stream}
-            text = "select bridge.adopt(%(stream)s, %(seen)s::pg_snapshot, %(largest_id)s)"
-            await query(self._connection, text, values)
-            self._restored = False
 
 
 def _event(row: tuple[Any, ...]) -> Event:

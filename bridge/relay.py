@@ -95,7 +95,12 @@ class Relay:
             if self._state(State.STANDBY) is State.DATABASE_AWAY:
                 logger.info("database is back", extra={"stream": self._stream})
             async with beside(partial(depose_frozen, settings.database_url, self._stream, settings.takeover_after)):
-                await log.own()
+                adopted = await log.own()
+            if adopted is not None:
+                logger.warning(
+                    "log adopted",
+                    extra={"stream": self._stream, "reason": adopted.reason, "waiting": adopted.waiting},
+                )
             async with beside(partial(keep_talking, log.say, self._busy, settings.takeover_after)):
                 await self._own(log, backoff)
 

@@ -23,6 +23,8 @@ left join lateral (
         from bridge.event
         where lane = any('{0,1,2,3,4,5,6,7}') and stream = %(stream)s and xid = any (array(select pg_snapshot_xip(%(seen)s::pg_snapshot)))
     ) as w
+    -- A row that was loaded with a transaction id of another cluster would be new in every look (bridge.set_aside).
+    where pg_visible_in_snapshot(w.xid, (select pg_current_snapshot()))
     order by w.id
     limit %(batch)s
 ) as e on true
