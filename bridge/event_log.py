@@ -1,7 +1,7 @@
 """Event log: windows of committed events and the position of one stream, on one connection."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +9,7 @@ import msgspec
 
 from bridge.call import Refusal, Target, Targets
 from bridge.database import Connection, advisory_lock, connect, query, statement, translated
-from bridge.errors import ConfigError, DatabaseError
+from bridge.errors import ConfigError, DatabaseError, PositionError
 from bridge.event import Event
 
 _KEYS = statement("keys")
@@ -168,9 +168,10 @@ class EventLog:
         return generation, Targets(msgspec.json.decode(watches, type=dict[str, Target]), frozenset(sendable))
 
     async def _take_up(self) -> None:
-        rows = await query(self._connection, _POSITION, {"stream": self._stream})
+        with _movable():
+            rows = await query(self._connection, _POSITION, {"stream": self._stream})
         if not rows:
-            raise ConfigError(f'stream "{self._stream}" has no row in bridge.position: whoever deleted it, restores it')
+            raise PositionError(f'stream "{self._stream}" has no row in bridge.position any more')
         *position, self._ctid, self._broker_away = rows[0]
         self._settled = self._read = Position(*position)
 
@@ -206,12 +207,22 @@ class EventLog:
 
     async def _save(self, position: Position) -> None:
         values = {**msgspec.structs.asdict(position), "stream": self._stream}
-        moved = await query(self._connection, _MOVE, {**values, "ctid": self._ctid})
-        if not moved:
-            # The row is not where it was (a VACUUM FULL, say). This session owns the stream, so it may look it up.
-            [(*_, ctid, _)] = await query(self._connection, _POSITION, {"stream": self._stream})
-            moved = await query(self._connection, _MOVE, {**values, "ctid": ctid})
+        with _movable():
+            moved = await query(self._connection, _MOVE, {**values, "ctid": self._ctid})
+            if not moved:
+                # The row is not where it was (a VACUUM FULL, say). This session owns the stream, so it may look it up.
+                [(*_, ctid, _)] = await query(self._connection, _POSITION, {"stream": self._stream})
+                moved = await query(self._connection, _MOVE, {**values, "ctid": ctid})
         [(self._ctid,)] = moved
+
+
+@contextmanager
+def _movable() -> Iterator[None]:
+    """Whatever keeps the position from being moved is an outage of this stream alone: it may be over at the next try."""
+    try:
+        yield
+    except ConfigError as error:
+        raise PositionError(f"the position can't be moved: {error}") from error
 
 
 def _event(row: tuple[Any, ...]) -> Event:

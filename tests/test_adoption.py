@@ -65,7 +65,9 @@ def waiting(conn: psycopg.Connection) -> int:
 
 def burn(conn: psycopg.Connection, count: int) -> None:
     """Transaction ids."""
-    conn.execute(f"do $$ begin for n in 1..{count} loop perform pg_current_xact_id(); commit; end loop; end $$".encode())
+    conn.execute(
+        f"do $$ begin for n in 1..{count} loop perform pg_current_xact_id(); commit; end loop; end $$".encode()
+    )
 
 
 ELSEWHERE = pytest.mark.parametrize(

@@ -104,9 +104,7 @@ def test_a_transaction_that_runs_meanwhile_is_not_forgotten(
     assert waiting(conn) == [1, 2]
 
 
-def test_what_is_delivered_of_a_new_stream_does_not_wait(
-    creator: psycopg.Connection, conn: psycopg.Connection
-) -> None:
+def test_what_is_delivered_of_a_new_stream_does_not_wait(creator: psycopg.Connection, conn: psycopg.Connection) -> None:
     """The creator's own row in the position is neither foreign to it nor of another cluster."""
     creator.execute("create table seeded (id int primary key)")
     creator.execute(WATCH)
