@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -10,7 +11,7 @@ from embedded import Postgres
 from psycopg import IsolationLevel
 
 from tests.capture.log import drift
-from tests.fix_postgres import TRIGGERS_SQL, Database, PgServer
+from tests.fix_postgres import TRIGGERS_SQL, Database
 
 LEVELS = [IsolationLevel.READ_COMMITTED, IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE]
 WATCH = "select bridge.watch('seeded', 'seeded', 'shop.touch', stream => 'fresh')"
@@ -114,11 +115,9 @@ def test_what_is_delivered_of_a_new_stream_does_not_wait(creator: psycopg.Connec
     assert conn.execute("select waiting from bridge.status() where stream = 'fresh'").fetchone() == (1,)
 
 
-def test_psql_installs_watches_and_inserts_in_a_single_transaction(
-    pg_server: PgServer, empty_database: Database, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_psql_installs_watches_and_inserts_in_a_single_transaction(empty_database: Database, tmp_path: Path) -> None:
     """For stream default, which the same transaction makes. Meanwhile others commit."""
-    script = tmp_path_factory.mktemp("psql") / "all.sql"
+    script = tmp_path / "all.sql"
     other = f"\\! {Postgres.bin('psql')} -X -q -c 'insert into other values (1)' '{empty_database.dsn}'\n"
     script.write_text(
         "create table seeded (id int primary key);\n"
@@ -130,7 +129,16 @@ def test_psql_installs_watches_and_inserts_in_a_single_transaction(
     )
     with empty_database.connect() as conn:
         conn.execute("create table other (id int)")
-        command = [Postgres.bin("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-f", script]
+        command: list[str | Path] = [
+            Postgres.bin("psql"),
+            "-X",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "--single-transaction",
+            "-f",
+            script,
+        ]
         subprocess.run([*command, empty_database.dsn], check=True)
         assert conn.execute("select count(*) from other").fetchone() == (3,)
         assert waiting(conn, "default") == [1]
