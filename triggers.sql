@@ -253,8 +253,12 @@ begin
     if not exists (select from pg_trigger where tgrelid = 'bridge.event'::regclass and tgname = 'loaded') then
         create trigger loaded before insert on bridge.event for each row
             when (new.xid operator(pg_catalog.<>) pg_catalog.pg_current_xact_id()) execute function bridge._refuse_loaded();
-        alter table bridge.event enable always trigger loaded;
         create trigger one before insert on bridge.position for each row execute function bridge._keep_position();
+    end if;
+    -- pg_restore --disable-triggers forgets what they were.
+    if exists (select from pg_trigger where tgname in ('loaded', 'one') and tgrelid in ('bridge.event'::regclass, 'bridge.position'::regclass)
+            and tgenabled <> 'A') then
+        alter table bridge.event enable always trigger loaded;
         alter table bridge.position enable always trigger one;
     end if;
     -- Whoever publishes all tables (Debezium, a logical upgrade) makes PostgreSQL refuse updates of those without a key.

@@ -218,7 +218,7 @@ class EventLog:
 
 @contextmanager
 def _movable() -> Iterator[None]:
-    """Whatever keeps the position from being moved is an outage of this stream alone: it may be over at the next try."""
+    """Whatever keeps the position from being moved is an outage of this stream: it may be over at the next try."""
     try:
         yield
     except ConfigError as error:

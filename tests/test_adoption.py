@@ -173,7 +173,8 @@ async def test_writers_that_never_pause_lose_nothing_while_a_log_is_adopted(
         await log.own()
         stop.set()
         seen += await deliver_all(log)
-        await anyio.to_thread.run_sync(lambda: [thread.join() for thread in threads])
+        for thread in threads:
+            await anyio.to_thread.run_sync(thread.join)
         seen += await deliver_all(log)
     assert len(written) > 3
     assert sorted(seen) == [*range(20_000), *sorted(written)]

@@ -105,12 +105,14 @@ def test_a_publication_of_all_tables_is_in_nobodys_way(
 
 @pytest.mark.parametrize("publication", PUBLICATIONS)
 def test_nor_is_one_that_somebody_reads(valkey: Broker, queue: Inbox, run_bridge: Bridges, publication: str) -> None:
-    with Postgres(settings={"wal_level": "logical"}) as server:
-        with closing(psycopg.connect(server.dsn(), autocommit=True)) as conn:
-            conn.execute(TRIGGERS_SQL.read_bytes())
-            watch_product(conn, valkey)
-            conn.execute("select pg_create_logical_replication_slot('reader', 'pgoutput')")
-            check_published(server.dsn(), conn, valkey, queue, run_bridge, publication)
+    with (
+        Postgres(settings={"wal_level": "logical"}) as server,
+        closing(psycopg.connect(server.dsn(), autocommit=True)) as conn,
+    ):
+        conn.execute(TRIGGERS_SQL.read_bytes())
+        watch_product(conn, valkey)
+        conn.execute("select pg_create_logical_replication_slot('reader', 'pgoutput')")
+        check_published(server.dsn(), conn, valkey, queue, run_bridge, publication)
 
 
 def check_published(
