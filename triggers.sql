@@ -229,17 +229,26 @@ create table if not exists bridge.dead_letter (
 
 -- An event's xid must be that of the transaction that writes it: everything else in here relies on it. What comes from
 -- elsewhere (loaddata, COPY, pg_restore --data-only, logical replication) becomes a dead letter.
-create or replace function bridge._refuse_loaded() returns trigger
-language plpgsql security definer
+create or replace function bridge._bury_loaded(e bridge.event) returns void
+language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
-begin
     insert into bridge.dead_letter (id, stream, watch, op, key, data, context, at, reason)
     values (
-        new.id, new.stream, new.watch, new.op, new.key, new.data, new.context, new.at,
+        e.id, e.stream, e.watch, e.op, e.key, e.data, e.context, e.at,
         'it was loaded from elsewhere: its transaction id is not that of the transaction that wrote it here'
     )
-    on conflict do nothing;
+    on conflict do nothing
+$$;
+
+
+-- Each writer pays for this: no WHEN, which PostgreSQL would read and prepare in every statement, and no setting.
+create or replace function bridge._refuse_loaded() returns trigger
+language plpgsql
+as $$
+begin
+    if new.xid operator(pg_catalog.=) pg_catalog.pg_current_xact_id() then return new; end if;
+    perform bridge._bury_loaded(new);
     return null;
 end
 $$;
@@ -251,8 +260,7 @@ declare
     bare regclass;
 begin
     if not exists (select from pg_trigger where tgrelid = 'bridge.event'::regclass and tgname = 'loaded') then
-        create trigger loaded before insert on bridge.event for each row
-            when (new.xid operator(pg_catalog.<>) pg_catalog.pg_current_xact_id()) execute function bridge._refuse_loaded();
+        create trigger loaded before insert on bridge.event for each row execute function bridge._refuse_loaded();
         create trigger one before insert on bridge.position for each row execute function bridge._keep_position();
     end if;
     -- pg_restore --disable-triggers forgets what they were.

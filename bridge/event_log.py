@@ -16,6 +16,7 @@ _KEYS = statement("keys")
 _ADOPT = statement("adopt")
 _POSITION = statement("position")
 _LOOK = statement("look")
+_FLUSH = statement("flush")
 _REST = statement("rest")
 _MOVE = statement("move")
 _BROKER_ERROR = statement("broker_error")
@@ -178,9 +179,12 @@ class EventLog:
     async def _look(self) -> Batch:
         seen = self._read.seen
         rows = await query(self._connection, _LOOK, {"stream": self._stream, "seen": seen, "batch": self.batch_size})
-        snapshot: str = rows[0][7]
-        self._generation = rows[0][8]
+        snapshot: str
+        snapshot, self._generation, unflushed = rows[0][7:10]
         events = [_event(row) for row in rows if row[0] is not None]
+        if events and unflushed:
+            # A crash could still take them away, and their tasks would be of changes that never were.
+            await query(self._connection, _FLUSH)
         # Nothing is read, nothing is moved: a stream without events costs no writes.
         return self._batch(events, seen, snapshot) if events else Batch((), self._read, self._generation)
 

@@ -1,6 +1,7 @@
 -- The next window: events of the stream that became visible since `seen`, in order of id, at most `batch` of them, and
 -- the snapshot of this very statement, which is the position once they are delivered. There is always a row, so the
--- snapshot and the generation of the watches come also when there is no event; the snapshot only in the first row.
+-- snapshot and the generation of the watches come also when there is no event; the snapshot only in the first row, and
+-- with it whether something that is visible may not be on disk yet: of a commit that did not wait (synchronous_commit).
 select
     e.id,
     e.watch,
@@ -10,7 +11,11 @@ select
     e.context,
     e.at,
     case when row_number() over (order by e.id) = 1 then pg_current_snapshot()::text end as snapshot,
-    (select generation from bridge.installation) as generation
+    (select generation from bridge.installation) as generation,
+    case when row_number() over (order by e.id) = 1 and not pg_is_in_recovery()
+        -- in this order: the later position of the two must be the one on disk
+        then pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn()
+    end as unflushed
 from (select) as one
 left join lateral (
     select w.*
