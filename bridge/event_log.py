@@ -65,8 +65,9 @@ class EventLog:
     `read` may run ahead of `move`, also while it runs: the relay reads the next batch while the broker takes the last.
     """
 
-    def __init__(self, connection: Connection, stream: str, batch_size: int) -> None:
+    def __init__(self, connection: Connection, stream: str, batch_size: int, flushed_only: bool) -> None:
         self._connection = connection
+        self._flushed_only = flushed_only
         self._stream = stream
         self.batch_size = batch_size
         self._settled = Position(seen="")
@@ -82,11 +83,12 @@ class EventLog:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, database_url: str, stream: str, batch_size: int, purpose: str = "relay"
+        cls, database_url: str, stream: str, batch_size: int, purpose: str = "relay", flushed_only: bool = True
     ) -> AsyncIterator["EventLog"]:
-        """Connects; `batch_size` is the most events that `read` returns at once."""
+        """Connects; `batch_size` is the most events that `read` returns at once, `flushed_only` that no crash of the
+        server can take away what it returns."""
         async with connect(database_url, f"{purpose} {stream}") as connection:
-            yield cls(connection, stream, batch_size)
+            yield cls(connection, stream, batch_size, flushed_only)
 
     @property
     def hears(self) -> bool:
@@ -182,7 +184,7 @@ class EventLog:
         snapshot: str
         snapshot, self._generation, unflushed = rows[0][7:10]
         events = [_event(row) for row in rows if row[0] is not None]
-        if events and unflushed:
+        if events and unflushed and self._flushed_only:
             # A crash could still take them away, and their tasks would be of changes that never were.
             await query(self._connection, _FLUSH)
         # Nothing is read, nothing is moved: a stream without events costs no writes.

@@ -94,7 +94,8 @@ class Relay:
 
     async def _serve(self, backoff: Backoff) -> None:
         settings = self._settings
-        async with EventLog.open(settings.database_url, self._stream, self._size.now) as log:
+        url, flushed_only = settings.database_url, not settings.publish_unflushed
+        async with EventLog.open(url, self._stream, self._size.now, flushed_only=flushed_only) as log:
             await log.require_writable()
             self._state(State.STANDBY)
             if not isinstance(self._outage, PositionError):

@@ -49,6 +49,12 @@ def dead_letters(conn: psycopg.Connection) -> list[int]:
     return [key[0] for key, _ in rows]
 
 
+def client(server: PgServer, program: str, *arguments: str | Path) -> int:
+    """The exit status of the client program that fits the server."""
+    path = Postgres.bin(program) if server.id == "pg18" else program
+    return subprocess.run([path, *arguments], check=False, capture_output=True).returncode
+
+
 def load_without_triggers(conn: psycopg.Connection, *statements: str) -> None:
     """As `pg_restore --disable-triggers` does."""
     conn.execute("alter table bridge.event disable trigger all")
@@ -101,11 +107,10 @@ async def test_a_restore_of_the_data_alone_starts_nothing_and_stops_nothing(
     source.execute("update bridge.event set xid = '99999999'")
     insert(conn, 1)
     dump = tmp_path / "dump"
-    tools = [Postgres.bin(tool) if pg_server.id == "pg18" else tool for tool in ("pg_dump", "pg_restore")]
     url = pg_server.dsn(source.info.dbname)
-    subprocess.run([tools[0], "-Fc", "--data-only", "-n", "bridge", "-f", dump, url], check=True)
+    assert client(pg_server, "pg_dump", "-Fc", "--data-only", "-n", "bridge", "-f", dump, url) == 0
     # It complains of what is there already, and goes on.
-    subprocess.run([tools[1], "--data-only", *disabled, "-d", database.dsn, dump], check=False, capture_output=True)
+    assert client(pg_server, "pg_restore", "--data-only", *disabled, "-d", database.dsn, dump) == 1
     assert conn.execute("select count(*) from bridge.position where stream = 'default'").fetchone() in {(1,), (2,)}
     conn.execute("select bridge.set_aside()")
     insert(conn, 2)
@@ -190,7 +195,8 @@ def test_a_bridge_that_runs_sets_them_aside_without_a_storm(
     assert (line["level"], line["number"]) == ("ERROR", 300)
 
 
-def test_a_replica_of_the_schema_delivers_nothing_of_the_original(item: None) -> None:
+@on_pg18
+def test_a_replica_of_the_schema_delivers_nothing_of_the_original() -> None:
     """Logical replication of schema bridge: the log of the one is no log of the other."""
     with (
         Postgres(settings={"wal_level": "logical"}) as server,
@@ -213,6 +219,9 @@ def test_a_replica_of_the_schema_delivers_nothing_of_the_original(item: None) ->
             )
             try:
                 assert eventually(lambda: dead_letters(copy) == [1])
+                # In one cluster the end of the subscription would wait for its own first copy.
+                ready = "select bool_and(srsubstate = 'r') from pg_subscription_rel"
+                assert eventually(lambda: copy.execute(ready).fetchone() == (True,))
                 insert(original, 2)
                 assert eventually(lambda: dead_letters(copy) == [1, 2])
                 assert waiting(copy) == 0

@@ -12,11 +12,8 @@ select
     e.at,
     case when row_number() over (order by e.id) = 1 then pg_current_snapshot()::text end as snapshot,
     (select generation from bridge.installation) as generation,
-    case when row_number() over (order by e.id) = 1 and not pg_is_in_recovery()
-        -- in this order: the later position of the two must be the one on disk
-        then pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn()
-    end as unflushed
-from (select) as one
+    case when row_number() over (order by e.id) = 1 and now_.wal_end is not null then now_.wal_end > pg_current_wal_flush_lsn() end as unflushed
+from (select case when not pg_is_in_recovery() then pg_current_wal_insert_lsn() end) as now_ (wal_end)
 left join lateral (
     select w.*
     from (

@@ -1,4 +1,4 @@
-"""The server crashes after a task was published: its change must be there afterwards, also with synchronous_commit off."""
+"""The server crashes after a task was published: its change must be there, also with synchronous_commit off."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -29,6 +29,19 @@ def lazy(request: pytest.FixtureRequest, valkey: Broker) -> Iterator[tuple[Postg
             options = Jsonb({"queue": valkey.queue})
             conn.execute("select bridge.watch('p', 'product', 'shop.touch', options => %s)", [options])
         yield server, "" if off else "-c synchronous_commit=off"
+
+
+@pytest.mark.parametrize("lazy", ["server"], indirect=True)
+def test_who_does_not_want_to_wait_for_the_disk_says_so(
+    lazy: tuple[Postgres, str], valkey: Broker, run_bridge: Bridges
+) -> None:
+    server, _ = lazy
+    run_bridge(server.dsn(), "--publish-unflushed", broker_url=valkey.url)
+    with inbox(valkey) as tasks, closing(psycopg.connect(server.dsn(), autocommit=True)) as conn:
+        conn.execute("insert into product values (1)")
+        tasks.take(1)
+        flushed = "select pg_current_wal_flush_lsn() < pg_current_wal_insert_lsn()"
+        assert conn.execute(flushed).fetchone() == (True,)
 
 
 @pytest.mark.parametrize(("rows", "options"), [(1, ()), (5, ()), (50, ("--batch-size=7",))])
