@@ -53,8 +53,8 @@ class Postgres(Server):
         origin: "Postgres | None" = None,
         role: Role = "copy",
     ) -> None:
-        """`binaries`: of another version than the wheel's. `origin`: a running server of which this one is a physical copy,
-        in a role: a `standby` follows it, a `recovery` goes where the settings say (recovery_target_...)."""
+        """`binaries`: of another version than the wheel's. `origin`: a running server that this one is a copy of, in a
+        role: a `standby` follows it, a `recovery` goes where the settings say (recovery_target_...)."""
         self.directory = PrivateDirectory()
         self.socket_dir = self.directory.path
         self.host = "127.0.0.1" if tcp else str(self.socket_dir)
