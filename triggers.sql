@@ -119,6 +119,53 @@ set search_path = pg_catalog, pg_temp
 as $$ select system_identifier from pg_control_system() $$;
 
 
+-- A position with this transaction's own events, and all later ones, ahead of it. A snapshot alone will not do: it never
+-- lists the transaction that takes it, so its events would count as delivered once a later transaction has completed.
+-- Nor does it reach beyond this transaction's id: a position that does was not written here (bridge._is_foreign).
+create or replace function bridge._present() returns pg_snapshot
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format(
+        '%s:%s:%s', least(pg_snapshot_xmin(p.now), p.me), least(pg_snapshot_xmax(p.now), p.me),
+        (select string_agg(x::text, ',' order by x) from pg_snapshot_xip(p.now) x where x < p.me)
+    )::pg_snapshot
+    from (select pg_current_snapshot(), pg_current_xact_id()) as p (now, me)
+$$;
+
+
+-- Whether a position tells nothing about the transactions of this cluster, and with it the log of its stream: both were
+-- restored from elsewhere, and bridge.adopt has not been there yet. It comes from another cluster, or it lies ahead: of
+-- the present, or of the transaction that wrote the row. Here that one is always the later one, so a dump from another
+-- copy of this cluster is found out however much has been written since.
+create or replace function bridge._is_foreign(cluster bigint, seen pg_snapshot, upto pg_snapshot, written_by xid) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select cluster <> bridge._cluster() or p.ahead > p.now or p.age < 2147483648 and p.ahead > p.now - p.age
+    from (
+        select
+            x.now, greatest(pg_snapshot_xmax(seen), pg_snapshot_xmax(upto))::text::bigint,
+            -- An xid has 32 bits. In the upper half are those from before 2^31 transactions, and our own.
+            (x.now - written_by::text::bigint) & 4294967295
+        from (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint) as x (now)
+    ) as p (now, ahead, age)
+$$;
+
+
+-- Whether an event waits in a log whose position is foreign: the old snapshots tell, as they would where they were taken,
+-- and what was written since the restore has a larger id and happened later. In doubt it waits.
+create or replace function bridge._waits_in_foreign_log(
+    id bigint, xid xid8, at timestamptz, seen pg_snapshot, upto pg_snapshot, after_id bigint, largest_id bigint, moved_at timestamptz
+) returns boolean
+language sql immutable
+begin atomic
+    select id > largest_id or at > moved_at
+        or not pg_catalog.pg_visible_in_snapshot(xid, seen)
+        and (upto is null or id > after_id or not pg_catalog.pg_visible_in_snapshot(xid, upto));
+end;
+
+
 -- The independent parts of the log. The keys are advisory locks: 'BRDG' in the upper half keeps them apart from an
 -- application's own.
 create table if not exists bridge.stream (
@@ -137,7 +184,7 @@ create table if not exists bridge.stream (
 -- unique index would look at all of them each time that the row moves to another page. The relay goes by ctid.
 create table if not exists bridge.position (
     stream text collate "C" not null references bridge.stream (name),
-    seen pg_snapshot not null default pg_current_snapshot(),
+    seen pg_snapshot not null default bridge._present(),
     upto pg_snapshot,
     after_id bigint,
     largest_id bigint not null default 0, -- of the delivered events
@@ -155,7 +202,20 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$
     with added as (insert into bridge.stream (name) values (name) on conflict do nothing returning name)
-    insert into bridge.position (stream) select a.name from added a
+    insert into bridge.position (stream, seen) select a.name, bridge._present() from added a
+$$;
+
+
+-- There is no index that would refuse a second position of a stream, and a restore of the data alone brings one along:
+-- the stream keeps the one that it has.
+create or replace function bridge._keep_position() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (select from bridge.position p where p.stream = new.stream) then return null; end if;
+    return new;
+end
 $$;
 
 
@@ -240,6 +300,74 @@ create table if not exists bridge.dead_letter (
     reason text not null,
     failed_at timestamptz not null default clock_timestamp()
 );
+
+
+-- An event's xid must be that of the transaction that writes it: everything else in here relies on it. What comes from
+-- elsewhere (loaddata, COPY, pg_restore --data-only, logical replication) becomes a dead letter.
+create or replace function bridge._bury_loaded(e bridge.event) returns void
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    insert into bridge.dead_letter (id, stream, watch, op, key, data, context, at, reason)
+    values (
+        e.id, e.stream, e.watch, e.op, e.key, e.data, e.context, e.at,
+        'it was loaded from elsewhere: its transaction id is not that of the transaction that wrote it here'
+    )
+    on conflict do nothing
+$$;
+
+
+-- Each writer pays for this: no WHEN, which PostgreSQL would read and prepare in every statement, and no setting.
+create or replace function bridge._refuse_loaded() returns trigger
+language plpgsql
+as $$
+begin
+    if new.xid operator(pg_catalog.=) pg_catalog.pg_current_xact_id() then return new; end if;
+    perform bridge._bury_loaded(new);
+    return null;
+end
+$$;
+
+
+-- Asked for first, as the index above: all of this takes locks that writers would wait for. On replicas too.
+do $guard$
+declare
+    bare regclass;
+begin
+    if not exists (select from pg_trigger where tgrelid = 'bridge.event'::regclass and tgname = 'loaded') then
+        create trigger loaded before insert on bridge.event for each row execute function bridge._refuse_loaded();
+        create trigger one before insert on bridge.position for each row execute function bridge._keep_position();
+    end if;
+    -- pg_restore --disable-triggers forgets what they were.
+    if exists (select from pg_trigger where tgname in ('loaded', 'one') and tgrelid in ('bridge.event'::regclass, 'bridge.position'::regclass)
+            and tgenabled <> 'A') then
+        alter table bridge.event enable always trigger loaded;
+        alter table bridge.position enable always trigger one;
+    end if;
+    -- Whoever publishes all tables (Debezium, a logical upgrade) makes PostgreSQL refuse updates of those without a key.
+    for bare in
+        select c.oid from pg_class c
+        where c.relnamespace = 'bridge'::regnamespace and c.relkind in ('r', 'p') and c.relreplident <> 'f'
+            and not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary)
+    loop
+        execute format('alter table only %s replica identity full', bare);
+    end loop;
+end
+$guard$;
+
+
+-- What this file's functions rely on, where each statement has to see what the one before waited for.
+create or replace function bridge._require_read_committed(what text) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+        raise exception '% works at the isolation level read committed only, not at %', what, current_setting('transaction_isolation')
+            using errcode = 'invalid_transaction_state', hint = 'Begin the transaction with: begin isolation level read committed.';
+    end if;
+end
+$$;
 
 
 create or replace function bridge.version() returns text
@@ -1608,7 +1736,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Locks come in the same order as in watch(): tables first.
+    -- The tables first, as watch() does: two who change watches would else wait for each other.
     perform bridge._lock_tables('{}', array[name]);
     update bridge.installation set generation = generation + 1;
     update bridge.watch w set removed_at = clock_timestamp() where w.name = unwatch.name and w.removed_at is null;
@@ -2029,8 +2157,13 @@ declare
     filled boolean;
     waiting boolean;
 begin
+    perform bridge._require_read_committed('bridge.recycle()');
     if retention < interval '0' or retention > interval '24 hours' then
         raise exception 'the log keeps events for up to 24 hours, not for %', retention using errcode = 'invalid_parameter_value';
+    end if;
+    -- What waits in a restored log is not told by the position alone until the log is adopted.
+    if exists (select from bridge.position p where bridge._is_foreign(p.cluster, p.seen, p.upto, p.xmin)) then
+        return done;
     end if;
     -- From the youngest slot that is no longer written to the oldest.
     for age in 1..7 loop
@@ -2060,21 +2193,104 @@ end
 $$;
 
 
--- A position from another cluster starts anew: all that it still waited for has just been delivered, and `seen` is a
--- snapshot of this cluster. Events whose transaction ids lie in the future here would look new for ever; they go.
-create or replace function bridge.adopt(stream text, seen pg_snapshot, largest_id bigint) returns void
+do $signature$
+begin
+    if to_regprocedure('bridge.adopt(text, pg_snapshot, bigint)') is not null then
+        drop function bridge.adopt(text, pg_snapshot, bigint);
+    end if;
+end
+$signature$;
+
+
+-- Turns a stream's log that was restored from elsewhere into one of this cluster. What waits in it is as if this
+-- transaction had written it, what was delivered as if it had always been there, and the position is the present, ahead of
+-- which are this transaction and whoever writes beside it. No row: the log is of this cluster, and nothing was done.
+create or replace function bridge.adopt(stream text) returns table (reason text, waiting bigint)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
+#variable_conflict use_column
+declare
+    p record;
 begin
-    delete from bridge.event e where e.stream = adopt.stream and e.xid >= pg_snapshot_xmax(adopt.seen)
-        and e.id <= adopt.largest_id;
-    update bridge.position p
-    set seen = adopt.seen, upto = null, after_id = null, largest_id = adopt.largest_id, cluster = bridge._cluster(),
-        moved_at = clock_timestamp()
-    where p.stream = adopt.stream;
+    perform bridge._require_read_committed('bridge.adopt()');
+    -- A second position, restored without triggers: the one of this cluster that moved last counts.
+    delete from bridge.position x
+    where x.stream = adopt.stream and x.ctid <> (
+        select y.ctid from bridge.position y
+        where y.stream = adopt.stream
+        order by bridge._is_foreign(y.cluster, y.seen, y.upto, y.xmin), y.moved_at desc
+        limit 1
+    );
+    select x.*, bridge._is_foreign(x.cluster, x.seen, x.upto, x.xmin) as is_foreign into p
+    from bridge.position x
+    where x.stream = adopt.stream
+    for update;
+    if p.is_foreign is not true then return; end if;
+    -- One statement, for its one snapshot: no writer's commit can fall between what is judged and where the position goes.
+    return query
+        with adopted as (
+            update bridge.event e
+            -- 2 is the id of frozen rows, which is older than every snapshot.
+            set xid = case when bridge._waits_in_foreign_log(e.id, e.xid, e.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at)
+                then pg_current_xact_id() else '2' end
+            where e.stream = adopt.stream
+                and (
+                    bridge._waits_in_foreign_log(e.id, e.xid, e.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at)
+                    or not pg_visible_in_snapshot(e.xid, (select bridge._present()))
+                )
+            returning e.xid
+        ),
+        moved as (
+            update bridge.position x
+            set seen = bridge._present(), upto = null, after_id = null, cluster = bridge._cluster(), moved_at = clock_timestamp()
+            where x.stream = adopt.stream
+        )
+        select
+            case
+                when p.cluster <> bridge._cluster() then 'it was restored from another cluster'
+                else 'its position lies ahead of this server''s transactions: it was restored from another copy of this cluster'
+            end,
+            count(*) filter (where a.xid <> '2')
+        from adopted a;
 end
 $$;
+comment on function bridge.adopt(text) is
+'Takes up the log of a stream that was restored from elsewhere: says why, and how many events wait in it; no row where nothing had to be done. For bridge run.';
+
+
+-- Events whose transaction id is not of this cluster, restored without triggers, would be new for ever. They are not in
+-- any window, and go to the dead letters.
+create or replace function bridge.set_aside() returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    number bigint;
+begin
+    perform bridge._require_read_committed('bridge.set_aside()');
+    with loaded as (
+        delete from bridge.event e
+        using bridge.position p
+        where e.stream = p.stream and e.lane = any ('{0,1,2,3,4,5,6,7}')
+            and e.xid >= pg_snapshot_xmin(pg_current_snapshot())
+            and not pg_visible_in_snapshot(e.xid, (select pg_current_snapshot()))
+            and e.xid is distinct from pg_current_xact_id_if_assigned()
+            and not bridge._is_foreign(p.cluster, p.seen, p.upto, p.xmin)
+        returning e.*
+    )
+    insert into bridge.dead_letter (id, stream, watch, op, key, data, context, at, reason)
+    select
+        l.id, l.stream, l.watch, l.op, l.key, l.data, l.context, l.at,
+        'it was loaded from elsewhere: its transaction id is not of this cluster'
+    from loaded l
+    on conflict do nothing;
+    get diagnostics number = row_count;
+    return number;
+end
+$$;
+comment on function bridge.set_aside() is
+'Makes dead letters of events that were loaded from another cluster without triggers; returns their number. For bridge run.';
 
 
 -- 8 --- Dead letters ---------------------------------------------------------------------------------------------------------
@@ -2209,8 +2425,8 @@ comment on function bridge.forget(interval, integer) is 'Deletes old entries of 
 
 -- 10 --- Status ---------------------------------------------------------------------------------------------------------------
 
--- Events that are committed and not delivered yet. The three conditions are the window between the position and now;
--- the last one is the part of a large window that has been walked already.
+-- Events that are committed and not delivered yet. The conditions are the window between the position and now, without
+-- the part of a large window that has been walked already; then those of a log that was restored and not adopted yet.
 create or replace view bridge.waiting as
 select e.*
 from bridge.position p
@@ -2218,7 +2434,17 @@ join bridge.event e
     on e.stream = p.stream
     and e.lane = any ('{0,1,2,3,4,5,6,7}')
     and (e.xid >= pg_snapshot_xmax(p.seen) or e.xid = any (array(select pg_snapshot_xip(p.seen))))
-    and (p.upto is null or e.id > p.after_id or not pg_visible_in_snapshot(e.xid, p.upto));
+    and (p.upto is null or e.id > p.after_id or not pg_visible_in_snapshot(e.xid, p.upto))
+    -- no transaction of this cluster: bridge.set_aside
+    and pg_visible_in_snapshot(e.xid, (select pg_current_snapshot()))
+where not bridge._is_foreign(p.cluster, p.seen, p.upto, p.xmin)
+union all
+select e.*
+from bridge.position p
+join bridge.event e
+    on e.stream = p.stream
+    and bridge._waits_in_foreign_log(e.id, e.xid, e.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at)
+where bridge._is_foreign(p.cluster, p.seen, p.upto, p.xmin);
 comment on view bridge.waiting is 'Events that are committed and not delivered yet.';
 
 
@@ -2241,7 +2467,7 @@ comment on function bridge.await_lock(bigint, interval) is
 'Whether this session got the advisory lock within so long. For bridge run only.';
 
 
--- Whether some session holds, or waits for, the advisory lock with this key.
+-- The session that holds the advisory lock with this key; null: none does.
 create or replace function bridge._holder(key bigint) returns integer
 language sql stable
 set search_path = pg_catalog, pg_temp

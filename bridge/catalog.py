@@ -152,6 +152,11 @@ class Catalog:
         [(slots,)] = await query(self._connection, "select bridge.recycle(%(retention)s)", values, slow=True)
         return list(slots)
 
+    async def set_aside(self) -> int:
+        """Makes dead letters of events that were loaded from another cluster without triggers; returns their number."""
+        [(number,)] = await query(self._connection, "select bridge.set_aside()", slow=True)
+        return int(number)
+
     async def forget(self, older_than: float) -> int:
         """Deletes entries of the inbox older than so many seconds, at most ten thousand; returns their number."""
         values = {"older_than": timedelta(seconds=older_than)}

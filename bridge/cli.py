@@ -134,6 +134,11 @@ async def apply(
     help="Most events per second while a backlog is delivered, to spare the workers. Default: as fast as it goes.",
 )
 @setting(
+    "--publish-unflushed",
+    is_flag=True,
+    help="Don't wait for the disk: start tasks also for changes that a crash of the server could still take away.",
+)
+@setting(
     "--poll-floor", type=duration("100ms"), default="30s", metavar="DURATION", help="Longest sleep without a look."
 )
 @setting(

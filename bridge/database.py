@@ -38,6 +38,8 @@ _SESSION = """
     select pg_catalog.set_config(name, value, false)
     from (values ('search_path', 'pg_catalog, pg_temp'), ('statement_timeout', '0'), ('lock_timeout', '0'), ('idle_in_transaction_session_timeout', '0'),
         ('idle_session_timeout', '0'), ('transaction_timeout', '0'), ('enable_seqscan', 'off'), ('jit', 'off'),
+        -- Windows rely on a snapshot for each statement; under serializable, our looks could make a writer fail.
+        ('default_transaction_isolation', 'read committed'),
         ('plan_cache_mode', 'force_generic_plan'), ('max_parallel_workers_per_gather', '0'), ('timezone', 'UTC'),
         -- The server's side of the keepalives: what a vanished bridge held is free for the next one in seconds.
         ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '2'), ('tcp_keepalives_count', '3'),

@@ -4,6 +4,7 @@
      |__ ConfigError      wrong use: a flag, a file, a watch; trying again doesn't help
      |__ DatabaseError    PostgreSQL is away or breaks off; trying again can help
      |    |__ LockTimeoutError a table's lock did not come in time
+     |    |__ PositionError    the server is there, and a stream's position can't be moved
      |__ BrokerError      the broker is away: the window is read again, nothing is burnt
 
 Errors of psycopg, celery and kombu are translated once, in the module that talks to them.
@@ -24,6 +25,10 @@ class DatabaseError(BridgeError):
 
 class LockTimeoutError(DatabaseError):
     """A table's lock did not come in time; nothing was changed."""
+
+
+class PositionError(DatabaseError):
+    """The server is there and refuses to move a stream's position: what is published would be published again."""
 
 
 class BrokerError(BridgeError):

@@ -1,7 +1,7 @@
 """Event log: windows of committed events and the position of one stream, on one connection."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -9,14 +9,15 @@ import msgspec
 
 from bridge.call import Refusal, Target, Targets
 from bridge.database import Connection, advisory_lock, connect, query, statement, translated
-from bridge.errors import DatabaseError
+from bridge.errors import ConfigError, DatabaseError, PositionError
 from bridge.event import Event
 
 _KEYS = statement("keys")
+_ADOPT = statement("adopt")
 _POSITION = statement("position")
 _LOOK = statement("look")
+_FLUSH = statement("flush")
 _REST = statement("rest")
-_RESTORED = statement("restored")
 _MOVE = statement("move")
 _BROKER_ERROR = statement("broker_error")
 _BURY = statement("bury")
@@ -34,7 +35,15 @@ class Position(msgspec.Struct, frozen=True):
     upto: str | None = None
     after_id: int | None = None
     largest_id: int = 0
-    """Of the delivered events; what a log restored in another cluster goes by."""
+    """Of the delivered events; what tells in another cluster which events came after them."""
+
+
+class Adoption(msgspec.Struct, frozen=True):
+    """A log that was restored from elsewhere became one of this cluster."""
+
+    reason: str
+    waiting: int
+    """Events in it that were not delivered where it comes from."""
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -56,8 +65,9 @@ class EventLog:
     `read` may run ahead of `move`, also while it runs: the relay reads the next batch while the broker takes the last.
     """
 
-    def __init__(self, connection: Connection, stream: str, batch_size: int) -> None:
+    def __init__(self, connection: Connection, stream: str, batch_size: int, flushed_only: bool) -> None:
         self._connection = connection
+        self._flushed_only = flushed_only
         self._stream = stream
         self.batch_size = batch_size
         self._settled = Position(seen="")
@@ -67,19 +77,18 @@ class EventLog:
         self._ctid = ""
         self._generation = 0
         self._walking = False
-        self._restored = False
-        """The position is of another cluster: the settled one has not been adopted yet."""
         self._broker_away = False
         """What the database says of the broker."""
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, database_url: str, stream: str, batch_size: int, purpose: str = "relay"
+        cls, database_url: str, stream: str, batch_size: int, purpose: str = "relay", flushed_only: bool = True
     ) -> AsyncIterator["EventLog"]:
-        """Connects; `batch_size` is the most events that `read` returns at once."""
+        """Connects; `batch_size` is the most events that `read` returns at once, `flushed_only` that no crash of the
+        server can take away what it returns."""
         async with connect(database_url, f"{purpose} {stream}") as connection:
-            yield cls(connection, stream, batch_size)
+            yield cls(connection, stream, batch_size, flushed_only)
 
     @property
     def hears(self) -> bool:
@@ -92,18 +101,18 @@ class EventLog:
         if read_only:
             raise DatabaseError("the server takes no writes now: a standby, or default_transaction_read_only")
 
-    async def own(self) -> None:
-        """Waits until this session is the only relay of the stream, then takes up its position.
+    async def own(self) -> Adoption | None:
+        """Waits until this session is the only relay of the stream, then takes up its position, and proves that it can
+        be moved. Tells whether the log had to be adopted for that.
 
         Ownership is a session advisory lock: it ends with the connection, and the next in line has it at once.
         """
         [keys] = await query(self._connection, _KEYS, {"stream": self._stream})
         with translated():
             await advisory_lock(self._connection, keys[1])
-        [row] = await query(self._connection, _POSITION, {"stream": self._stream})
-        *position, self._ctid, self._restored, self._broker_away = row
-        self._settled = Position(*position)
-        self._read = await self._begin_restored() if self._restored else self._settled
+        adopted = await query(self._connection, _ADOPT, {"stream": self._stream}, slow=True)
+        await self._take_up()
+        return Adoption(*adopted[0]) if adopted else None
 
     async def say(self) -> None:
         """A word on this session, which tells standbys that its owner lives."""
@@ -124,17 +133,11 @@ class EventLog:
             if batch.events:
                 return batch
             # The window ended exactly with a batch: what is left lies behind `upto`.
-        if self._restored:
-            # Until the new position is adopted, the other cluster's transaction ids look new.
-            return Batch((), self._read, self._generation)
         return await self._look()
 
     async def move(self, position: Position) -> None:
         """Moves the position in the database; the events before it are never read again."""
-        if self._restored:
-            await self._adopt(position)
-        else:
-            await self._save(position)
+        await self._save(position)
         self._settled = position
 
     async def finish(self) -> None:
@@ -167,12 +170,23 @@ class EventLog:
         [(generation, watches, sendable)] = await query(self._connection, _TARGETS)
         return generation, Targets(msgspec.json.decode(watches, type=dict[str, Target]), frozenset(sendable))
 
+    async def _take_up(self) -> None:
+        with _movable():
+            rows = await query(self._connection, _POSITION, {"stream": self._stream})
+        if not rows:
+            raise PositionError(f'stream "{self._stream}" has no row in bridge.position any more')
+        *position, self._ctid, self._broker_away = rows[0]
+        self._settled = self._read = Position(*position)
+
     async def _look(self) -> Batch:
         seen = self._read.seen
         rows = await query(self._connection, _LOOK, {"stream": self._stream, "seen": seen, "batch": self.batch_size})
-        snapshot: str = rows[0][7]
-        self._generation = rows[0][8]
+        snapshot: str
+        snapshot, self._generation, unflushed = rows[0][7:10]
         events = [_event(row) for row in rows if row[0] is not None]
+        if events and unflushed and self._flushed_only:
+            # A crash could still take them away, and their tasks would be of changes that never were.
+            await query(self._connection, _FLUSH)
         # Nothing is read, nothing is moved: a stream without events costs no writes.
         return self._batch(events, seen, snapshot) if events else Batch((), self._read, self._generation)
 
@@ -187,16 +201,6 @@ class EventLog:
             self._walking = False
         return self._batch([_event(row) for row in rows], self._read.seen, upto)
 
-    async def _begin_restored(self) -> Position:
-        """The log comes from another cluster, where `seen` meant other transactions: deliver all that can be waiting,
-        then start a new position. Until then nothing is saved, so a crash starts over (with the same task ids)."""
-        # Ids beyond the largest of this moment are of this cluster, and not in this snapshot.
-        text = "select pg_current_snapshot()::text, coalesce(max(id), 0) from bridge.event where stream = %(stream)s"
-        [(snapshot, largest_id)] = await query(self._connection, text, {"stream": self._stream}, slow=True)
-        await query(self._connection, _RESTORED, {"stream": self._stream}, slow=True)
-        self._walking = True
-        return Position(snapshot, upto=snapshot, after_id=0, largest_id=largest_id)
-
     def _batch(self, events: Sequence[Event], seen: str, upto: str) -> Batch:
         """A full batch leaves the rest of its window behind it; any other one ends it."""
         largest = max(self._read.largest_id, events[-1].id if events else 0)
@@ -209,19 +213,22 @@ class EventLog:
 
     async def _save(self, position: Position) -> None:
         values = {**msgspec.structs.asdict(position), "stream": self._stream}
-        moved = await query(self._connection, _MOVE, {**values, "ctid": self._ctid})
-        if not moved:
-            # The row is not where it was (a VACUUM FULL, say). This session owns the stream, so it may look it up.
-            [(*_, ctid, _, _)] = await query(self._connection, _POSITION, {"stream": self._stream})
-            moved = await query(self._connection, _MOVE, {**values, "ctid": ctid})
+        with _movable():
+            moved = await query(self._connection, _MOVE, {**values, "ctid": self._ctid})
+            if not moved:
+                # The row is not where it was (a VACUUM FULL, say). This session owns the stream, so it may look it up.
+                [(*_, ctid, _)] = await query(self._connection, _POSITION, {"stream": self._stream})
+                moved = await query(self._connection, _MOVE, {**values, "ctid": ctid})
         [(self._ctid,)] = moved
 
-    async def _adopt(self, position: Position) -> None:
-        if position.upto is None:
-            values = {**msgspec.structs.asdict(position), "stream": self._stream}
-            text = "select bridge.adopt(%(stream)s, %(seen)s::pg_snapshot, %(largest_id)s)"
-            await query(self._connection, text, values)
-            self._restored = False
+
+@contextmanager
+def _movable() -> Iterator[None]:
+    """Whatever keeps the position from being moved is an outage of this stream: it may be over at the next try."""
+    try:
+        yield
+    except ConfigError as error:
+        raise PositionError(f"the position can't be moved: {error}") from error
 
 
 def _event(row: tuple[Any, ...]) -> Event:

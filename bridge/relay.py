@@ -27,7 +27,7 @@ from bridge.batch_size import BatchSize
 from bridge.call import Refusal, Targets
 from bridge.coalesce import coalesce
 from bridge.config import Settings
-from bridge.errors import BridgeError, BrokerError, DatabaseError
+from bridge.errors import BridgeError, BrokerError, DatabaseError, PositionError
 from bridge.event_log import Batch, EventLog
 from bridge.health import Health, State
 from bridge.listener import Listener
@@ -68,6 +68,8 @@ class Relay:
         self._largest = _largest_batch(settings)
         self._size = BatchSize(self._largest)
         self._batch = anyio.CancelScope(shield=True)
+        self._outage: DatabaseError | None = None
+        """Of the database, as it was told."""
         self.gave_up = False
         """Whether a batch in flight was given up at the end of the grace period: it will be published again."""
 
@@ -80,8 +82,10 @@ class Relay:
                 await self._serve(backoff)
             except DatabaseError as error:
                 self._metrics.database_errors.labels(self._stream).inc()
-                if self._state(State.DATABASE_AWAY) is not State.DATABASE_AWAY:
+                self._state(State.DATABASE_AWAY)
+                if type(self._outage) is not type(error):
                     logger.warning("database away, reconnecting", extra={"stream": self._stream, "reason": str(error)})
+                self._outage = error
             await anyio.sleep(backoff.next())
 
     def stop_within(self, seconds: float) -> None:
@@ -90,14 +94,27 @@ class Relay:
 
     async def _serve(self, backoff: Backoff) -> None:
         settings = self._settings
-        async with EventLog.open(settings.database_url, self._stream, self._size.now) as log:
+        url, flushed_only = settings.database_url, not settings.publish_unflushed
+        async with EventLog.open(url, self._stream, self._size.now, flushed_only=flushed_only) as log:
             await log.require_writable()
-            if self._state(State.STANDBY) is State.DATABASE_AWAY:
-                logger.info("database is back", extra={"stream": self._stream})
+            self._state(State.STANDBY)
+            if not isinstance(self._outage, PositionError):
+                self._end_outage()
             async with beside(partial(depose_frozen, settings.database_url, self._stream, settings.takeover_after)):
-                await log.own()
+                adopted = await log.own()
+            self._end_outage()
+            if adopted is not None:
+                logger.warning(
+                    "log adopted",
+                    extra={"stream": self._stream, "reason": adopted.reason, "waiting": adopted.waiting},
+                )
             async with beside(partial(keep_talking, log.say, self._busy, settings.takeover_after)):
                 await self._own(log, backoff)
+
+    def _end_outage(self) -> None:
+        if self._outage is not None:
+            logger.info("database is back", extra={"stream": self._stream})
+        self._outage = None
 
     async def _own(self, log: EventLog, backoff: Backoff) -> None:
         # Before the first event asks for it: that one should not pay for the connection, and a wrong address shows.

@@ -149,7 +149,9 @@ def test_our_sessions_set_their_path_with_names_that_have_a_schema() -> None:
     texts = [text for text in strings(ROOT / "bridge" / "database.py") if "'search_path'" in text]
     assert len(texts) == 1
     assert unqualified(texts[0]) == []
-    texts = [text for text in strings(ROOT / "bridge" / "catalog.py") if "bridge.plan(" in text or "bridge.apply(" in text]
+    texts = [
+        text for text in strings(ROOT / "bridge" / "catalog.py") if "bridge.plan(" in text or "bridge.apply(" in text
+    ]
     assert len(texts) == 2
     assert [unqualified(text) for text in texts] == [[], []]
 

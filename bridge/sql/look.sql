@@ -1,6 +1,7 @@
 -- The next window: events of the stream that became visible since `seen`, in order of id, at most `batch` of them, and
 -- the snapshot of this very statement, which is the position once they are delivered. There is always a row, so the
--- snapshot and the generation of the watches come also when there is no event; the snapshot only in the first row.
+-- snapshot and the generation of the watches come also when there is no event; the snapshot only in the first row, and
+-- with it whether something that is visible may not be on disk yet: of a commit that did not wait (synchronous_commit).
 select
     e.id,
     e.watch,
@@ -10,8 +11,9 @@ select
     e.context,
     e.at,
     case when row_number() over (order by e.id) = 1 then pg_current_snapshot()::text end as snapshot,
-    (select generation from bridge.installation) as generation
-from (select) as one
+    (select generation from bridge.installation) as generation,
+    case when row_number() over (order by e.id) = 1 and now_.wal_end is not null then now_.wal_end > pg_current_wal_flush_lsn() end as unflushed
+from (select case when not pg_is_in_recovery() then pg_current_wal_insert_lsn() end) as now_ (wal_end)
 left join lateral (
     select w.*
     from (
@@ -23,6 +25,8 @@ left join lateral (
         from bridge.event
         where lane = any('{0,1,2,3,4,5,6,7}') and stream = %(stream)s and xid = any (array(select pg_snapshot_xip(%(seen)s::pg_snapshot)))
     ) as w
+    -- A row that was loaded with a transaction id of another cluster would be new in every look (bridge.set_aside).
+    where pg_visible_in_snapshot(w.xid, (select pg_current_snapshot()))
     order by w.id
     limit %(batch)s
 ) as e on true

@@ -34,6 +34,8 @@ to :"process";
 -- it can't make up a task to run.
 grant execute on function
     bridge.version(), bridge._cluster(), bridge.status(), bridge.drift(), bridge.recycle(interval),
-    bridge.adopt(text, pg_snapshot, bigint), bridge.disk_use(), bridge.forget(interval, integer),
+    bridge._is_foreign(bigint, pg_snapshot, pg_snapshot, xid),
+    bridge._waits_in_foreign_log(bigint, xid8, timestamptz, pg_snapshot, pg_snapshot, bigint, bigint, timestamptz),
+    bridge.adopt(text), bridge.set_aside(), bridge.disk_use(), bridge.forget(interval, integer),
     bridge.await_lock(bigint, interval)
 to :"process";

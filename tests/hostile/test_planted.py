@@ -21,7 +21,16 @@ Apply = Callable[[Hostile], None]
 
 def by_psql(*options: str) -> Apply:
     def apply(hostile: Hostile) -> None:
-        command = [Postgres.bin("psql"), hostile.database.dsn, "-X", "-v", "ON_ERROR_STOP=1", *options, "-f", TRIGGERS_SQL]
+        command = [
+            Postgres.bin("psql"),
+            hostile.database.dsn,
+            "-X",
+            "-v",
+            "ON_ERROR_STOP=1",
+            *options,
+            "-f",
+            TRIGGERS_SQL,
+        ]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
@@ -163,7 +172,11 @@ _TEMPORARY = """
 @pytest.mark.parametrize("path", ["default"], indirect=True)
 @pytest.mark.parametrize(
     "statement",
-    [statement for statement in STATEMENTS if not re.search(r"bridge\.(watch|unwatch|allow|disallow|plan|apply|waiting)", statement)],
+    [
+        statement
+        for statement in STATEMENTS
+        if not re.search(r"bridge\.(watch|unwatch|allow|disallow|plan|apply|waiting)", statement)
+    ],
 )
 def test_an_application_reaches_nothing_from_its_own_pg_temp(kept: Hostile, statement: str) -> None:
     """In the functions that lend it the owner's rights, were they all granted to it, and in capture."""
