@@ -287,9 +287,25 @@ begin
 end
 $index$;
 
--- An event that can't be published as it is, with the reason; it waits for a person.
+-- Bytes on disk of the values of an event, if they are many or, since they are compressed, may be many in memory; null for
+-- all others. A reader fetches wide events apart, so many as it has room for.
+create or replace function bridge._wide(watch text, op text, key jsonb, data jsonb, context text) returns integer
+language sql stable
+return case
+    when coalesce(
+        pg_column_compression(watch), pg_column_compression(op), pg_column_compression(key),
+        pg_column_compression(data), pg_column_compression(context)
+    ) is not null or pg_column_size(watch) + pg_column_size(op) + coalesce(pg_column_size(key), 0)
+        + coalesce(pg_column_size(data), 0) + coalesce(pg_column_size(context), 0) > 2000 then
+        pg_column_size(watch) + pg_column_size(op) + coalesce(pg_column_size(key), 0) + coalesce(pg_column_size(data), 0)
+        + coalesce(pg_column_size(context), 0)
+end;
+
+-- An event that can't be published as it is, with the reason; it waits for a person. Its number is that of the dead
+-- letter: ids of events are given twice after a failover or a restored backup, and then `at` differs.
 create table if not exists bridge.dead_letter (
-    id bigint primary key,
+    number bigint generated always as identity primary key,
+    id bigint not null,
     stream text collate "C" not null,
     watch text collate "C" not null,
     op text collate "C" not null,
@@ -300,6 +316,20 @@ create table if not exists bridge.dead_letter (
     reason text not null,
     failed_at timestamptz not null default clock_timestamp()
 );
+do $dead_letter$
+begin
+    -- An older file had the event's id as the key.
+    if not exists (select from pg_attribute where attrelid = 'bridge.dead_letter'::regclass and attname = 'number') then
+        alter table bridge.dead_letter drop constraint dead_letter_pkey;
+        alter table bridge.dead_letter add column number bigint generated always as identity primary key;
+    end if;
+    -- One event is one dead letter, however often it was refused. By the hash of the watch: a text may be too long for
+    -- an index.
+    if to_regclass('bridge.dead_letter_event') is null then
+        create unique index dead_letter_event on bridge.dead_letter (id, at, stream, hashtextextended(watch, 0));
+    end if;
+end
+$dead_letter$;
 
 
 -- An event's xid must be that of the transaction that writes it: everything else in here relies on it. What comes from
@@ -469,6 +499,14 @@ as $$
 declare
     known constant text[] := '{call,queue,priority,countdown,expires,headers,coalesce,source,always,may_skip,named_only,notify,on_error}';
     flags constant text[] := '{coalesce,always,may_skip,named_only,notify}';
+    -- Celery lets a custom header replace one of its protocol: the task's name, for one. bridge/call_options.py says more.
+    reserved constant text[] := '{BCC,CC,args,argsrepr,as_execution_options,bridge,callbacks,called_directly,chain,children,chord,clear,'
+        'clock,compression,correlation_id,delivery_info,errbacks,eta,expires,get,group,group_index,groups,headers,hostname,id,'
+        'ignore_result,is_eager,kwargs,kwargsrepr,lang,link,link_error,logfile,loglevel,meth,origin,parent_id,properties,redelivered,'
+        'replaced_task_nesting,reply_to,retries,root_id,shadow,soft_time_limit,stamped_headers,stamps,task,task_id,task_name,taskset,'
+        'time_limit,timelimit,update,utc}';
+    century constant numeric := 3155760000;
+    taken text;
     unknown text;
     complaint text;
 begin
@@ -476,6 +514,9 @@ begin
         raise exception '%: options must be a JSON object', what using errcode = 'invalid_parameter_value';
     end if;
     select k into unknown from jsonb_object_keys(options) k where k <> all (known) limit 1;
+    if jsonb_typeof(options -> 'headers') = 'object' then
+        select k into taken from jsonb_object_keys(options -> 'headers') k where k = any (reserved) or k = '' or starts_with(k, '_') limit 1;
+    end if;
     complaint := case
         when unknown is not null then
             format('unknown option "%s"; there are: %s', unknown, array_to_string(known, ', '))
@@ -484,14 +525,17 @@ begin
         when jsonb_typeof(options -> 'queue') <> 'string' or options ->> 'queue' = '' then
             'option "queue" must be the name of a queue'
         when jsonb_typeof(options -> 'priority') <> 'number' or (options ->> 'priority')::numeric not between 0 and 255
-            or (options ->> 'priority')::numeric % 1 <> 0 then
+            or options ->> 'priority' !~ '^\d+$' then
             'option "priority" must be a whole number from 0 to 255'
-        when jsonb_typeof(options -> 'countdown') <> 'number' or (options ->> 'countdown')::numeric < 0 then
-            'option "countdown" must be a number of seconds, 0 or more'
-        when jsonb_typeof(options -> 'expires') <> 'number' or (options ->> 'expires')::numeric <= 0 then
-            'option "expires" must be a number of seconds over 0'
+        when jsonb_typeof(options -> 'countdown') <> 'number' or (options ->> 'countdown')::numeric not between 0 and century then
+            'option "countdown" must be a number of seconds, 0 or more, and no more than a century has'
+        when jsonb_typeof(options -> 'expires') <> 'number' or (options ->> 'expires')::numeric <= 0
+            or (options ->> 'expires')::numeric > century then
+            'option "expires" must be a number of seconds over 0, and no more than a century has'
         when jsonb_typeof(options -> 'headers') <> 'object' then
             'option "headers" must be a JSON object'
+        when taken is not null then
+            format('option "headers" can''t have "%s": names that Celery or the bridge uses, and those with "_" in front, are taken', taken)
         when jsonb_typeof(options -> 'source') <> 'string' then
             'option "source" must be a string'
         when exists (select from unnest(flags) f where jsonb_typeof(options -> f) <> 'boolean') then
@@ -2295,6 +2339,44 @@ comment on function bridge.set_aside() is
 
 -- 8 --- Dead letters ---------------------------------------------------------------------------------------------------------
 
+-- Events of the log become dead letters. They are copied here from the log, as they are: the process could not always
+-- write them down again (it may not even be able to read them), and it can't make up an event, nor a dead letter that
+-- somebody would retry. An event that is refused again has the newer reason. The log's index leads to transactions: each
+-- is read once, since it may have written a million events; hence no nested loop over the events that are looked for.
+-- `at` is null where Python can't say it (as in look.sql).
+create or replace function bridge.bury(stream text, ids bigint[], ats timestamptz[], xids xid8[], reasons text[]) returns bigint
+language sql security definer
+set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_nestloop = off set jit = off
+as $$
+    with asked as materialized (
+        select *
+        from unnest(ids, ats, xids, reasons) with ordinality as a (id, at, xid, reason, place)
+    ), written as (
+        select e.*, case when e.at >= '0001-01-02' and e.at < '9999-12-31' then e.at end as said_at
+        from (select distinct xid from asked) as t
+        cross join lateral (
+            select x.*
+            from bridge.event x
+            where x.lane = any ('{0,1,2,3,4,5,6,7}') and x.stream = bury.stream and x.xid = t.xid
+            offset 0
+        ) as e
+    ), buried as (
+        insert into bridge.dead_letter as d (id, stream, watch, op, key, data, context, at, reason)
+        select distinct on (w.id, w.at, hashtextextended(w.watch, 0))
+            w.id, w.stream, w.watch, w.op, w.key, w.data, w.context, w.at, r.reason
+        from written w
+        join asked r on r.id = w.id and r.xid = w.xid and r.at is not distinct from w.said_at
+        order by w.id, w.at, hashtextextended(w.watch, 0), r.place desc
+        on conflict (id, at, stream, hashtextextended(watch, 0)) do update
+            set reason = excluded.reason, failed_at = clock_timestamp()
+        returning true
+    )
+    select count(*) from buried
+$$;
+comment on function bridge.bury(text, bigint[], timestamptz[], xid8[], text[]) is
+'Copies events of the log into bridge.dead_letter, with the reasons; returns their number. For bridge run only.';
+
+
 -- The dead letters that a person means: all given conditions hold; none given is an error, since "all" should be said
 -- (since => '-infinity'). The oldest first, at most so many of them, and not those that somebody else is at.
 create or replace function bridge._chosen(
@@ -2309,22 +2391,22 @@ begin
             hint = 'All of them are: since => ''-infinity''.';
     end if;
     return query
-        select d.id
+        select d.number
         from bridge.dead_letter d
         where (ids is null or d.id = any (ids))
             and (_chosen.watch is null or d.watch = _chosen.watch)
             and (_chosen.stream is null or d.stream = _chosen.stream)
             and (since is null or d.failed_at >= since)
             and (until is null or d.failed_at < until)
-        order by d.id
+        order by d.id, d.number
         limit at_most
         for update skip locked;
 end
 $$;
 
 
--- Puts the events back into the log as they were, with their ids, so that their tasks keep theirs. They get the xid of
--- this transaction, which puts them into the next window.
+-- Puts the events back into the log as they were, with their ids and times, so that their tasks keep theirs. They get the
+-- xid of this transaction, which puts them into the next window.
 create or replace function bridge.retry(
     ids bigint[] default null, watch text default null, stream text default null,
     since timestamptz default null, until timestamptz default null, at_most integer default null
@@ -2340,7 +2422,7 @@ begin
         select x.stream, x.cluster, s.sleep_key
         from bridge.position x
         join bridge.stream s on s.name = x.stream
-        where x.stream in (select d.stream from bridge.dead_letter d where d.id = any (chosen))
+        where x.stream in (select d.stream from bridge.dead_letter d where d.number = any (chosen))
     loop
         -- Until then, what is old here is told by its id.
         if p.cluster <> bridge._cluster() then
@@ -2351,9 +2433,9 @@ begin
             perform pg_notify('bridge:' || p.stream, '');
         end if;
     end loop;
-    with gone as (delete from bridge.dead_letter d where d.id = any (chosen) returning d.*)
+    with gone as (delete from bridge.dead_letter d where d.number = any (chosen) returning d.*)
     insert into bridge.event (id, stream, watch, op, key, data, context, at)
-    select g.id, g.stream, g.watch, g.op, g.key, g.data, g.context, g.at from gone g order by g.id;
+    select g.id, g.stream, g.watch, g.op, g.key, g.data, g.context, g.at from gone g order by g.id, g.number;
     return cardinality(chosen);
 end
 $$;
@@ -2371,7 +2453,7 @@ as $$
 declare
     chosen constant bigint[] := array(select bridge._chosen(ids, watch, stream, since, until, at_most));
 begin
-    delete from bridge.dead_letter d where d.id = any (chosen);
+    delete from bridge.dead_letter d where d.number = any (chosen);
     return cardinality(chosen);
 end
 $$;

@@ -230,7 +230,7 @@ async def tail(database_url: str | None, stream: str, as_json: bool) -> None:
             click.echo(msgspec.json.encode(as_argument(event)))
         else:
             key = msgspec.json.encode(event.key).decode()
-            data = "" if event.data is None else msgspec.json.encode(event.data).decode()
+            data = event.flaw or ("" if event.data is None else msgspec.json.encode(event.data).decode())
             click.echo(f"{event.at:%H:%M:%S.%f} #{event.id} {event.watch} {event.op} {key} {data}".rstrip())
 
 

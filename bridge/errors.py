@@ -35,6 +35,6 @@ class BrokerError(BridgeError):
     """The broker can't be reached or did not confirm; publishing again is right, with the same task ids."""
 
     def __init__(self, message: str, settled: frozenset[int] = frozenset()) -> None:
-        """`settled`: ids of the events whose messages the broker has all the same."""
+        """`settled`: places in the batch of the events whose messages the broker has all the same."""
         super().__init__(message)
         self.settled = settled

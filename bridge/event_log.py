@@ -3,14 +3,16 @@
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
-from bridge.call import Refusal, Target, Targets
+from bridge.call import Refusal, Targets, targets_of
 from bridge.database import Connection, advisory_lock, connect, query, statement, translated
 from bridge.errors import ConfigError, DatabaseError, PositionError
-from bridge.event import Event
+from bridge.event import NO_TIME, Event
+from bridge.reader import portion
+from bridge.reason import kept
+from bridge.row import Row
 
 _KEYS = statement("keys")
 _ADOPT = statement("adopt")
@@ -23,8 +25,8 @@ _BROKER_ERROR = statement("broker_error")
 _BURY = statement("bury")
 _TARGETS = statement("targets")
 
-_decode_key = msgspec.json.Decoder(list[Any]).decode
-_decode_data = msgspec.json.Decoder(dict[str, Any]).decode
+# Dead letters in one statement; those of a coalesced batch may be many.
+_BURIED = 10_000
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -57,6 +59,8 @@ class Batch(msgspec.Struct, frozen=True):
     """Of events that were read; fewer are here where they were coalesced."""
     oldest: datetime | None = None
     """When the first of those that were read happened."""
+    weight: int = 0
+    """Characters of JSON that were read."""
 
 
 class EventLog:
@@ -77,6 +81,8 @@ class EventLog:
         self._ctid = ""
         self._generation = 0
         self._walking = False
+        self._rows: list[Row] = []
+        """What the cursor of a walk has given and no batch had room for yet."""
         self._broker_away = False
         """What the database says of the broker."""
 
@@ -153,22 +159,23 @@ class EventLog:
             self._broker_away = error is not None
 
     async def bury(self, refusals: Sequence[Refusal]) -> None:
-        """Keeps the events as dead letters."""
-        if not refusals:
-            return
-        events = [refusal.event for refusal in refusals]
-        values: dict[str, Any] = {
-            name: [getattr(event, name) for event in events] for name in ("id", "watch", "op", "context", "at")
-        }
-        for name in ("key", "data"):
-            values[name] = [_text(getattr(event, name)) for event in events]
-        values["reason"] = [refusal.reason for refusal in refusals]
-        await query(self._connection, _BURY, {**values, "stream": self._stream})
+        """Keeps the events as dead letters, each as it is in the log, also those that were coalesced."""
+        letters = [(origin, kept(refusal.reason)) for refusal in refusals for origin in refusal.event.origins]
+        for begin in range(0, len(letters), _BURIED):
+            part = letters[begin : begin + _BURIED]
+            values = {
+                "stream": self._stream,
+                "ids": [origin.id for origin, _ in part],
+                "ats": [None if origin.at == NO_TIME else origin.at for origin, _ in part],
+                "xids": [str(origin.xid) for origin, _ in part],
+                "reasons": [reason for _, reason in part],
+            }
+            await query(self._connection, _BURY, values)
 
     async def targets(self) -> tuple[int, Targets]:
         """The generation of the watches and all of them."""
-        [(generation, watches, sendable)] = await query(self._connection, _TARGETS)
-        return generation, Targets(msgspec.json.decode(watches, type=dict[str, Target]), frozenset(sendable))
+        [(generation, names, tasks, options, sendable)] = await query(self._connection, _TARGETS)
+        return generation, targets_of(zip(names, tasks, options, strict=True), sendable)
 
     async def _take_up(self) -> None:
         with _movable():
@@ -182,34 +189,42 @@ class EventLog:
         seen = self._read.seen
         rows = await query(self._connection, _LOOK, {"stream": self._stream, "seen": seen, "batch": self.batch_size})
         snapshot: str
-        snapshot, self._generation, unflushed = rows[0][7:10]
-        events = [_event(row) for row in rows if row[0] is not None]
-        if events and unflushed and self._flushed_only:
+        snapshot, self._generation, unflushed = rows[0][11:14]
+        if rows[0][0] is None:
+            # Nothing is read, nothing is moved: a stream without events costs no writes.
+            return Batch((), self._read, self._generation)
+        if unflushed and self._flushed_only:
             # A crash could still take them away, and their tasks would be of changes that never were.
             await query(self._connection, _FLUSH)
-        # Nothing is read, nothing is moved: a stream without events costs no writes.
-        return self._batch(events, seen, snapshot) if events else Batch((), self._read, self._generation)
+        events, taken = await portion(self._connection, rows)
+        # Those that there was no room for are walked to.
+        return self._batch(events, taken, seen, snapshot, len(events) == self.batch_size or len(events) < len(rows))
 
     async def _walk(self, upto: str) -> Batch:
-        if not self._walking:
+        if not self._walking and not self._rows:
             values = {**msgspec.structs.asdict(self._read), "stream": self._stream}
             await query(self._connection, _REST, values, slow=True)
             self._walking = True
-        rows = await query(self._connection, f"fetch {self.batch_size:d} from bridge_rest")
-        if len(rows) < self.batch_size:
-            await query(self._connection, "close bridge_rest")
-            self._walking = False
-        return self._batch([_event(row) for row in rows], self._read.seen, upto)
+        missing = self.batch_size - len(self._rows)
+        if self._walking and missing > 0:
+            rows = await query(self._connection, f"fetch {missing:d} from bridge_rest")
+            self._rows += rows
+            if len(rows) < missing:
+                await query(self._connection, "close bridge_rest")
+                self._walking = False
+        events, taken = await portion(self._connection, self._rows[: self.batch_size])
+        del self._rows[: len(events)]
+        return self._batch(events, taken, self._read.seen, upto, self._walking or bool(self._rows))
 
-    def _batch(self, events: Sequence[Event], seen: str, upto: str) -> Batch:
-        """A full batch leaves the rest of its window behind it; any other one ends it."""
+    def _batch(self, events: Sequence[Event], taken: int, seen: str, upto: str, more: bool) -> Batch:
+        """A batch with more behind it leaves the rest of its window; any other one ends it."""
         largest = max(self._read.largest_id, events[-1].id if events else 0)
-        if len(events) == self.batch_size:
+        if more and events:
             self._read = Position(seen, upto, events[-1].id, largest)
         else:
             self._read = Position(upto, largest_id=largest)
         oldest = min((event.at for event in events), default=None)
-        return Batch(events, self._read, self._generation, len(events), oldest)
+        return Batch(events, self._read, self._generation, len(events), oldest, taken)
 
     async def _save(self, position: Position) -> None:
         values = {**msgspec.structs.asdict(position), "stream": self._stream}
@@ -229,20 +244,3 @@ def _movable() -> Iterator[None]:
         yield
     except ConfigError as error:
         raise PositionError(f"the position can't be moved: {error}") from error
-
-
-def _event(row: tuple[Any, ...]) -> Event:
-    key, data = row[3], row[4]
-    return Event(
-        row[0],
-        row[1],
-        row[2],
-        None if key is None else _decode_key(key),
-        None if data is None else _decode_data(data),
-        row[5],
-        row[6],
-    )
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else msgspec.json.encode(value).decode()

@@ -34,6 +34,7 @@ from bridge.listener import Listener
 from bridge.metrics import Metrics
 from bridge.poller import Poller
 from bridge.publisher import Crew, Publisher
+from bridge.reason import kept
 from bridge.succession import beside, depose_frozen, keep_talking
 
 logger = logging.getLogger(__name__)
@@ -207,7 +208,7 @@ class Relay:
                 await self._settle(log, batch, refusals)
             except BrokerError as error:
                 # The next try has only what the broker did not confirm.
-                events = [event for event in events if event.id not in error.settled]
+                events = [event for place, event in enumerate(events) if place not in error.settled]
                 raise
             except anyio.get_cancelled_exc_class():
                 self.gave_up = True
@@ -237,17 +238,18 @@ class Relay:
     async def _settle(self, log: EventLog, batch: Batch, refusals: list[Refusal]) -> None:
         """The broker has the batch: bury what can't be published, then move the position."""
         stream, metrics = self._stream, self._metrics
-        for event, reason in ((refusal.event, refusal.reason) for refusal in refusals):
+        for event, reason in ((refusal.event, kept(refusal.reason)) for refusal in refusals):
             logger.error(
                 "dead letter", extra={"stream": stream, "watch": event.watch, "id": event.id, "reason": reason}
             )
-            metrics.dead_letters.labels(stream, event.watch).inc()
+            metrics.dead_letters.labels(stream, event.watch).inc(len(event.origins))
         await log.bury(refusals)
         await log.move(batch.position)
-        refused = {refusal.event.id for refusal in refusals}
+        # By identity: two events may have one id.
+        refused = {id(refusal.event) for refusal in refusals}
         counts: Counter[str] = Counter()
         for event in batch.events:
-            if event.id not in refused:
+            if id(event) not in refused:
                 counts[event.watch] += 1 + len(event.merged)
         for watch, count in counts.items():
             metrics.published.labels(stream, watch).inc(count)
