@@ -152,6 +152,11 @@ class Catalog:
         [(slots,)] = await query(self._connection, "select bridge.recycle(%(retention)s)", values, slow=True)
         return list(slots)
 
+    async def refresh(self) -> int:
+        """Gives capture its numbers of tables and columns anew after a restore; returns how many watches needed it."""
+        [(number,)] = await query(self._connection, "select bridge.refresh()", slow=True)
+        return int(number)
+
     async def set_aside(self) -> int:
         """Makes dead letters of events that were loaded from another cluster without triggers; returns their number."""
         [(number,)] = await query(self._connection, "select bridge.set_aside()", slow=True)
