@@ -250,8 +250,40 @@ $remembered$;
 -- change of a row before an earlier one.
 create sequence if not exists bridge.event_id cache 1;
 
+-- An older file had no table of its own for the ring. The tables whose writers are at work come first, then the log: who
+-- waited for them with the log in hand would make them wait for the log, and PostgreSQL could choose a writer to fail.
+do $rename$
+declare
+    watched regclass;
+begin
+    if to_regclass('bridge.event') is null or to_regclass('bridge.ring') is not null then return; end if;
+    for attempt in 1..50 loop
+        begin
+            for watched in
+                select w.relation from bridge.watch w join pg_class c on c.oid = w.relation where w.removed_at is null order by 1
+            loop
+                execute format('lock table %s in share row exclusive mode nowait', watched);
+            end loop;
+            lock table bridge.event in access exclusive mode nowait;
+            exit;
+        exception when lock_not_available then
+            if attempt = 50 then
+                raise exception 'the event log is busy, and nothing was changed: apply this file again' using errcode = 'lock_not_available';
+            end if;
+        end;
+        perform pg_sleep(0.02 + 0.1 * random());
+    end loop;
+    alter index bridge.event_lane_stream_xid rename to ring_lane_stream_xid;
+    alter table bridge.event rename to ring;
+end
+$rename$;
+
 -- The event log: append-only, never updated, never deleted row by row. A ring of eight partitions of four hours each;
 -- retention truncates the oldest one when it is delivered.
+--
+-- `bridge.event` is the log for everybody, and `bridge.ring` the same rows for those who write events: capture, send and retry.
+-- So whoever writes into the log by its own name, or into a partition, brings events from elsewhere, and a trigger looks at
+-- them that no writer has to pay for.
 create table if not exists bridge.event (
     id bigint not null default nextval('bridge.event_id'),
     xid xid8 not null default pg_current_xact_id(),
@@ -270,8 +302,13 @@ create table if not exists bridge.event (
 
 do $ring$
 begin
+    if to_regclass('bridge.ring') is null then
+        create table bridge.ring partition of bridge.event default partition by list (slot);
+    elsif not (select relispartition from pg_class where oid = 'bridge.ring'::regclass) then
+        alter table bridge.event attach partition bridge.ring default;
+    end if;
     for slot in 0..7 loop
-        execute format('create table if not exists bridge.event_%s partition of bridge.event for values in (%s)', slot, slot);
+        execute format('create table if not exists bridge.event_%s partition of bridge.ring for values in (%s)', slot, slot);
     end loop;
 end
 $ring$;
@@ -279,10 +316,20 @@ $ring$;
 -- The one index: windows are ranges of xid within a stream, in each lane. A second one (on id) would cost every writer.
 -- Asked for first, since IF NOT EXISTS takes the lock before it looks, and writers would wait for it during every upgrade.
 do $index$
+declare
+    reader text;
 begin
     if to_regclass('bridge.event_lane_stream_xid') is null then
         create index event_lane_stream_xid on bridge.event (lane, stream, xid);
         alter sequence bridge.event_id owned by bridge.event.id;
+        -- Who may read the log of an older file may read this one.
+        for reader in
+            select case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end
+            from pg_class c cross join aclexplode(c.relacl) a
+            where c.oid = 'bridge.ring'::regclass and a.privilege_type = 'SELECT' and a.grantee <> c.relowner
+        loop
+            execute format('grant select on bridge.event to %s', reader);
+        end loop;
     end if;
 end
 $index$;
@@ -333,29 +380,50 @@ $dead_letter$;
 
 
 -- An event's xid must be that of the transaction that writes it: everything else in here relies on it. What comes from
--- elsewhere (loaddata, COPY, pg_restore --data-only, logical replication) becomes a dead letter.
-create or replace function bridge._bury_loaded(e bridge.event) returns void
-language sql security definer
+-- elsewhere (COPY, pg_restore --data-only, a subscription) becomes a dead letter. Of equal rows only those go that this very
+-- transaction has written: their xmin is still in progress, and all others that it sees are committed.
+create or replace function bridge._bury_loaded() returns trigger
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    insert into bridge.dead_letter (id, stream, watch, op, key, data, context, at, reason)
-    values (
-        e.id, e.stream, e.watch, e.op, e.key, e.data, e.context, e.at,
-        'it was loaded from elsewhere: its transaction id is not that of the transaction that wrote it here'
-    )
-    on conflict do nothing
+declare
+    own constant bigint := pg_current_xact_id()::text::bigint;
+begin
+    -- A subscription's worker calls for each row, a statement once.
+    if tg_level = 'ROW' then
+        if new.xid = pg_current_xact_id() then return null; end if;
+        perform bridge._bury_written(array[new.lane], array[new.stream], array[new.xid], array[new.id], own);
+    else
+        perform bridge._bury_written(array_agg(l.lane), array_agg(l.stream), array_agg(l.xid), array_agg(l.id), own)
+        from loaded l
+        where l.xid <> pg_current_xact_id()
+        having count(*) > 0;
+    end if;
+    return null;
+end
 $$;
 
 
--- Each writer pays for this: no WHEN, which PostgreSQL would read and prepare in every statement, and no setting.
-create or replace function bridge._refuse_loaded() returns trigger
-language plpgsql
+create or replace function bridge._bury_written(lanes smallint[], streams text[], xids xid8[], ids bigint[], own bigint) returns void
+language sql
+set search_path = pg_catalog, pg_temp
 as $$
-begin
-    if new.xid operator(pg_catalog.=) pg_catalog.pg_current_xact_id() then return new; end if;
-    perform bridge._bury_loaded(new);
-    return null;
-end
+    with gone as (
+        delete from bridge.event e
+        using (select distinct * from unnest(lanes, streams, xids, ids)) as l (lane, stream, xid, id)
+        where e.lane = l.lane and e.stream = l.stream and e.xid = l.xid and e.id = l.id
+            -- Numbers of 32 bits: those behind our own are of our subtransactions, or of others that are committed.
+            and case when (e.xmin::text::bigint - own) & 4294967295 < 2147483648
+                then pg_xact_status((own + ((e.xmin::text::bigint - own) & 4294967295))::text::xid8) = 'in progress'
+            end
+        returning e.*
+    )
+    insert into bridge.dead_letter (id, stream, watch, op, key, data, context, at, reason)
+    select
+        g.id, g.stream, g.watch, g.op, g.key, g.data, g.context, g.at,
+        'it was loaded from elsewhere: its transaction id is not that of the transaction that wrote it here'
+    from gone g
+    on conflict do nothing
 $$;
 
 
@@ -363,15 +431,36 @@ $$;
 do $guard$
 declare
     bare regclass;
+    target regclass;
 begin
-    if not exists (select from pg_trigger where tgrelid = 'bridge.event'::regclass and tgname = 'loaded') then
-        create trigger loaded before insert on bridge.event for each row execute function bridge._refuse_loaded();
+    -- An older file had a trigger for each row, which every writer paid for.
+    if exists (select from pg_trigger where tgrelid = 'bridge.ring'::regclass and tgname = 'loaded') then
+        drop trigger loaded on bridge.ring;
+    end if;
+    for target in select 'bridge.event'::regclass union all select i.inhrelid from pg_inherits i where i.inhparent = 'bridge.ring'::regclass loop
+        if not exists (select from pg_trigger where tgrelid = target and tgname = 'loaded') then
+            execute format(
+                'create trigger loaded after insert on %s referencing new table as loaded for each statement execute function bridge._bury_loaded()', target
+            );
+        end if;
+        -- pg_restore --disable-triggers forgets what they were.
+        if exists (select from pg_trigger where tgrelid = target and tgname = 'loaded' and tgenabled <> 'A') then
+            execute format('alter table only %s enable always trigger loaded', target);
+        end if;
+    end loop;
+    if not exists (select from pg_trigger where tgrelid = 'bridge.event'::regclass and tgname = 'replicated') then
+        create trigger replicated after insert on bridge.event for each row execute function bridge._bury_loaded();
+    end if;
+    if exists (
+        select from pg_trigger
+        where tgrelid in (select relid from pg_partition_tree('bridge.event')) and tgname = 'replicated' and tgenabled <> 'R'
+    ) then
+        alter table bridge.event enable replica trigger replicated;
+    end if;
+    if not exists (select from pg_trigger where tgrelid = 'bridge.position'::regclass and tgname = 'one') then
         create trigger one before insert on bridge.position for each row execute function bridge._keep_position();
     end if;
-    -- pg_restore --disable-triggers forgets what they were.
-    if exists (select from pg_trigger where tgname in ('loaded', 'one') and tgrelid in ('bridge.event'::regclass, 'bridge.position'::regclass)
-            and tgenabled <> 'A') then
-        alter table bridge.event enable always trigger loaded;
+    if exists (select from pg_trigger where tgrelid = 'bridge.position'::regclass and tgname = 'one' and tgenabled <> 'A') then
         alter table bridge.position enable always trigger one;
     end if;
     -- Whoever publishes all tables (Debezium, a logical upgrade) makes PostgreSQL refuse updates of those without a key.
@@ -1259,7 +1348,7 @@ declare
     slowly text;
 begin
     if op = 'truncate' then
-        return format(E'\n        insert into bridge.event (stream, watch, op) values (%L, %L, %L);', w.stream, w.name, op);
+        return format(E'\n        insert into bridge.ring (stream, watch, op) values (%L, %L, %L);', w.stream, w.name, op);
     end if;
     slowly := format(
         'select s.key, s.data into k, d from bridge._slowly(%L, %L, tg_relid, %s, %s) as s;',
@@ -1274,7 +1363,7 @@ begin
     end if;
     return format(
         E'\n        if %s then\n            %s\n        else\n            %s\n        end if;\n'
-        '        insert into bridge.event (stream, watch, op, key, data) values (%L, %L, %L, k, d);',
+        '        insert into bridge.ring (stream, watch, op, key, data) values (%L, %L, %L, k, d);',
         fits, reading, slowly, w.stream, w.name, op
     );
 end
@@ -2010,7 +2099,7 @@ begin
     if wake is null then
         raise exception 'there is no stream "%"', stream using errcode = 'invalid_parameter_value';
     end if;
-    insert into bridge.event (stream, watch, op, data)
+    insert into bridge.ring (stream, watch, op, data)
     values (stream, '', 'send', jsonb_build_object('task', task, 'args', args, 'kwargs', kwargs, 'options', options))
     returning id into event_id;
     if not pg_try_advisory_xact_lock_shared(wake) then
@@ -2434,7 +2523,7 @@ begin
         end if;
     end loop;
     with gone as (delete from bridge.dead_letter d where d.number = any (chosen) returning d.*)
-    insert into bridge.event (id, stream, watch, op, key, data, context, at)
+    insert into bridge.ring (id, stream, watch, op, key, data, context, at)
     select g.id, g.stream, g.watch, g.op, g.key, g.data, g.context, g.at from gone g order by g.id, g.number;
     return cardinality(chosen);
 end
