@@ -254,25 +254,32 @@ create sequence if not exists bridge.event_id cache 1;
 -- waited for them with the log in hand would make them wait for the log, and PostgreSQL could choose a writer to fail.
 do $rename$
 declare
-    watched regclass;
+    patience constant text := current_setting('lock_timeout');
+    held boolean;
+    needed text;
 begin
     if to_regclass('bridge.event') is null or to_regclass('bridge.ring') is not null then return; end if;
     for attempt in 1..50 loop
+        held := false;
         begin
-            for watched in
-                select w.relation from bridge.watch w join pg_class c on c.oid = w.relation where w.removed_at is null order by 1
+            perform set_config('lock_timeout', case patience when '0' then '3s' else patience end, true);
+            for needed in
+                (select format('lock table %s in share row exclusive mode', c.oid::regclass)
+                from bridge.watch w join pg_class c on c.oid = w.relation where w.removed_at is null order by c.oid)
+                union all
+                select 'lock table bridge.event in access exclusive mode'
             loop
-                execute format('lock table %s in share row exclusive mode nowait', watched);
+                execute needed || case when held then ' nowait' else '' end;
+                held := true;
             end loop;
-            lock table bridge.event in access exclusive mode nowait;
             exit;
         exception when lock_not_available then
-            if attempt = 50 then
-                raise exception 'the event log is busy, and nothing was changed: apply this file again' using errcode = 'lock_not_available';
-            end if;
+            -- What this attempt held is free again; only the first lock was waited for.
+            if attempt = 50 or not held then raise; end if;
         end;
-        perform pg_sleep(0.02 + 0.1 * random());
+        perform pg_sleep(0.02 + 0.08 * random());
     end loop;
+    perform set_config('lock_timeout', patience, true);
     alter index bridge.event_lane_stream_xid rename to ring_lane_stream_xid;
     alter table bridge.event rename to ring;
 end
@@ -447,16 +454,14 @@ begin
         if exists (select from pg_trigger where tgrelid = target and tgname = 'loaded' and tgenabled <> 'A') then
             execute format('alter table only %s enable always trigger loaded', target);
         end if;
+        continue when target = 'bridge.event'::regclass;
+        if not exists (select from pg_trigger where tgrelid = target and tgname = 'replicated') then
+            execute format('create trigger replicated after insert on %s for each row execute function bridge._bury_loaded()', target);
+        end if;
+        if exists (select from pg_trigger where tgrelid = target and tgname = 'replicated' and tgenabled <> 'R') then
+            execute format('alter table %s enable replica trigger replicated', target);
+        end if;
     end loop;
-    if not exists (select from pg_trigger where tgrelid = 'bridge.event'::regclass and tgname = 'replicated') then
-        create trigger replicated after insert on bridge.event for each row execute function bridge._bury_loaded();
-    end if;
-    if exists (
-        select from pg_trigger
-        where tgrelid in (select relid from pg_partition_tree('bridge.event')) and tgname = 'replicated' and tgenabled <> 'R'
-    ) then
-        alter table bridge.event enable replica trigger replicated;
-    end if;
     if not exists (select from pg_trigger where tgrelid = 'bridge.position'::regclass and tgname = 'one') then
         create trigger one before insert on bridge.position for each row execute function bridge._keep_position();
     end if;
