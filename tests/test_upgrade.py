@@ -170,7 +170,8 @@ def test_a_writer_wins_over_an_upgrade_that_locks_tables_in_another_order(
         blocker.execute("commit")  # now it has bill, and waits for later, which the writer has
         change.result()
         writer.execute("commit")
-        upgrade.result()
+        # It gives way: with a warning, or whole where the log itself has to be changed.
+        assert isinstance(upgrade.exception(), psycopg.errors.LockNotAvailable | None)
 
 
 def test_two_installers_at_once_take_turns(empty_database: Database) -> None:
