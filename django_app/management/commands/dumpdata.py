@@ -1,4 +1,4 @@
-"""Django's `dumpdata` without the bridge's tables: loaded elsewhere, an event would tell of changes that were made here."""
+"""Django's `dumpdata` without the bridge's tables: loaded elsewhere, an event would tell of what happened here."""
 
 from typing import Any
 
