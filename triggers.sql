@@ -2513,14 +2513,14 @@ declare
     p record;
 begin
     for p in
-        select x.stream, x.cluster, s.sleep_key
+        select x.stream, bridge._is_foreign(x.cluster, x.seen, x.upto, x.xmin) as is_foreign, s.sleep_key
         from bridge.position x
         join bridge.stream s on s.name = x.stream
         where x.stream in (select d.stream from bridge.dead_letter d where d.number = any (chosen))
     loop
         -- Until then, what is old here is told by its id.
-        if p.cluster <> bridge._cluster() then
-            raise exception 'stream "%" was restored from another cluster and not served since: start the bridge first', p.stream
+        if p.is_foreign then
+            raise exception 'stream "%" was restored from elsewhere and not served since: start the bridge first', p.stream
                 using errcode = 'object_not_in_prerequisite_state';
         end if;
         if not pg_try_advisory_xact_lock_shared(p.sleep_key) then
@@ -2601,26 +2601,36 @@ comment on function bridge.forget(interval, integer) is 'Deletes old entries of 
 
 -- 10 --- Status ---------------------------------------------------------------------------------------------------------------
 
--- Events that are committed and not delivered yet. The conditions are the window between the position and now, without
--- the part of a large window that has been walked already; then those of a log that was restored and not adopted yet.
+-- Events that are committed and not delivered yet: the window between the position and now, without the part of a large
+-- window that has been walked already; or what waits in a log that was restored and not adopted yet. OFFSET has the
+-- question whose position it is asked once a stream, and never beside each event.
 create or replace view bridge.waiting as
-select e.*
-from bridge.position p
-join bridge.event e
-    on e.stream = p.stream
-    and e.lane = any ('{0,1,2,3,4,5,6,7}')
-    and (e.xid >= pg_snapshot_xmax(p.seen) or e.xid = any (array(select pg_snapshot_xip(p.seen))))
-    and (p.upto is null or e.id > p.after_id or not pg_visible_in_snapshot(e.xid, p.upto))
-    -- no transaction of this cluster: bridge.set_aside
-    and pg_visible_in_snapshot(e.xid, (select pg_current_snapshot()))
-where not bridge._is_foreign(p.cluster, p.seen, p.upto, p.xmin)
-union all
-select e.*
-from bridge.position p
-join bridge.event e
-    on e.stream = p.stream
-    and bridge._waits_in_foreign_log(e.id, e.xid, e.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at)
-where bridge._is_foreign(p.cluster, p.seen, p.upto, p.xmin);
+select w.*
+from (
+    select p.*, bridge._is_foreign(p.cluster, p.seen, p.upto, p.xmin) as is_foreign from bridge.position p offset 0
+) as p
+cross join lateral (
+    select e.*
+    from bridge.event e
+    where e.lane = any ('{0,1,2,3,4,5,6,7}') and e.stream = p.stream and e.xid >= pg_snapshot_xmax(p.seen)
+        and not p.is_foreign
+        and (p.upto is null or e.id > p.after_id or not pg_visible_in_snapshot(e.xid, p.upto))
+        -- no transaction of this cluster: bridge.set_aside
+        and pg_visible_in_snapshot(e.xid, (select pg_current_snapshot()))
+    union all
+    select e.*
+    from bridge.event e
+    where e.lane = any ('{0,1,2,3,4,5,6,7}') and e.stream = p.stream and e.xid = any (array(select pg_snapshot_xip(p.seen)))
+        and not p.is_foreign
+        and (p.upto is null or e.id > p.after_id or not pg_visible_in_snapshot(e.xid, p.upto))
+        and pg_visible_in_snapshot(e.xid, (select pg_current_snapshot()))
+    union all
+    select e.*
+    from bridge.event e
+    where e.stream = p.stream
+        and p.is_foreign
+        and bridge._waits_in_foreign_log(e.id, e.xid, e.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at)
+) as w;
 comment on view bridge.waiting is 'Events that are committed and not delivered yet.';
 
 

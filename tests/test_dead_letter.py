@@ -87,9 +87,10 @@ async def test_a_retry_wakes_a_sleeping_relay(database: Database, conn: psycopg.
         assert notice.channel == "bridge:default"
 
 
-async def test_before_a_restored_stream_is_served_nothing_is_retried(conn: psycopg.Connection) -> None:
+@pytest.mark.parametrize("foreign", ["cluster = 1", "seen = '1000000000:1000000000:'"])
+async def test_before_a_restored_stream_is_served_nothing_is_retried(conn: psycopg.Connection, foreign: str) -> None:
     bury(conn, 7)
-    conn.execute("update bridge.position set cluster = 1")
+    conn.execute(f"update bridge.position set {foreign}".encode())
     with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="start the bridge first"):
         conn.execute("select bridge.retry(array[7])")
     assert kept(conn) == [7]

@@ -12,6 +12,7 @@ from tests.eventually import eventually
 from tests.fix_postgres import Database
 
 pytestmark = pytest.mark.anyio
+UPSERT = "insert into item values (2, 1, 'two') on conflict (id) do update set note = excluded.note"
 
 
 @pytest.fixture
@@ -48,8 +49,7 @@ def waits(conn: psycopg.Connection, session: psycopg.Connection) -> Callable[[],
         ("update item set note = 'one' where id = 1", "update item set note = 'two' where id = 1", "update,update"),
         ("update item set note = 'one' where id = 1", "delete from item where id = 1", "update,delete"),
         ("delete from item where id = 1", "insert into item values (1, 1, 'two')", "delete,insert"),
-        ("insert into item values (2, 1, 'one')", "insert into item values (2, 1, 'two') on conflict (id) do update "
-         "set note = excluded.note", "insert,update"),
+        ("insert into item values (2, 1, 'one')", UPSERT, "insert,update"),
         ("update item set id = 3 where id = 1", "insert into item values (1, 1, 'two')", "update,insert"),
     ],
 )  # fmt: skip

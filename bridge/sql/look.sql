@@ -18,8 +18,10 @@ select
     case when size.wide is not null then e.ctid::text end as place,
     case when row_number() over (order by e.id) = 1 then pg_current_snapshot()::text end as snapshot,
     (select generation from bridge.installation) as generation,
-    case when row_number() over (order by e.id) = 1 and now_.wal_end is not null then now_.wal_end > pg_current_wal_flush_lsn() end as unflushed
-from (select case when not pg_is_in_recovery() then pg_current_wal_insert_lsn() end) as now_ (wal_end)
+    case
+        when row_number() over (order by e.id) = 1 and log.written is not null then log.written > pg_current_wal_flush_lsn()
+    end as unflushed
+from (select case when not pg_is_in_recovery() then pg_current_wal_insert_lsn() end) as log (written) -- null on a standby
 left join lateral (
     select w.*
     from (

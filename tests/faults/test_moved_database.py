@@ -223,11 +223,8 @@ def test_a_dump_restored_into_another_copy_of_the_same_cluster_loses_nothing(
 def restore(source: Postgres, target: Postgres) -> None:
     """All of the one into the other, by the tools of their version."""
     dump = source.directory.path / "dump"
-    for program, *arguments in (
-        ("pg_dump", "-Fc", "-f", dump, source.dsn()),
-        ("pg_restore", "--exit-on-error", "-d", target.dsn(), dump),
-    ):
-        subprocess.run([source.tool(str(program)), *arguments], check=True)
+    subprocess.run([source.tool("pg_dump"), "-Fc", "-f", dump, source.dsn()], check=True)
+    subprocess.run([source.tool("pg_restore"), "--exit-on-error", "-d", target.dsn(), dump], check=True)
 
 
 def burn(server: Postgres, count: int) -> None:
