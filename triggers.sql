@@ -23,9 +23,15 @@ begin
 end
 $pin$;
 do $pin$
+declare
+    path constant pg_catalog.text := pg_catalog.current_setting('search_path');
+    kept constant pg_catalog.text := coalesce(pg_catalog.current_setting('bridge.search_path', true), '');
 begin
-    if pg_catalog.current_setting('search_path') operator(pg_catalog.<>) 'pg_catalog, pg_temp' then
-        perform pg_catalog.set_config('bridge.search_path', pg_catalog.concat('session:', pg_catalog.current_setting('search_path')), false);
+    if kept operator(pg_catalog.!~) '^transaction:' then
+        -- What an attempt that ended half-way has kept and not given back is still the caller's.
+        if path operator(pg_catalog.<>) 'pg_catalog, pg_temp' or kept operator(pg_catalog.!~) '^session:' then
+            perform pg_catalog.set_config('bridge.search_path', pg_catalog.concat('session:', path), false);
+        end if;
         perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false);
     end if;
 end
@@ -56,6 +62,12 @@ begin
             select 'operator', oprname, oprowner, oprnamespace from pg_operator
         ) as o (kind, name, owner, namespace)
         where o.namespace = 'bridge'::regnamespace and o.owner <> current_user::regrole
+        union all
+        select 1, format('table bridge.%I has a trigger "%s" whose function belongs to role "%s"', c.relname, g.tgname, pg_get_userbyid(p.proowner))
+        from pg_trigger g
+        join pg_class c on c.oid = g.tgrelid and c.relnamespace = 'bridge'::regnamespace
+        join pg_proc p on p.oid = g.tgfoid and p.proowner <> current_user::regrole
+        where not g.tgisinternal
         union all
         select 0, format('schema bridge belongs to role "%s"', pg_get_userbyid(n.nspowner))
         from pg_namespace n

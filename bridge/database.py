@@ -32,11 +32,12 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 # An administrator's timeouts for applications must not cut a listener that waits by design. Windows of the log are
-# always read through its index: statistics of a log that just started would ask for a full scan. Names mean PostgreSQL's
-# own objects, whatever others have put on the role's search_path; until that is set, each is written with its schema.
+# always read through its index: statistics of a log that just started would ask for a full scan. Names mean
+# PostgreSQL's own objects, whatever is on the role's search_path; until that is set, each is written with its schema.
 _SESSION = """
     select pg_catalog.set_config(name, value, false)
-    from (values ('search_path', 'pg_catalog, pg_temp'), ('statement_timeout', '0'), ('lock_timeout', '0'), ('idle_in_transaction_session_timeout', '0'),
+    from (values ('search_path', 'pg_catalog, pg_temp'),
+        ('statement_timeout', '0'), ('lock_timeout', '0'), ('idle_in_transaction_session_timeout', '0'),
         ('idle_session_timeout', '0'), ('transaction_timeout', '0'), ('enable_seqscan', 'off'), ('jit', 'off'),
         -- Windows rely on a snapshot for each statement; under serializable, our looks could make a writer fail.
         ('default_transaction_isolation', 'read committed'),

@@ -11,8 +11,8 @@ from django_app.declaration import SOURCE
 
 Definition = dict[str, Any]  # one object of the array that bridge.plan() and bridge.apply() take
 
-# Django's connection has the project's search_path, which may lead to what others have planted. So these statements write
-# each function, operator and type with its schema (docs/decisions/0027-nothing-planted-runs.md).
+# Django's connection has the project's search_path, which may lead to what others have planted. So these statements
+# write each function, operator and type with its schema (docs/decisions/0027-nothing-planted-runs.md).
 
 # What a watch needs and the database hasn't got, or not yet: its table, or columns of it.
 _MISSING = """

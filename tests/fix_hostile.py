@@ -1,7 +1,7 @@
-"""Databases in which an attacker has planted thousands of objects (hostile/plant.sql), before the bridge came and after.
+"""Databases in which an attacker has planted thousands of objects (hostile/plant.sql), before the bridge came or after.
 
-The attacker's role is no superuser: it may create objects in `public` and in a schema of its own, use the schema `bridge`
-as an application does, and owns a table. Whoever works in such a database must reach none of its objects.
+The attacker's role is no superuser: it may create objects in `public` and in a schema of its own, and use the schema
+`bridge` as an application does. Whoever works in such a database must reach none of its objects.
 """
 
 from collections.abc import Iterator
@@ -27,8 +27,12 @@ _SHOP = """
     create table public.place (id int, area text, primary key (id, area)) partition by list (area);
     create table public.place_north partition of public.place for values in ('north');
     create table public.place_south partition of public.place for values in ('south');
-    select bridge.watch('reprice', 'public.product', 'shop.tasks.reprice', condition => 'new.price > 0', data => '{name,note}');
-    select bridge.watch('renote', 'public.product', 'shop.tasks.renote', '{update}', columns => '{note}', options => '{"call": "event"}');
+    select bridge.watch(
+        'reprice', 'public.product', 'shop.tasks.reprice', condition => 'new.price > 0', data => '{name,note}'
+    );
+    select bridge.watch(
+        'renote', 'public.product', 'shop.tasks.renote', '{update}', columns => '{note}', options => '{"call": "event"}'
+    );
     select bridge.watch('place', 'public.place', 'shop.tasks.place', stream => 'places');
     select bridge.allow('shop.tasks.mail');
     insert into public.product values (1, 'Tea', 1, '{}'), (2, 'Milk', 2, '{}'), (3, 'Salt', 3, null);

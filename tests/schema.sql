@@ -10,6 +10,37 @@ CREATE FUNCTION bridge._add_stream(name text) RETURNS void
     insert into bridge.position (stream, seen) select a.name, bridge._present() from added a
 $$;
 
+CREATE FUNCTION bridge._apply(wanted jsonb, relations regclass[], prune boolean, source text) RETURNS TABLE(action text, name text, before jsonb, after jsonb)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    step record;
+    installed bridge.watch[];
+    removed text[];
+begin
+    select
+        coalesce(array_agg(bridge._wanted(i.item, relations[i.place])) filter (where p.action not in ('keep', 'remove')), '{}'),
+        coalesce(array_agg(p.name) filter (where p.action = 'remove'), '{}')
+    into installed, removed
+    from bridge._plan(wanted, relations, prune, source) p
+    left join jsonb_array_elements(wanted) with ordinality as i (item, place) on i.item ->> 'name' = p.name;
+    perform bridge._lock_tables(installed, removed);
+    for step in select * from bridge._plan(wanted, relations, prune, source) loop
+        if step.action = 'remove' then
+            perform bridge.unwatch(step.name);
+        elsif step.action <> 'keep' then
+            perform bridge._install(bridge._wanted(i.item, relations[i.place]))
+            from jsonb_array_elements(wanted) with ordinality as i (item, place)
+            where i.item ->> 'name' = step.name;
+        end if;
+        action := step.action; name := step.name; before := step.before; after := step.after;
+        return next;
+    end loop;
+end
+$$;
+
 CREATE FUNCTION bridge._base_type(type oid) RETURNS oid
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -935,24 +966,24 @@ END;
 
 CREATE FUNCTION bridge._wanted(item jsonb) RETURNS bridge.watch
     LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     known constant text[] := '{name,relation,task,operations,columns,condition,key,data,options,stream}';
     unknown text;
     w bridge.watch;
 begin
-    -- No fixed search_path: a table's name means here what it means to the caller.
     select k into unknown from jsonb_object_keys(item) k where k <> all (known) limit 1;
     if unknown is not null then
         raise exception 'watch "%": unknown parameter "%"; there are: %', item ->> 'name', unknown, array_to_string(known, ', ')
             using errcode = 'invalid_parameter_value';
     end if;
-    if to_regclass(item ->> 'relation') is null then
+    if relation is null then
         raise exception 'watch "%": there is no table %', item ->> 'name', coalesce(item ->> 'relation', '(none is named)')
             using errcode = 'undefined_table', hint = 'Quote a name with capitals or spaces as SQL does: "Odd Name", or "My Schema"."Odd Name".';
     end if;
     w := bridge._watch(
-        item ->> 'name', to_regclass(item ->> 'relation'), item ->> 'task',
+        item ->> 'name', relation, item ->> 'task',
         coalesce(bridge._texts(item -> 'operations'), '{insert,update,delete}'), bridge._texts(item -> 'columns'),
         item ->> 'condition', bridge._texts(item -> 'key'), bridge._texts(item -> 'data'), item -> 'options', item ->> 'stream'
     );
@@ -1038,32 +1069,8 @@ $$;
 COMMENT ON FUNCTION bridge.allow(task text) IS 'Lets send() start this task.';
 
 CREATE FUNCTION bridge.apply(wanted jsonb, prune boolean DEFAULT false, source text DEFAULT NULL::text) RETURNS TABLE(action text, name text, before jsonb, after jsonb)
-    LANGUAGE plpgsql
-    AS $$
-#variable_conflict use_column
-declare
-    step record;
-    installed bridge.watch[];
-    removed text[];
-begin
-    select
-        coalesce(array_agg(bridge._wanted(item)) filter (where p.action not in ('keep', 'remove')), '{}'),
-        coalesce(array_agg(p.name) filter (where p.action = 'remove'), '{}')
-    into installed, removed
-    from bridge.plan(wanted, prune, source) p
-    left join jsonb_array_elements(wanted) item on item ->> 'name' = p.name;
-    perform bridge._lock_tables(installed, removed);
-    for step in select * from bridge.plan(wanted, prune, source) loop
-        if step.action = 'remove' then
-            perform bridge.unwatch(step.name);
-        elsif step.action <> 'keep' then
-            perform bridge._install(bridge._wanted(item)) from jsonb_array_elements(wanted) item where item ->> 'name' = step.name;
-        end if;
-        action := step.action; name := step.name; before := step.before; after := step.after;
-        return next;
-    end loop;
-end
-$$;
+    LANGUAGE sql
+    AS $$ select action, name, before, after from bridge._apply(wanted, bridge._relations(wanted), prune, source) $$;
 
 COMMENT ON FUNCTION bridge.apply(wanted jsonb, prune boolean, source text) IS 'Brings the watches in line with a JSON array of objects whose keys are the parameters of watch(); returns what plan() said.';
 
@@ -1163,41 +1170,8 @@ $$;
 COMMENT ON FUNCTION bridge.once(id uuid) IS 'Notes a task''s id in the calling transaction: true the first time, false when it is there already.';
 
 CREATE FUNCTION bridge.plan(wanted jsonb, prune boolean DEFAULT false, source text DEFAULT NULL::text) RETURNS TABLE(action text, name text, before jsonb, after jsonb)
-    LANGUAGE plpgsql STABLE
-    AS $$
-#variable_conflict use_column
-declare
-    twice text;
-begin
-    select w ->> 'name' into twice from jsonb_array_elements(wanted) w group by 1 having count(*) > 1 limit 1;
-    if twice is not null then
-        raise exception 'watch "%" is declared twice; give each watch its own name', twice using errcode = 'invalid_parameter_value';
-    end if;
-    return query
-        with target as (
-            select w.name, w as row_, bridge._definition(w) as definition
-            from jsonb_array_elements(wanted) item
-            cross join lateral bridge._wanted(item) w
-        ),
-        present as (
-            select w.name, w as row_, bridge._definition(w) as definition from bridge.watch w where w.removed_at is null
-        )
-        select
-            case
-                when p.name is null then 'create'
-                when t.name is null then 'remove'
-                when p.definition <> t.definition then 'replace'
-                when not bridge._is_intact(p.row_) then 'repair'
-                else 'keep'
-            end,
-            coalesce(t.name, p.name), p.definition, t.definition
-        from target t
-        full join present p on p.name = t.name
-        -- Who prunes removes only what it declared itself: Django's watches and those of a bridge.toml live side by side.
-        where t.name is not null or prune and p.definition -> 'options' ->> 'source' is not distinct from plan.source
-        order by 2;
-end
-$$;
+    LANGUAGE sql STABLE
+    AS $$ select action, name, before, after from bridge._plan(wanted, bridge._relations(wanted), prune, source) $$;
 
 COMMENT ON FUNCTION bridge.plan(wanted jsonb, prune boolean, source text) IS 'What apply() would do: one row a watch, action create, replace, repair (triggers missing, switched off or outdated), keep, or, with prune, remove.';
 
@@ -1770,6 +1744,8 @@ ALTER TABLE ONLY bridge.watch
     ADD CONSTRAINT watch_stream_fkey FOREIGN KEY (stream) REFERENCES bridge.stream(name);
 
 REVOKE ALL ON FUNCTION bridge._add_stream(name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._apply(wanted jsonb, relations regclass[], prune boolean, source text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._base_type(type oid) FROM PUBLIC;
 

@@ -1,7 +1,7 @@
 """Planted objects (tests/hostile/plant.sql) are reached by no statement that the Django app sends.
 
-Django's own statements have the project's search_path, and ORM queries of the admin are Django's own; with the usual path
-they reach nothing either.
+Django's own statements have the project's search_path, and ORM queries of the admin are Django's own; with the usual
+path they reach nothing either.
 """
 
 import io
@@ -26,6 +26,16 @@ from tests.fix_hostile import Hostile
 
 # Nothing else than the statements of the bridge's app: they name its schema.
 OURS = "bridge."
+PAGES = [
+    "event/",
+    "event/?op=update",
+    "event/?watch=catalog.product_reprice",
+    "event/?q={key}",
+    "watch/",
+    "watch/?q=reprice",
+    "watch/?removed_at__isempty=1",
+    "watch/catalog.product_5Freprice/change/",
+]
 
 
 class Reached:
@@ -71,9 +81,8 @@ def test_a_project_on_the_usual_path_reaches_no_planted_object(reached: Reached)
         assert first
     client = Client(SERVER_NAME="localhost")
     client.force_login(User.objects.create_superuser("admin"))
-    for page in ("event/", "event/?op=update", "event/?watch=catalog.product_reprice", f"event/?q={product.pk}", "watch/",
-                 "watch/?q=reprice", "watch/?removed_at__isempty=1", "watch/catalog.product_5Freprice/change/"):  # fmt: skip
-        assert client.get(f"/admin/bridge/{page}").status_code == 200, page
+    for page in PAGES:
+        assert client.get(f"/admin/bridge/{page.format(key=product.pk)}").status_code == 200, page
     assert reached.statements == []
 
 

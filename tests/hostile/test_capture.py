@@ -34,34 +34,35 @@ _AREA = """
     create table evil.thing_north partition of evil.thing for values in ('north');
     create table evil.thing_south partition of evil.thing for values in ('south');
 """
-_PLAIN = "create table evil.thing (id int primary key, note int);"
+_THING = "create table evil.thing (id int primary key, note {type});"
+_PLAIN = _THING.format(type="int")
 _INTEGERS = ("1", "7")
 
 # What the table is made of, and two values of its column `note`.
 TABLES: dict[str, tuple[str, tuple[str, str]]] = {
-    "cast_to_json": (_AS_JSON + "create table evil.thing (id int primary key, note evil.mood)", ("'sad'", "'glad'")),
+    "cast_to_json": (_AS_JSON + _THING.format(type="evil.mood"), ("'sad'", "'glad'")),
     "cast_to_jsonb": (
-        _MOOD.format(type="jsonb", value="'1'") + "create table evil.thing (id int primary key, note evil.mood)",
+        _MOOD.format(type="jsonb", value="'1'") + _THING.format(type="evil.mood"),
         ("'sad'", "'glad'"),
     ),
     "cast_to_text": (
-        _MOOD.format(type="text", value="'1'") + "create table evil.thing (id int primary key, note evil.mood)",
+        _MOOD.format(type="text", value="'1'") + _THING.format(type="evil.mood"),
         ("'sad'", "'glad'"),
     ),
     "cast_in_an_array": (
-        _AS_JSON + "create table evil.thing (id int primary key, note evil.mood[])",
+        _AS_JSON + _THING.format(type="evil.mood[]"),
         ("'{sad}'", "'{glad}'"),
     ),
     "cast_in_a_composite": (
-        _AS_JSON + "create type evil.pair as (a int, b evil.mood); create table evil.thing (id int primary key, note evil.pair)",
+        _AS_JSON + "create type evil.pair as (a int, b evil.mood);" + _THING.format(type="evil.pair"),
         ("'(1,sad)'", "'(1,glad)'"),
     ),
     "cast_in_a_domain": (
-        _AS_JSON + "create domain evil.mine as evil.mood; create table evil.thing (id int primary key, note evil.mine)",
+        _AS_JSON + "create domain evil.mine as evil.mood;" + _THING.format(type="evil.mine"),
         ("'sad'", "'glad'"),
     ),
     "cast_in_an_array_of_a_composite": (
-        _AS_JSON + "create type evil.pair as (a int, b evil.mood[]); create table evil.thing (id int primary key, note evil.pair[])",
+        _AS_JSON + "create type evil.pair as (a int, b evil.mood[]);" + _THING.format(type="evil.pair[]"),
         ("""'{"(1,{sad})"}'""", """'{"(1,{glad})"}'"""),
     ),
     "cast_of_a_composite": (
@@ -75,11 +76,11 @@ TABLES: dict[str, tuple[str, tuple[str, str]]] = {
         ("'(1,1)'", "'(1,2)'"),
     ),
     "domain_with_a_check": (
-        "create domain evil.mine as int check (evil.hit(0)); create table evil.thing (id int primary key, note evil.mine)",
+        "create domain evil.mine as int check (evil.hit(0));" + _THING.format(type="evil.mine"),
         _INTEGERS,
     ),
     "domain_over_numeric_with_a_check": (
-        "create domain evil.mine as numeric check (evil.hit(0)); create table evil.thing (id int primary key, note evil.mine)",
+        "create domain evil.mine as numeric check (evil.hit(0));" + _THING.format(type="evil.mine"),
         _INTEGERS,
     ),
     "range_with_functions": (
@@ -103,15 +104,21 @@ TABLES: dict[str, tuple[str, tuple[str, str]]] = {
         ("'sad'", "'glad'"),
     ),
     "partition_key_is_a_function": (_AREA, _INTEGERS),
-    "index_over_a_function": (_FOLDED + _PLAIN + "create index on evil.thing ((evil.folded(1) + note))", _INTEGERS),
-    "index_with_a_condition": (_FOLDED + _PLAIN + "create index on evil.thing (id) where evil.folded(1) = 1", _INTEGERS),
+    "index_over_a_function": (
+        _FOLDED + _PLAIN + "create index on evil.thing ((evil.folded(1) + note))",
+        _INTEGERS,
+    ),
+    "index_with_a_condition": (
+        _FOLDED + _PLAIN + "create index on evil.thing (id) where evil.folded(1) = 1",
+        _INTEGERS,
+    ),
     "check_constraint": (_FOLDED + _PLAIN + "alter table evil.thing add check (evil.folded(1) = 1)", _INTEGERS),
     "statistics_over_a_function": (
         _FOLDED + _PLAIN + "create statistics evil.counts on (evil.folded(1) + note), id from evil.thing",
         _INTEGERS,
     ),
     "generated_column": (
-        _FOLDED + "create table evil.thing (id int primary key, note int, more int generated always as (evil.folded(1) + note) stored)",
+        _FOLDED + _PLAIN + "alter table evil.thing add more int generated always as (evil.folded(1) + note) stored",
         _INTEGERS,
     ),
     "column_default": (
@@ -179,11 +186,12 @@ def test_capture_runs_no_code_of_the_table(kept: Hostile, conn: psycopg.Connecti
     assert kept.reached() == []
 
 
+_MORE = "alter table evil.thing add column {name} evil.mood default 'sad';"
 CHANGES = {
     "retyped": "alter table evil.thing alter column note type evil.mood using 'sad'",
-    "added": "alter table evil.thing add column more evil.mood default 'sad'",
-    "replaced": "alter table evil.thing rename note to gone; alter table evil.thing add column note evil.mood default 'sad'",
-    "dropped": "alter table evil.thing drop column note; alter table evil.thing add column note evil.mood default 'sad'",
+    "added": _MORE.format(name="more"),
+    "replaced": "alter table evil.thing rename note to gone;" + _MORE.format(name="note"),
+    "dropped": "alter table evil.thing drop column note;" + _MORE.format(name="note"),
     "indexed": "create index on evil.thing ((evil.folded(1) + id))",
     "checked": "alter table evil.thing add check (evil.folded(1) = 1)",
 }

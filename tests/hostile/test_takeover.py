@@ -1,15 +1,14 @@
 """A schema `bridge` that somebody else has made, or made something in, is not taken over by whoever installs."""
 
-import subprocess
 from collections.abc import Iterator
 
 import psycopg
 import pytest
-from embedded import Postgres
 from psycopg import sql
 
 from tests.cli.command import started
 from tests.fix_postgres import TRIGGERS_SQL, Database
+from tests.hostile.psql import psql
 
 # Each of them would run with the installer's rights, or could be changed later to do so.
 _RUNS = "language plpgsql as $$ begin execute 'alter role {role} superuser'; raise 'reached'; end $$"
@@ -18,10 +17,13 @@ PLANTED = {
     "a function": "create function bridge._add_stream(name text) returns void " + _RUNS,
     "a better match": "create function bridge._add_stream(name unknown_) returns void " + _RUNS,
     "a table": "create table bridge.installation (singleton boolean, version text, generation bigint)",
-    "a view": "create function evil() returns text " + _RUNS + "; create view bridge.installation as select evil() as version",
+    "a view": "create function evil() returns text " + _RUNS
+    + "; create view bridge.installation as select evil() as version",
     "a sequence": "create sequence bridge.event_id",
     "a type": "create type bridge.watch as (name text)",
     "a domain": "create domain bridge.watch as text",
+    "a trigger": "create function evil() returns trigger " + _RUNS
+    + "; create trigger late before insert on bridge.installation for each row execute function evil()",
     "an operator": "create function evil(text, text) returns boolean " + _RUNS
     + "; create operator bridge.= (function = evil, leftarg = text, rightarg = text)",
 }  # fmt: skip
@@ -47,6 +49,9 @@ def planted(request: pytest.FixtureRequest, empty_database: Database, attacker: 
         if request.param != "the schema":
             conn.execute("create schema bridge")
             conn.execute(f"grant create, usage on schema bridge to {attacker}")
+            if request.param == "a trigger":
+                conn.execute("create table bridge.installation (singleton boolean, version text, generation bigint)")
+                conn.execute(f"grant all on bridge.installation to {attacker}")
             conn.execute(f"set role {attacker}")
             conn.execute(statement.replace("unknown_", "regtype").encode())
             conn.execute("reset role")
@@ -72,8 +77,7 @@ def test_a_planted_schema_is_refused_with_one_sentence(planted: Database, attack
 
 @pytest.mark.parametrize("options", [[], ["-v", "ON_ERROR_STOP=1"], ["--single-transaction"]])
 def test_psql_does_not_go_on_in_a_planted_schema(planted: Database, attacker: str, options: list[str]) -> None:
-    command = [Postgres.bin("psql"), planted.dsn, "-X", *options, "-f", TRIGGERS_SQL]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = psql(planted, *options, "-f", str(TRIGGERS_SQL))
     assert f'belongs to role "{attacker}"' in done.stderr
     assert is_untouched(planted, attacker)
 
@@ -126,6 +130,15 @@ def test_the_session_keeps_its_search_path(empty_database: Database, path: str) 
             conn.execute(TRIGGERS_SQL.read_bytes() + b"; select 1 / 0")
         assert search_path(conn) == here
     script = f"select set_config('search_path', '{path}', false);\n\\i {TRIGGERS_SQL}\n\\t\nshow search_path\n"
-    command = [Postgres.bin("psql"), empty_database.dsn, "-X", "-A", "-v", "ON_ERROR_STOP=1"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, input=script)
+    done = psql(empty_database, "-A", "-v", "ON_ERROR_STOP=1", script=script)
     assert done.stdout.splitlines()[-1] == here
+
+
+def test_an_attempt_that_ended_half_way_gives_the_path_back_next_time(empty_database: Database) -> None:
+    half, _, _ = TRIGGERS_SQL.read_text().partition("create table if not exists bridge.stream")
+    with empty_database.connect() as conn:
+        for statement in half.split("$pin$;")[0:2]:
+            conn.execute((statement + "$pin$;").encode())
+        assert conn.execute("show search_path").fetchone() == ("pg_catalog, pg_temp",)
+    script = f"\\set ON_ERROR_STOP off\n{half}\n\\i {TRIGGERS_SQL}\n\\t\nshow search_path\n"
+    assert psql(empty_database, "-A", script=script).stdout.splitlines()[-1] == '"$user", public'
