@@ -1292,6 +1292,12 @@ set search_path = pg_catalog, pg_temp
 as $$
     -- A column that is gone makes the fingerprint null.
     select coalesce(bridge._fingerprint(w) = w.fingerprint, false)
+    -- The fingerprint knows columns by name. A name that went to another column asks for another capture function.
+    and not exists (
+        select from jsonb_each_text(w.remembered -> 'numbers') n
+        where w.remembered ->> 'place' = bridge._place() and (w.remembered ->> 'relation')::oid = w.relation
+            and bridge._column_name(w.relation, n.value::integer) is distinct from n.key
+    )
     and (select count(*) from bridge._generated(w.name)) = 1
     and (
         select coalesce(array_agg(t.op order by t.op), '{}') = array(select o from unnest(bridge._operations(w)) o order by o)
