@@ -488,6 +488,25 @@ as $$
 $$;
 
 
+-- Whether a composite type, or the row type of a table, is what the transaction's snapshot shows of it.
+create or replace function bridge._is_as_seen(composite oid) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return composite = 0 or bridge._fits(
+        bridge._place(), composite,
+        (
+            select jsonb_agg(jsonb_build_array(attnum, attname, atttypid::bigint))
+            from pg_attribute
+            where attrelid = composite and attnum > 0 and not attisdropped
+        ),
+        (select max(attnum) from pg_attribute where attrelid = composite)
+    );
+end
+$$;
+
+
 -- How a value gets into JSON. numeric goes as text, since most JSON readers would make it a float and lose digits; bytea as
 -- hex whatever bytea_output says. to_jsonb and its like would use a cast to json that somebody has made for a type of their
 -- own, so such a value goes as its text, and what has such parts is taken apart.
@@ -500,6 +519,7 @@ declare
     t pg_type;
     has_foreign boolean := false;
     holds_json boolean;
+    is_as_seen boolean := true;
 begin
     if base = 'numeric'::regtype and not is_part then
         return format('%s::pg_catalog.text', value);
@@ -508,12 +528,15 @@ begin
     end if;
     select * into t from pg_type where oid = base;
     holds_json := base in ('json'::regtype, 'json[]'::regtype);
-    if not bridge._is_builtin(base) then
-        select bool_or(is_leaf and not bridge._is_builtin(part)), bool_or(part = 'json'::regtype) into has_foreign, holds_json
+    if not coalesce(bridge._is_builtin(base), false) then
+        select bool_or(is_leaf and not bridge._is_builtin(part)), bool_or(part = 'json'::regtype), bool_and(bridge._is_as_seen(relation))
+        into has_foreign, holds_json, is_as_seen
         from bridge._parts(base);
     end if;
-    -- A type that is unknown (made after the transaction's snapshot) goes as text.
-    if has_foreign is false then
+    if is_as_seen is not true then
+        -- It was made or altered after the transaction's snapshot, so nobody can tell what is in it.
+        return format('case when pg_catalog.num_nonnulls(%1$s) operator(pg_catalog.=) 1 then pg_catalog.format(''%%s'', %1$s) end', value);
+    elsif has_foreign is false then
         return case when holds_json then format('bridge._json(%s)', value) else value end;
     elsif t.typrelid <> 0 then
         -- IS NULL would be true for a row of NULLs too.
