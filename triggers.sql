@@ -612,14 +612,19 @@ as $$
 $$;
 
 
--- The same for a text, which is parsed in anybody's session: IS DISTINCT FROM would take its operator from their search_path.
+-- The same for a text, which is parsed in anybody's session: IS DISTINCT FROM would take its operator from their search_path. Texts
+-- are compared by their bytes, since the collation of a column may change without a new plan in sessions that compare.
 create or replace function bridge._differs(relation regclass, name text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select format(
-        case when bridge._compares_exactly(a)
-            then '(old.%1$I operator(pg_catalog.<>) new.%1$I or (old.%1$I is null) operator(pg_catalog.<>) (new.%1$I is null))'
+        case
+            when a.atttypid = any ('{text,varchar,name}'::regtype[])
+                then '(old.%1$I collate pg_catalog."C" operator(pg_catalog.<>) new.%1$I collate pg_catalog."C"'
+                    || ' or (old.%1$I is null) operator(pg_catalog.<>) (new.%1$I is null))'
+            when bridge._compares_exactly(a)
+                then '(old.%1$I operator(pg_catalog.<>) new.%1$I or (old.%1$I is null) operator(pg_catalog.<>) (new.%1$I is null))'
             else 'pg_catalog.record_image_ne(row(old.%1$I), row(new.%1$I))'
         end, name
     )
