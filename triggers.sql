@@ -700,6 +700,27 @@ as $$
 $$;
 
 
+-- The columns that a table has now and that triggers can read, whatever snapshot the transaction has.
+create or replace function bridge._columns_now(relation oid) returns table (number integer, name text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with recursive place (number) as (
+        select 1
+        union all
+        select p.number + 1
+        from place p
+        where (pg_identify_object_as_address('pg_class'::regclass, relation, p.number + 1)).object_names is not null
+    )
+    select p.number, bridge._column_name(relation, p.number)
+    from place p
+    left join pg_attribute a on a.attrelid = relation and a.attnum = p.number
+    left join pg_class c on c.oid = relation
+    where bridge._column_name(relation, p.number) is not null
+        and (coalesce(a.attgenerated, '') = '' or a.attgenerated = 's' and c.relkind <> 'p')
+$$;
+
+
 create or replace function bridge._carries_data(w bridge.watch) returns boolean
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -896,13 +917,12 @@ begin
                 cross join jsonb_array_elements_text(coalesce(nullif(remembered -> u.use, 'null'), '[]')) with ordinality as e (name, place)
                 union all
                 -- All columns, new ones too.
-                select 'compared', coalesce(r.name, a.attname::text), null
-                from pg_attribute a
+                select 'compared', coalesce(r.name, a.name), null
+                from bridge._columns_now(coalesce(origin, relation)) a
                 left join lateral (
-                    select r.key as name from jsonb_each_text(remembered -> 'numbers') r where origin is not null and r.value::integer = a.attnum
+                    select r.key as name from jsonb_each_text(remembered -> 'numbers') r where origin is not null and r.value::integer = a.number
                 ) r on true
-                where remembered -> 'compared' = 'null' and op = 'update' and a.attrelid = coalesce(origin, relation)
-                    and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
+                where remembered -> 'compared' = 'null' and op = 'update'
             ) x
             group by x.name
         ) n
