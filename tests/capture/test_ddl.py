@@ -15,8 +15,8 @@ CONDITION = "coalesce(new.state, old.state) = 'on'"
 USED: dict[str, Any] = {"key": ["id"], "columns": ["price"], "data": ["name"], "condition": CONDITION}
 VALUES = {"id": "{}", "price": "1", "name": "n", "state": "on", "unused": "5"}
 
-# The name that the column has afterwards, and the clauses of ALTER TABLE; {c} is the column, {t} its type, {wide} a wider
-# one, {spare} a column like it.
+# The name that the column has afterwards, and the clauses of ALTER TABLE; {c} is the column, {t} its type,
+# {wide} a wider one, {spare} a column like it.
 CHANGES: dict[str, tuple[str | None, list[str]]] = {
     "rename": ("other", ["rename {c} to other"]),
     "rename, a new column under the old name": ("other", ["rename {c} to other", "add {c} {t} default {decoy}"]),
@@ -82,7 +82,8 @@ def make_tables(conn: psycopg.Connection) -> None:
         """
         create or replace function noted() returns trigger language plpgsql as $$ begin return null; end $$;
         create trigger noted_update after update on twin for each row
-            when (old.price is distinct from new.price and coalesce(new.state, old.state) = 'on') execute function noted();
+            when (old.price is distinct from new.price and coalesce(new.state, old.state) = 'on')
+            execute function noted();
         create trigger noted_insert after insert on twin for each row when (new.state = 'on') execute function noted();
         """
     )
