@@ -612,6 +612,13 @@ as $$
 $$;
 
 
+-- A column's name as it stands in a capture function. %I would leave words bare that PL/pgSQL has for itself, such as begin.
+create or replace function bridge._quoted(name text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select '"' || replace(name, '"', '""') || '"' $$;
+
+
 -- The same for a text, which is parsed in anybody's session: IS DISTINCT FROM would take its operator from their search_path. Texts
 -- are compared by their bytes, since the collation of a column may change without a new plan in sessions that compare.
 create or replace function bridge._differs(relation regclass, name text) returns text
@@ -621,12 +628,12 @@ as $$
     select format(
         case
             when a.atttypid = any ('{text,varchar,name}'::regtype[])
-                then '(old.%1$I collate pg_catalog."C" operator(pg_catalog.<>) new.%1$I collate pg_catalog."C"'
-                    || ' or (old.%1$I is null) operator(pg_catalog.<>) (new.%1$I is null))'
+                then '(old.%1$s collate pg_catalog."C" operator(pg_catalog.<>) new.%1$s collate pg_catalog."C"'
+                    || ' or (old.%1$s is null) operator(pg_catalog.<>) (new.%1$s is null))'
             when bridge._compares_exactly(a)
-                then '(old.%1$I operator(pg_catalog.<>) new.%1$I or (old.%1$I is null) operator(pg_catalog.<>) (new.%1$I is null))'
-            else 'pg_catalog.record_image_ne(row(old.%1$I), row(new.%1$I))'
-        end, name
+                then '(old.%1$s operator(pg_catalog.<>) new.%1$s or (old.%1$s is null) operator(pg_catalog.<>) (new.%1$s is null))'
+            else 'pg_catalog.record_image_ne(row(old.%1$s), row(new.%1$s))'
+        end, bridge._quoted(name)
     )
     from pg_attribute a
     where a.attrelid = relation and a.attname = name
@@ -680,6 +687,16 @@ as $$
     ))
     from bridge._tokens(w.condition) t
     left join pg_attribute a on a.attrelid = w.relation and a.attname = t.column_name and a.attnum > 0
+$$;
+
+
+-- The condition as it stands in a capture function.
+create or replace function bridge._condition_inside(condition text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select string_agg(case when t.column_name <> '*' then format('%s.%s', t.row_name, bridge._quoted(t.column_name)) else t.token end, '' order by t.place)
+    from bridge._tokens(condition) t
 $$;
 
 
@@ -984,7 +1001,7 @@ create or replace function bridge._key_of(w bridge.watch, row_name text) returns
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select bridge._json_array(array_agg(bridge._value(a.atttypid, format('%s.%I', row_name, k.name)) order by k.place))
+    select bridge._json_array(array_agg(bridge._value(a.atttypid, format('%s.%s', row_name, bridge._quoted(k.name))) order by k.place))
     from unnest(bridge._key(w.relation, w.key)) with ordinality as k (name, place)
     join pg_attribute a on a.attrelid = w.relation and a.attname = k.name
 $$;
@@ -995,7 +1012,7 @@ create or replace function bridge._data_of(w bridge.watch, row_name text) return
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select bridge._json_object(array_agg(format('%L, %s', d.name, bridge._value(a.atttypid, format('%s.%I', row_name, d.name))) order by d.place))
+    select bridge._json_object(array_agg(format('%L, %s', d.name, bridge._value(a.atttypid, format('%s.%s', row_name, bridge._quoted(d.name)))) order by d.place))
     from unnest(w.data) with ordinality as d (name, place)
     join pg_attribute a on a.attrelid = w.relation and a.attname = d.name
 $$;
@@ -1132,7 +1149,7 @@ begin
         -- Here a row that the operation does not have reads as NULL. While the table does not fit, every change counts.
         branches := format(
             E'    if tg_op operator(pg_catalog.<>) ''TRUNCATE'' and %s then\n        if (\n%s\n) is not true then\n            %s\n        end if;\n    end if;\n',
-            fits, w.condition, leave
+            fits, bridge._condition_inside(w.condition), leave
         ) || branches;
     end if;
     return format(
