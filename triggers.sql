@@ -832,6 +832,25 @@ as $$
 $$;
 
 
+-- Whether a composite type, or the row type of a table, is what the transaction's snapshot shows of it.
+create or replace function bridge._is_as_seen(composite oid) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return composite = 0 or bridge._fits(
+        bridge._place(), composite,
+        (
+            select jsonb_agg(jsonb_build_array(attnum, attname, atttypid::bigint))
+            from pg_attribute
+            where attrelid = composite and attnum > 0 and not attisdropped
+        ),
+        (select max(attnum) from pg_attribute where attrelid = composite)
+    );
+end
+$$;
+
+
 -- How a value gets into JSON. numeric goes as text, since most JSON readers would make it a float and lose digits; bytea as
 -- hex whatever bytea_output says. to_jsonb and its like would use a cast to json that somebody has made for a type of their
 -- own, so such a value goes as its text, and what has such parts is taken apart.
@@ -844,6 +863,7 @@ declare
     t pg_type;
     has_foreign boolean := false;
     holds_json boolean;
+    is_as_seen boolean := true;
 begin
     if base = 'numeric'::regtype and not is_part then
         return format('%s::pg_catalog.text', value);
@@ -852,12 +872,15 @@ begin
     end if;
     select * into t from pg_type where oid = base;
     holds_json := base in ('json'::regtype, 'json[]'::regtype);
-    if not bridge._is_builtin(base) then
-        select bool_or(is_leaf and not bridge._is_builtin(part)), bool_or(part = 'json'::regtype) into has_foreign, holds_json
+    if not coalesce(bridge._is_builtin(base), false) then
+        select bool_or(is_leaf and not bridge._is_builtin(part)), bool_or(part = 'json'::regtype), bool_and(bridge._is_as_seen(relation))
+        into has_foreign, holds_json, is_as_seen
         from bridge._parts(base);
     end if;
-    -- A type that is unknown (made after the transaction's snapshot) goes as text.
-    if has_foreign is false then
+    if is_as_seen is not true then
+        -- It was made or altered after the transaction's snapshot, so nobody can tell what is in it.
+        return format('case when pg_catalog.num_nonnulls(%1$s) operator(pg_catalog.=) 1 then pg_catalog.format(''%%s'', %1$s) end', value);
+    elsif has_foreign is false then
         return case when holds_json then format('bridge._json(%s)', value) else value end;
     elsif t.typrelid <> 0 then
         -- IS NULL would be true for a row of NULLs too.
@@ -933,16 +956,28 @@ as $$
 $$;
 
 
--- The same for a text, which is parsed in anybody's session: IS DISTINCT FROM would take its operator from their search_path.
+-- A column's name as it stands in a capture function. %I would leave words bare that PL/pgSQL has for itself, such as begin.
+create or replace function bridge._quoted(name text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select '"' || replace(name, '"', '""') || '"' $$;
+
+
+-- The same for a text, which is parsed in anybody's session: IS DISTINCT FROM would take its operator from their search_path. Texts
+-- are compared by their bytes, since the collation of a column may change without a new plan in sessions that compare.
 create or replace function bridge._differs(relation regclass, name text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select format(
-        case when bridge._compares_exactly(a)
-            then '(old.%1$I operator(pg_catalog.<>) new.%1$I or (old.%1$I is null) operator(pg_catalog.<>) (new.%1$I is null))'
-            else 'pg_catalog.record_image_ne(row(old.%1$I), row(new.%1$I))'
-        end, name
+        case
+            when a.atttypid = any ('{text,varchar,name}'::regtype[])
+                then '(old.%1$s collate pg_catalog."C" operator(pg_catalog.<>) new.%1$s collate pg_catalog."C"'
+                    || ' or (old.%1$s is null) operator(pg_catalog.<>) (new.%1$s is null))'
+            when bridge._compares_exactly(a)
+                then '(old.%1$s operator(pg_catalog.<>) new.%1$s or (old.%1$s is null) operator(pg_catalog.<>) (new.%1$s is null))'
+            else 'pg_catalog.record_image_ne(row(old.%1$s), row(new.%1$s))'
+        end, bridge._quoted(name)
     )
     from pg_attribute a
     where a.attrelid = relation and a.attname = name
@@ -999,6 +1034,16 @@ as $$
 $$;
 
 
+-- The condition as it stands in a capture function.
+create or replace function bridge._condition_inside(condition text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select string_agg(case when t.column_name <> '*' then format('%s.%s', t.row_name, bridge._quoted(t.column_name)) else t.token end, '' order by t.place)
+    from bridge._tokens(condition) t
+$$;
+
+
 -- Where numbers of tables, columns and types mean what they meant: not in another cluster or database.
 create or replace function bridge._place() returns text
 language sql stable
@@ -1013,6 +1058,27 @@ set search_path = pg_catalog, pg_temp
 as $$
     select nullif(c.names[3], format('........pg.dropped.%s........', number))
     from (select (pg_identify_object_as_address('pg_class'::regclass, relation, number)).object_names) as c (names)
+$$;
+
+
+-- The columns that a table has now and that triggers can read, whatever snapshot the transaction has.
+create or replace function bridge._columns_now(relation oid) returns table (number integer, name text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with recursive place (number) as (
+        select 1
+        union all
+        select p.number + 1
+        from place p
+        where (pg_identify_object_as_address('pg_class'::regclass, relation, p.number + 1)).object_names is not null
+    )
+    select p.number, bridge._column_name(relation, p.number)
+    from place p
+    left join pg_attribute a on a.attrelid = relation and a.attnum = p.number
+    left join pg_class c on c.oid = relation
+    where bridge._column_name(relation, p.number) is not null
+        and (coalesce(a.attgenerated, '') = '' or a.attgenerated = 's' and c.relkind <> 'p')
 $$;
 
 
@@ -1212,13 +1278,12 @@ begin
                 cross join jsonb_array_elements_text(coalesce(nullif(remembered -> u.use, 'null'), '[]')) with ordinality as e (name, place)
                 union all
                 -- All columns, new ones too.
-                select 'compared', coalesce(r.name, a.attname::text), null
-                from pg_attribute a
+                select 'compared', coalesce(r.name, a.name), null
+                from bridge._columns_now(coalesce(origin, relation)) a
                 left join lateral (
-                    select r.key as name from jsonb_each_text(remembered -> 'numbers') r where origin is not null and r.value::integer = a.attnum
+                    select r.key as name from jsonb_each_text(remembered -> 'numbers') r where origin is not null and r.value::integer = a.number
                 ) r on true
-                where remembered -> 'compared' = 'null' and op = 'update' and a.attrelid = coalesce(origin, relation)
-                    and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
+                where remembered -> 'compared' = 'null' and op = 'update'
             ) x
             group by x.name
         ) n
@@ -1280,7 +1345,7 @@ create or replace function bridge._key_of(w bridge.watch, row_name text) returns
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select bridge._json_array(array_agg(bridge._value(a.atttypid, format('%s.%I', row_name, k.name)) order by k.place))
+    select bridge._json_array(array_agg(bridge._value(a.atttypid, format('%s.%s', row_name, bridge._quoted(k.name))) order by k.place))
     from unnest(bridge._key(w.relation, w.key)) with ordinality as k (name, place)
     join pg_attribute a on a.attrelid = w.relation and a.attname = k.name
 $$;
@@ -1291,7 +1356,7 @@ create or replace function bridge._data_of(w bridge.watch, row_name text) return
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select bridge._json_object(array_agg(format('%L, %s', d.name, bridge._value(a.atttypid, format('%s.%I', row_name, d.name))) order by d.place))
+    select bridge._json_object(array_agg(format('%L, %s', d.name, bridge._value(a.atttypid, format('%s.%s', row_name, bridge._quoted(d.name)))) order by d.place))
     from unnest(w.data) with ordinality as d (name, place)
     join pg_attribute a on a.attrelid = w.relation and a.attname = d.name
 $$;
@@ -1428,7 +1493,7 @@ begin
         -- Here a row that the operation does not have reads as NULL. While the table does not fit, every change counts.
         branches := format(
             E'    if tg_op operator(pg_catalog.<>) ''TRUNCATE'' and %s then\n        if (\n%s\n) is not true then\n            %s\n        end if;\n    end if;\n',
-            fits, w.condition, leave
+            fits, bridge._condition_inside(w.condition), leave
         ) || branches;
     end if;
     return format(
@@ -1636,6 +1701,12 @@ set search_path = pg_catalog, pg_temp
 as $$
     -- A column that is gone makes the fingerprint null.
     select coalesce(bridge._fingerprint(w) = w.fingerprint, false)
+    -- The fingerprint knows columns by name. A name that went to another column asks for another capture function.
+    and not exists (
+        select from jsonb_each_text(w.remembered -> 'numbers') n
+        where w.remembered ->> 'place' = bridge._place() and (w.remembered ->> 'relation')::oid = w.relation
+            and bridge._column_name(w.relation, n.value::integer) is distinct from n.key
+    )
     and (select count(*) from bridge._generated(w.name)) = 1
     and (
         select coalesce(array_agg(t.op order by t.op), '{}') = array(select o from unnest(bridge._operations(w)) o order by o)
