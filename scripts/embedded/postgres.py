@@ -63,7 +63,7 @@ class Postgres(Server):
         self.log = self.directory.path / "log"
         self._data = self.directory.path / "data"
         self._tcp = tcp
-        self._bin = binaries or (origin._bin if origin else None)
+        self._bin: Path | None = binaries or (origin._bin if origin else None)
         self._origin = origin
         self._role = role
         self._settings = {
