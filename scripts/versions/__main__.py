@@ -47,8 +47,8 @@ def main(
     celery    the tests of the publisher, compared with what Celery itself sends
 
     \b
-    scripts/matrix                                all of it, about 40 minutes on 2 cores
-    scripts/matrix --newest                       the newest of each, about 4 minutes
+    scripts/matrix                                all of it, about half an hour on 2 cores
+    scripts/matrix --newest                       the newest of each, about two minutes
     scripts/matrix --python 3.13 --celery 5.5     a part
     scripts/matrix --django 6.1 --check demo      one check only
     scripts/matrix --list                         what there is

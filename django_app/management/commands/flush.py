@@ -8,16 +8,20 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_app.database import alias
 
-# Not from outside, as the schema may be closed to this role: then the question itself would be refused.
+# By way of the catalogue, since the schema may be closed to this role: a question that names it would be refused.
 _MAY_DELETE = """
-    select has_table_privilege(c.oid, 'delete') and has_schema_privilege(n.oid, 'usage')
+    select bool_and(
+        pg_catalog.has_schema_privilege(n.oid, 'usage')
+        and pg_catalog.has_table_privilege(c.oid, 'select')
+        and (c.relname = 'watch' or pg_catalog.has_table_privilege(c.oid, 'delete'))
+    )
     from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
-    where n.nspname = 'bridge' and c.relname = 'event'
+    where n.nspname = 'bridge' and c.relname in ('event', 'dead_letter', 'watch')
 """
 # The flush is a change as well: where a watch asks for `truncate`, its event stays.
 _DELETE = """
     with gone as (
-        select name from bridge.watch where relation = any (%s::regclass[])
+        select name from bridge.watch where relation::oid = any (%s::regclass[]::oid[])
     ), letters as (
         delete from bridge.dead_letter where watch in (select name from gone)
     )
