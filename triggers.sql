@@ -1670,8 +1670,9 @@ as $$
         t.tgenabled = case w.options ->> 'always' when 'true' then 'A' else 'O' end
         and not exists (
             -- on a partition
-            select from pg_trigger c
-            where c.tgfoid = t.tgfoid and c.tgtype = t.tgtype and c.tgparentid <> 0 and c.tgenabled <> t.tgenabled
+            select from pg_partition_tree(t.tgrelid) p
+            join pg_trigger c on c.tgrelid = p.relid and c.tgname = t.tgname
+            where c.tgfoid = t.tgfoid and c.tgparentid <> 0 and c.tgenabled <> t.tgenabled
         )
     from pg_trigger t
     join pg_proc p on p.oid = t.tgfoid and p.pronamespace = 'bridge'::regnamespace
