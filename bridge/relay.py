@@ -272,7 +272,9 @@ class Relay:
             logger.error(
                 "dead letter", extra={"stream": stream, "watch": event.watch, "id": event.id, "reason": reason}
             )
-            metrics.dead_letters.labels(stream, event.watch).inc(len(event.origins))
+            # A row that somebody wrote may name anything, and each name would stay here for ever.
+            known = event.watch if event.watch in self._targets.watches else ""
+            metrics.dead_letters.labels(stream, known).inc(len(event.origins))
         await log.bury(refusals)
         await log.move(batch.position)
         # By identity: two events may have one id.
