@@ -131,7 +131,7 @@ async def apply(
     "--catch-up-rate",
     type=click.FloatRange(min=0.1),
     metavar="N",
-    help="Most events per second while a backlog is delivered, to spare the workers. Default: as fast as it goes.",
+    help="Most tasks per second while a backlog is delivered, to spare the workers. Default: as fast as it goes.",
 )
 @setting(
     "--publish-unflushed",

@@ -10,8 +10,8 @@ with the same task ids. While the broker takes one batch, the next one is read.
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from math import ceil
@@ -28,6 +28,7 @@ from bridge.call import Refusal, Targets
 from bridge.coalesce import coalesce
 from bridge.config import Settings
 from bridge.errors import BridgeError, BrokerError, DatabaseError, PositionError
+from bridge.event import Event
 from bridge.event_log import Batch, EventLog
 from bridge.health import Health, State
 from bridge.listener import Listener
@@ -50,7 +51,11 @@ _POLL = 0.5
 # Where a watch coalesces, so many times more tasks are a batch, and that many events at most: what is read apart can't
 # become one task.
 _COALESCING = 5
+# With a rate: so many seconds' worth, published a second's worth at a time.
+_COALESCING_SECONDS = 10
 _MOST_EVENTS = 500_000
+# Characters of JSON in what is read together; the events that go into others are dropped, but not all do.
+_MOST_WEIGHT = 20_000_000
 
 
 class Relay:
@@ -177,44 +182,86 @@ class Relay:
         if not self._coalesces():
             return batch
         batch = msgspec.structs.replace(batch, events=coalesce(batch.events, self._targets))
-        while batch.position.upto and len(batch.events) < log.batch_size and batch.number < _MOST_EVENTS:
+        while (
+            batch.position.upto
+            and len(batch.events) < self._most_tasks
+            and batch.number < _MOST_EVENTS
+            and batch.weight < _MOST_WEIGHT
+        ):
             more = await log.read()
             if not more.events:
                 break
-            events = coalesce((*batch.events, *more.events), self._targets)
-            batch = msgspec.structs.replace(more, events=events, number=batch.number + more.number, oldest=batch.oldest)
+            batch = msgspec.structs.replace(
+                more,
+                events=coalesce((*batch.events, *more.events), self._targets),
+                number=batch.number + more.number,
+                oldest=min(filter(None, (batch.oldest, more.oldest)), default=None),
+                weight=batch.weight + more.weight,
+            )
         return batch
 
     def _coalesces(self) -> bool:
-        return self._settings.catch_up_rate is None and self._targets.any_coalesces
+        return self._targets.any_coalesces
+
+    @property
+    def _most_tasks(self) -> int:
+        """In a batch that coalesces."""
+        rate = self._settings.catch_up_rate
+        return ceil(_COALESCING_SECONDS * rate) if rate else _COALESCING * self._largest
 
     def _shortest(self, batch: Batch) -> float:
         """Seconds that this batch has to take: after an outage the workers must not get all of it at once."""
         rate = self._settings.catch_up_rate
-        return batch.number / rate if rate and _age(batch) > _BACKLOG else 0.0
+        # Of tasks, since it is for the workers: many events may be one.
+        return len(batch.events) / rate if rate and _age(batch) > _BACKLOG else 0.0
 
     async def _refresh(self, log: EventLog) -> None:
         self._generation, self._targets = await log.targets()
-        log.batch_size = _COALESCING * self._largest if self._coalesces() else self._size.now
+        log.batch_size = self._most_tasks if self._coalesces() else self._size.now
 
     async def _deliver(self, log: EventLog, batch: Batch) -> None:
+        """Publishes the batch, and moves the position when the broker has all of it."""
+        started = anyio.current_time()
+        refusals: list[Refusal] = []
         events = batch.events
+        portion = ceil(self._settings.catch_up_rate or 0) if self._shortest(batch) else len(events)
+        for begin in range(0, len(events), portion):
+            if begin:
+                with self._giving_up():
+                    await anyio.sleep_until(started + self._shortest(batch) * begin / len(events))
+            refusals += await self._publish(log, events[begin : begin + portion])
 
-        async def publish_and_settle() -> None:
+        async def settle() -> None:
+            with self._giving_up():
+                await self._settle(log, batch, refusals)
+
+        await self._insist(log, settle)
+
+    @contextmanager
+    def _giving_up(self) -> Iterator[None]:
+        """Notes a stop in the middle of a batch of which something is published."""
+        try:
+            yield
+        except anyio.get_cancelled_exc_class():
+            self.gave_up = True
+            raise
+
+    async def _publish(self, log: EventLog, events: Sequence[Event]) -> list[Refusal]:
+        """Until the broker has all but the refused ones."""
+        refusals: list[Refusal] = []
+
+        async def publish() -> None:
             nonlocal events
             try:
-                with self._health.publishing(self._stream):
-                    refusals = await _in_thread(partial(self._publisher.publish, events, self._targets))
-                await self._settle(log, batch, refusals)
+                with self._health.publishing(self._stream), self._giving_up():
+                    refusals.extend(await _in_thread(partial(self._publisher.publish, events, self._targets)))
             except BrokerError as error:
                 # The next try has only what the broker did not confirm.
                 events = [event for place, event in enumerate(events) if place not in error.settled]
                 raise
-            except anyio.get_cancelled_exc_class():
-                self.gave_up = True
-                raise
 
-        await self._insist(log, publish_and_settle)
+        await self._insist(log, publish)
+        return refusals
 
     async def _insist(self, log: EventLog, step: Callable[[], Awaitable[object]]) -> None:
         """Repeats a step that needs the broker until the broker is there: nothing is burnt, the tries are paced."""
@@ -242,7 +289,9 @@ class Relay:
             logger.error(
                 "dead letter", extra={"stream": stream, "watch": event.watch, "id": event.id, "reason": reason}
             )
-            metrics.dead_letters.labels(stream, event.watch).inc(len(event.origins))
+            # A row that somebody wrote may name anything, and each name would stay here for ever.
+            known = event.watch if event.watch in self._targets.watches else ""
+            metrics.dead_letters.labels(stream, known).inc(len(event.origins))
         await log.bury(refusals)
         await log.move(batch.position)
         # By identity: two events may have one id.

@@ -21,7 +21,7 @@ _MALFORMED = (
 # RabbitMQ says so with 404 or 406 when a node of its cluster is away: that passes.
 _PASSING = re.compile("down or inaccessible|due to timeout|stopped by supervisor")
 # What Redis says of one key or one value. All else (OOM, READONLY, LOADING, ...) is the server's state.
-_OF_A_KEY = re.compile(r"^WRONGTYPE|no permissions to access .*key|invalid bulk length|exceeds maximum allowed size")
+_OF_A_KEY = re.compile("^WRONGTYPE|no permissions to access .*key|invalid bulk length|exceeds maximum", re.IGNORECASE)
 
 
 class AnswerError(Exception):
@@ -68,7 +68,9 @@ def _concerns_a_message(error: BaseException) -> bool:
         return not _PASSING.search(str(error))
     if isinstance(error, _MALFORMED):
         return is_of_publish(error)
-    return type(error).__module__.startswith("redis.") and bool(_OF_A_KEY.search(str(error)))
+    # redis-py puts the command in front, which has the queue's name in it.
+    answer = str(error).rpartition("caused error: ")[2]
+    return type(error).__module__.startswith("redis.") and bool(_OF_A_KEY.search(answer))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

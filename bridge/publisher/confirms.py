@@ -13,6 +13,9 @@ from amqp import spec
 from bridge.errors import BrokerError
 from bridge.publisher.answer import AnswerError
 
+# Of a frame with headers, beside them: 8 of the frame and 14 of what it says of the body.
+_FRAME_OVERHEAD = 22
+
 # A place in the batch, and the task's id; None for what Celery publishes beside tasks.
 _Expected = tuple[int, str | None]
 
@@ -94,6 +97,10 @@ class Confirms:
             raise AnswerError(self._reason)
 
     def _counted_publish(self, message: Any, *args: Any, **kwargs: Any) -> Any:
+        size, largest = len(message._serialize_properties()), self._channel.connection.frame_max - _FRAME_OVERHEAD
+        if size > largest:
+            # RabbitMQ would end the connection, and not say which message it was.
+            raise ValueError(f"the headers take {size:,} bytes, and a frame holds {largest:,}")
         # Behind it: what could not be made into frames has no number.
         published = self._publish(message, *args, **kwargs)
         self.expect(self.sending, message.properties.get("correlation_id"))

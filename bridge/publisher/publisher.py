@@ -12,6 +12,9 @@ from bridge.publisher.app import load
 from bridge.publisher.line import Line, Placed, Refused
 from bridge.reason import reason
 
+# So many messages are sent one at a time to find the one that the broker refuses.
+_ALONE = 50
+
 
 class Publisher:
     """Publishes what events ask for, and waits until the broker has it all.
@@ -71,10 +74,11 @@ class Publisher:
         """All at once; and when the broker refuses one of them, so many at a time that it shows which one.
 
         RabbitMQ closes the channel then, and takes nothing that was behind that message. What was refused for a queue
-        that is gone is tried again too, since a new connection declares all queues anew.
+        that is gone is tried again too, since a new connection declares all queues anew. One at a time goes on until
+        that message is found, or is not among the next ones: what is sent together with it may arrive twice.
         """
         waiting = list(enumerate(events))
-        size, cautious = len(waiting), False
+        size, cautious, alone = len(waiting), False, 0
         self._connected().begin()
         while waiting:
             part = waiting[:size]
@@ -86,10 +90,14 @@ class Publisher:
                 self.close()
                 if cautious and size == 1:
                     refused[part[0][0]] = str(error)
+                    alone = 0
+                else:
+                    alone = _ALONE
                 size, cautious = 1, True
             else:
                 settled.update(place for place, _ in part)
-                size *= 2
+                alone -= 1
+                size = size if alone > 0 else size * 2
             waiting = [placed for placed in waiting if placed[0] not in settled and placed[0] not in refused]
 
     def _connected(self) -> Line:
