@@ -367,10 +367,9 @@ return case
         + coalesce(pg_column_size(context), 0)
 end;
 
--- An event that can't be published as it is, with the reason; it waits for a person. Its number is that of the dead
--- letter: ids of events are given twice after a failover or a restored backup, and then `at` differs.
+-- An event that can't be published as it is, with the reason; it waits for a person. Ids of events are given twice after a
+-- failover or a restored backup, and then `at` differs. No number of its own: a restore of the data alone would set it back.
 create table if not exists bridge.dead_letter (
-    number bigint generated always as identity primary key,
     id bigint not null,
     stream text collate "C" not null,
     watch text collate "C" not null,
@@ -385,9 +384,8 @@ create table if not exists bridge.dead_letter (
 do $dead_letter$
 begin
     -- An older file had the event's id as the key.
-    if not exists (select from pg_attribute where attrelid = 'bridge.dead_letter'::regclass and attname = 'number') then
+    if exists (select from pg_constraint where conrelid = 'bridge.dead_letter'::regclass and conname = 'dead_letter_pkey') then
         alter table bridge.dead_letter drop constraint dead_letter_pkey;
-        alter table bridge.dead_letter add column number bigint generated always as identity primary key;
     end if;
     -- One event is one dead letter, however often it was refused. By the hash of the watch: a text may be too long for
     -- an index.
@@ -2556,10 +2554,11 @@ comment on function bridge.bury(text, bigint[], timestamptz[], xid8[], text[]) i
 
 
 -- The dead letters that a person means: all given conditions hold; none given is an error, since "all" should be said
--- (since => '-infinity'). The oldest first, at most so many of them, and not those that somebody else is at.
-create or replace function bridge._chosen(
+-- (since => '-infinity'). The oldest first, at most `at_most`, skipping rows that another session has locked. They are locked, so
+-- they stay where their ctid says.
+create or replace function bridge._chosen_letters(
     ids bigint[], watch text, stream text, since timestamptz, until timestamptz, at_most integer
-) returns setof bigint
+) returns setof tid
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -2569,14 +2568,14 @@ begin
             hint = 'All of them are: since => ''-infinity''.';
     end if;
     return query
-        select d.number
+        select d.ctid
         from bridge.dead_letter d
         where (ids is null or d.id = any (ids))
-            and (_chosen.watch is null or d.watch = _chosen.watch)
-            and (_chosen.stream is null or d.stream = _chosen.stream)
+            and (_chosen_letters.watch is null or d.watch = _chosen_letters.watch)
+            and (_chosen_letters.stream is null or d.stream = _chosen_letters.stream)
             and (since is null or d.failed_at >= since)
             and (until is null or d.failed_at < until)
-        order by d.id, d.number
+        order by d.id, d.at
         limit at_most
         for update skip locked;
 end
@@ -2593,14 +2592,14 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    chosen constant bigint[] := array(select bridge._chosen(ids, watch, stream, since, until, at_most));
+    chosen constant tid[] := array(select bridge._chosen_letters(ids, watch, stream, since, until, at_most));
     p record;
 begin
     for p in
         select x.stream, bridge._is_foreign(x.cluster, x.seen, x.upto, x.xmin) as is_foreign, s.sleep_key
         from bridge.position x
         join bridge.stream s on s.name = x.stream
-        where x.stream in (select d.stream from bridge.dead_letter d where d.number = any (chosen))
+        where x.stream in (select d.stream from bridge.dead_letter d where d.ctid = any (chosen))
     loop
         -- Until then, what is old here is told by its id.
         if p.is_foreign then
@@ -2611,9 +2610,9 @@ begin
             perform pg_notify('bridge:' || p.stream, '');
         end if;
     end loop;
-    with gone as (delete from bridge.dead_letter d where d.number = any (chosen) returning d.*)
+    with gone as (delete from bridge.dead_letter d where d.ctid = any (chosen) returning d.*)
     insert into bridge.ring (id, stream, watch, op, key, data, context, at)
-    select g.id, g.stream, g.watch, g.op, g.key, g.data, g.context, g.at from gone g order by g.id, g.number;
+    select g.id, g.stream, g.watch, g.op, g.key, g.data, g.context, g.at from gone g order by g.id, g.at;
     return cardinality(chosen);
 end
 $$;
@@ -2629,9 +2628,9 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    chosen constant bigint[] := array(select bridge._chosen(ids, watch, stream, since, until, at_most));
+    chosen constant tid[] := array(select bridge._chosen_letters(ids, watch, stream, since, until, at_most));
 begin
-    delete from bridge.dead_letter d where d.number = any (chosen);
+    delete from bridge.dead_letter d where d.ctid = any (chosen);
     return cardinality(chosen);
 end
 $$;
@@ -2847,7 +2846,8 @@ begin
         '_columns_of_condition(bridge.watch)', '_functions(bridge.watch)', '_guards_inside(bridge.watch)', '_holds_json(oid)',
         '_moves(oid, anyelement)', '_object(regclass, text[], text)', '_row_function(text, text, text, text)',
         '_statements(bridge.watch)', '_value(regclass, text, text)', '_trigger(bridge.watch, text)',
-        '_capture_branch(bridge.watch, text)', '_capture_function(bridge.watch)', '_drop_functions(text, text[])'
+        '_capture_branch(bridge.watch, text)', '_capture_function(bridge.watch)', '_drop_functions(text, text[])',
+        '_chosen(bigint[], text, text, timestamptz, timestamptz, integer)'
     ] loop
         if to_regprocedure('bridge.' || signature) is not null then
             execute format('drop function bridge.%s', signature);

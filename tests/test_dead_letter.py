@@ -209,7 +209,7 @@ async def test_two_events_with_one_id_are_two_dead_letters_and_both_are_retried(
     conn.execute("select setval('bridge.event_id', 1, false)")
     conn.execute("insert into item values (2)")
     await refuse_all(database, "because")
-    assert conn.execute("select id, key from bridge.dead_letter order by number").fetchall() == [(1, [1]), (1, [2])]
+    assert conn.execute("select id, key from bridge.dead_letter order by id, at").fetchall() == [(1, [1]), (1, [2])]
     shown = await anyio.to_thread.run_sync(run, database, "show", "1")
     assert [letter["key"] for letter in decoded(shown.stdout)] == [[1], [2]]
     retried = await anyio.to_thread.run_sync(run, database, "retry", "--id", "1")

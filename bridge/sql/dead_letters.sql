@@ -11,5 +11,5 @@ where
     and (%(stream)s::text is null or stream = %(stream)s::text)
     and (%(since)s::timestamptz is null or failed_at >= %(since)s::timestamptz)
     and (%(until)s::timestamptz is null or failed_at < %(until)s::timestamptz)
-order by id, number
+order by id, at
 limit %(at_most)s
