@@ -10,23 +10,30 @@ from django_app.database import alias
 
 # By way of the catalogue, since the schema may be closed to this role: a question that names it would be refused.
 _MAY_DELETE = """
-    select bool_and(
+    select pg_catalog.bool_and(
         pg_catalog.has_schema_privilege(n.oid, 'usage')
         and pg_catalog.has_table_privilege(c.oid, 'select')
-        and (c.relname = 'watch' or pg_catalog.has_table_privilege(c.oid, 'delete'))
+        and (c.relname operator(pg_catalog.=) 'watch' or pg_catalog.has_table_privilege(c.oid, 'delete'))
     )
-    from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
-    where n.nspname = 'bridge' and c.relname in ('event', 'dead_letter', 'watch')
+    from pg_catalog.pg_class as c
+    join pg_catalog.pg_namespace as n on n.oid operator(pg_catalog.=) c.relnamespace
+    where n.nspname operator(pg_catalog.=) 'bridge'
+        and c.relname operator(pg_catalog.=) any (array['event', 'dead_letter', 'watch']::pg_catalog.name[])
+"""
+_LETTERS = """
+    delete from bridge.dead_letter
+    where watch operator(pg_catalog.=) any (
+        select w.name from bridge.watch as w
+        where w.relation::pg_catalog.oid operator(pg_catalog.=) any (%s::pg_catalog.regclass[]::pg_catalog.oid[])
+    )
 """
 # The flush is a change as well: where a watch asks for `truncate`, its event stays.
-_DELETE = """
-    with gone as (
-        select name from bridge.watch where relation::oid = any (%s::regclass[]::oid[])
-    ), letters as (
-        delete from bridge.dead_letter where watch in (select name from gone)
-    )
+_EVENTS = """
     delete from bridge.event
-    where watch in (select name from gone) and xid <> pg_catalog.pg_current_xact_id()
+    where xid operator(pg_catalog.<>) pg_catalog.pg_current_xact_id() and watch operator(pg_catalog.=) any (
+        select w.name from bridge.watch as w
+        where w.relation::pg_catalog.oid operator(pg_catalog.=) any (%s::pg_catalog.regclass[]::pg_catalog.oid[])
+    )
 """
 
 
@@ -53,7 +60,8 @@ class Command(flush.Command):
             cursor.execute(_MAY_DELETE)
             match cursor.fetchone():
                 case (True,):
-                    cursor.execute(_DELETE, [[connection.ops.quote_name(table) for table in tables]])
+                    for statement in (_LETTERS, _EVENTS):
+                        cursor.execute(statement, [[connection.ops.quote_name(table) for table in tables]])
                 case (False,):
                     self.stderr.write(
                         "The events of the flushed tables stay: this role may not delete from bridge.event."
