@@ -111,11 +111,6 @@ def test_every_kind_of_watch_goes_on_as_it_was(
     expected = sorted((n, *each) for n in (BEFORE, *AFTER) for each in _expected())
     found = conn.execute("select (key ->> 0)::int, op, watch from bridge.event").fetchall()
     assert sorted(found) == expected
-    print(
-        conn.execute(
-            "select w.name, bridge._fingerprint(w)=w.fingerprint, w.remembered, bridge._place(), (select array_agg(t) from bridge._triggers(w.name) t) from bridge.watch w"
-        ).fetchall()
-    )
     assert drift(conn) == []
 
 
