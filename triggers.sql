@@ -2084,12 +2084,24 @@ comment on function bridge.step_back(regclass) is
 'After a change of this table: its watches follow renamed columns, lose dropped ones, and record again only what counts.';
 
 
+-- With the table those that step_back will need: of watches on its parents or partitions that don't fit any more.
+create or replace function bridge._lock_for_alter(relation regclass) returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+    select bridge._lock(array_agg(l.relation) || $1, array_agg(l.mode) || array['access exclusive'])
+    from bridge._locks(
+        array(select w::bridge.watch from bridge._watches_of(relation) w where w.relation <> $1 and not bridge._is_intact(w)), '{}'
+    ) l
+$$;
+
+
 -- It has no fixed search_path, since a type's name means here what it means to the caller. So it calls by full names only.
 create or replace function bridge.alter(relation regclass, clauses text) returns void
 language plpgsql
 as $$
 begin
-    perform bridge._lock(array[relation], array['access exclusive']);
+    perform bridge._lock_for_alter(relation);
     begin
         execute pg_catalog.format('alter table %s %s', relation, clauses);
     exception when feature_not_supported or dependent_objects_still_exist then

@@ -1,5 +1,6 @@
 """`bridge.alter`: changes that PostgreSQL refuses where a trigger names the column, and watches that follow."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -7,6 +8,7 @@ import pytest
 
 from tests.capture.crew import AFTER, BEFORE, write_around
 from tests.capture.log import carried, drift, recorded, watch
+from tests.eventually import eventually
 from tests.fix_postgres import Database
 
 CONDITION = "new.price > 0 and new.\"State\" <> 'it''s old.price'"
@@ -111,11 +113,6 @@ def test_every_kind_of_watch_goes_on_as_it_was(
     expected = sorted((n, *each) for n in (BEFORE, *AFTER) for each in _expected())
     found = conn.execute("select (key ->> 0)::int, op, watch from bridge.event").fetchall()
     assert sorted(found) == expected
-    print(
-        conn.execute(
-            "select w.name, bridge._fingerprint(w)=w.fingerprint, w.remembered, bridge._place(), (select array_agg(t) from bridge._triggers(w.name) t) from bridge.watch w"
-        ).fetchall()
-    )
     assert drift(conn) == []
 
 
@@ -138,6 +135,26 @@ def test_alter_gives_up_after_the_lock_timeout_and_changes_nothing(
             alter(conn, "rename price to cost")
         assert conn.execute("show lock_timeout").fetchone() == ("20ms",)
     assert watched(conn) == before
+    assert drift(conn) == []
+
+
+def test_alter_of_a_partition_never_waits_for_the_parent_while_it_holds_the_partition(
+    database: Database, conn: psycopg.Connection
+) -> None:
+    """A writer that has the parent and wants the partition would end in a deadlock, and could be the one to fail."""
+    conn.execute("create table whole (id int, price int) partition by range (id)")
+    conn.execute("create table part partition of whole default")
+    watch(conn, "whole", key=["id"], columns=["price"])
+    conn.execute("alter table whole rename price to cost")
+    waits = "select wait_event_type in ('Lock', 'Timeout') from pg_stat_activity where pid = %s"
+    with database.connect() as writer, database.connect() as other, ThreadPoolExecutor(1) as pool:
+        with writer.transaction():
+            writer.execute("lock table only whole in row exclusive mode")
+            altered = pool.submit(alter, other, "set (fillfactor = 50)", "part")
+            assert eventually(lambda: conn.execute(waits, [other.info.backend_pid]).fetchone() == (True,))
+            writer.execute("set local lock_timeout = '2s'")
+            writer.execute("update whole set cost = 1")
+        altered.result(timeout=20)
     assert drift(conn) == []
 
 

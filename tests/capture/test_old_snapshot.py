@@ -10,7 +10,7 @@ from tests.fix_postgres import Database, on_pg15
 PLANTED = """
     create type mood as enum ('calm');
     create function planted(mood) returns json language plpgsql as
-        $$ begin insert into reached values (current_user); return '"planted"'; end $$;
+        $$ begin insert into public.reached values (current_user); return '"planted"'; end $$;
     create cast (mood as json) with function planted(mood);
 """
 YOUNG_TYPES = {

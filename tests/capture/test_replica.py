@@ -106,3 +106,14 @@ def test_logical_replication_is_recorded_by_always_only(publisher: Postgres) -> 
                 assert {row[0] for row in target.execute("select watch from bridge.event")} == {"always"}
             finally:
                 target.execute("drop subscription copying")
+
+
+def test_always_and_ordinary_watches_on_partitioned_tables_are_no_drift(conn: psycopg.Connection) -> None:
+    """All watches share the function that notes moves of rows."""
+    for table in ("whole", "other"):
+        conn.execute(f"create table {table} (id int primary key) partition by range (id)".encode())
+        conn.execute(f"create table {table}_1 partition of {table} default".encode())
+    watch(conn, "whole", "one")
+    watch(conn, "whole", "two", options={"always": True})
+    watch(conn, "other", "three")
+    assert drift(conn) == []

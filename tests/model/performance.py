@@ -178,6 +178,7 @@ class Performance:
         if transaction is None:
             return
         self._open[session] = None
+        action = "commit" if action == "prepare" and not self._stage.prepares else action
         self._gids += 1
         gid = f"p{self._gids}"
         statement = f"prepare transaction '{gid}'" if action == "prepare" else action

@@ -46,6 +46,8 @@ class Stage:
     sessions: list[psycopg.Connection]
     portal: BlockingPortal
     """Where readers live: they are asynchronous, stories are not."""
+    prepares: bool
+    """Whether the server has PREPARE TRANSACTION switched on."""
 
     @classmethod
     @contextmanager
@@ -60,7 +62,8 @@ class Stage:
                 for setting in {"lock_timeout": "1ms", "role": _APPLICATION, **settings}.items():
                     session.execute("select set_config(%s, %s, false)", setting)
                 sessions.append(session)
-            yield cls(database.dsn, admin, sessions, stack.enter_context(start_blocking_portal()))
+            prepares = admin.execute("show max_prepared_transactions").fetchone() != ("0",)
+            yield cls(database.dsn, admin, sessions, stack.enter_context(start_blocking_portal()), prepares)
 
     def clean(self) -> None:
         """Removes what the last story has left, wherever it ended."""
