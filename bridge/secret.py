@@ -8,7 +8,9 @@ from urllib.parse import unquote
 
 # Whatever else knows of an address: user:password@ behind a scheme.
 _IN_A_URL = re.compile(r"(?<=://)([^\s/@:]*):[^\s@]+@")
-_PARAMETER = re.compile(r"(?i)\b(password|passwd|pwd|secret|token|sslpassword)(['\"]?\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s&;,)}]+)")
+_PARAMETER = re.compile(
+    r"(?i)\b(password|passwd|pwd|secret|token|sslpassword)(['\"]?\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s&;,)}]+)"
+)
 _SHOWN = "***"
 # What is shorter stands in other words too.
 _SHORTEST = 4

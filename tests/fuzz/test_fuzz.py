@@ -164,7 +164,7 @@ def fuzzed(
 def check(fuzzed: Fuzzed, some: list[Input]) -> None:
     fuzzed.put(some)
     assert eventually(fuzzed.settled, 30), fuzzed.bridge.child.tail()
-    assert fuzzed.bridge.running, fuzzed.bridge.child.tail()
+    assert fuzzed.bridge.running, f"it ended\n{fuzzed.bridge.child.tail()}"
     assert fuzzed.bridge.child.pid == fuzzed.pid
     ids, _ = fuzzed.arrived()
     assert fuzzed.unaccounted(ids) == []
