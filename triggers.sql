@@ -2787,7 +2787,7 @@ as $$
     cross join bridge._holder(s.owner_key) o(pid)
     left join (
         select
-            w.stream, count(*) as waiting, min(w.at) as oldest,
+            w.stream, count(*) as waiting, min(w.at) filter (where isfinite(w.at)) as oldest,
             count(*) filter (where w.watch in (select r.name from bridge.watch r where r.removed_at is not null)) as of_removed
         from bridge.waiting w
         group by 1

@@ -3,7 +3,8 @@
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -176,8 +177,9 @@ def run(database_url: str | None, log_format: Literal["console", "json"], log_le
 
     Start it twice for high availability: one serves a stream, the others stand by and take over.
     """
-    logs.set_up(log_format, log_level)
-    code = GAVE_UP if _serve(database_url, **options) else 0
+    log = partial(logs.set_up, log_format, log_level)
+    log()
+    code = GAVE_UP if _serve(log, database_url, **options) else 0
     if any(thread is not threading.current_thread() and not thread.daemon for thread in threading.enumerate()):
         # A publish that was given up still hangs in its thread; it must not hold the exit.
         os._exit(code)
@@ -185,9 +187,12 @@ def run(database_url: str | None, log_format: Literal["console", "json"], log_le
 
 
 @asynchronous
-async def _serve(database_url: str | None, **options: Any) -> bool:
+async def _serve(log: Callable[[], None], database_url: str | None, **options: Any) -> bool:
     """Whether a batch was given up."""
-    return await Service(Settings(database_url=required(database_url), **options)).run()
+    service = Service(Settings(database_url=required(database_url), **options))
+    # Again, since the user's app may have set up logging of its own.
+    log()
+    return await service.run()
 
 
 @cli.command()

@@ -45,7 +45,8 @@ def without_password(address: str) -> str:
     """A URL fit to be shown: the password is replaced; an address that is no URL is not shown at all."""
     try:
         parts = urlsplit(address)
-        if not parts.scheme or parts.hostname is None:
+        # More than one "@", or one behind the host: a password that is not encoded.
+        if not parts.scheme or parts.hostname is None or address.count("@") > 1 or "@" in parts.path or ";" in address:
             return "(not shown)"
         host = parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"
     except ValueError:

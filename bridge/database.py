@@ -19,6 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from bridge.errors import BridgeError, ConfigError, DatabaseError, LockTimeoutError
 from bridge.pooler import shares_sessions
+from bridge.secret import hidden, note, note_value
 
 T = TypeVar("T")
 
@@ -116,6 +117,7 @@ async def connect(database_url: str, purpose: str) -> AsyncIterator[Connection]:
     ConfigError when the address can't be right (syntax, unknown database, refused password), DatabaseError when the
     server is away.
     """
+    note(database_url)
     try:
         given = conninfo_to_dict(database_url)
     except psycopg.ProgrammingError as error:
@@ -123,8 +125,9 @@ async def connect(database_url: str, purpose: str) -> AsyncIterator[Connection]:
         raise ConfigError(
             "the database address is neither a URL (postgresql://user@host/name) nor a list of key=value"
         ) from error
+    note_value(given.get("password"))
     _check_address(given)
-    address = {**_DEFAULTS, "application_name": f"bridge {purpose}", **given}
+    address = {**_DEFAULTS, "application_name": f"bridge {purpose}", **given, "client_encoding": "UTF8"}
     open_one = partial(Connection.connect, **address, autocommit=True)
     with translated():
         connection = await open_one()
@@ -134,6 +137,11 @@ async def connect(database_url: str, purpose: str) -> AsyncIterator[Connection]:
         with anyio.CancelScope(shield=True), translated(), _answered(connection, connection.patience):
             if await shares_sessions(connection, open_one):
                 await connection.pin()
+        if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+            raise ConfigError(
+                f'the encoding of database "{connection.info.dbname}" is SQL_ASCII, in which no text is certain to be '
+                "text: copy it into one with encoding UTF8 (createdb -T template0 -E UTF8, pg_dump, psql)"
+            )
         await query(connection, _SESSION)
         yield connection
     finally:
@@ -293,7 +301,7 @@ def translate(error: psycopg.Error) -> BridgeError:
     """The error of psycopg as a sentence: DatabaseError when trying again can help, else ConfigError."""
     diagnosis = error.diag
     # One line: libpq's own messages have several, with tabs.
-    text = " ".join((diagnosis.message_primary or str(error)).split()) or type(error).__name__
+    text = hidden(" ".join((diagnosis.message_primary or str(error)).split())) or type(error).__name__
     if diagnosis.message_hint:
         text = f"{text} ({diagnosis.message_hint})"
     missing = psycopg.errors.InvalidSchemaName | psycopg.errors.UndefinedTable | psycopg.errors.UndefinedFunction

@@ -6,28 +6,43 @@ from typing import Any, Literal
 
 import msgspec
 
+from bridge.secret import hidden
+
 # What every record has; anything else came with `extra` and is a field.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def set_up(style: Literal["console", "json"], level: str) -> None:
-    """Sends what the bridge says from `level` on, and warnings of its libraries, to standard error."""
+    """Sends what the bridge says from `level` on, and warnings of its libraries, to standard error.
+
+    To be called again when the user's app has been imported: a Django project's LOGGING takes the place of all handlers
+    and, as it is by default, disables all loggers that are there already.
+    """
     output = logging.StreamHandler()
     output.setFormatter(_Json() if style == "json" else _Console())
     logging.basicConfig(level=logging.WARNING, handlers=[output], force=True)
+    for name in [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "bridge"]:
+        logger = logging.getLogger(name)
+        logger.disabled, logger.propagate = False, True
+        logger.setLevel(logging.NOTSET)
+        logger.handlers.clear()
     logging.getLogger("bridge").setLevel(level.upper())
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    return {name: _shown(value) for name, value in vars(record).items() if name not in _STANDARD}
+
+
+def _shown(value: Any) -> Any:
+    return hidden(value) if isinstance(value, str) else value
 
 
 class _Console(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(sep=" ", timespec="milliseconds")
         fields = "".join(f" {name}={value!r}" for name, value in _fields(record).items())
-        trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
-        return f"{at} {record.levelname:<7} {record.getMessage()}{fields}{trace}"
+        trace = f"\n{hidden(self.formatException(record.exc_info))}" if record.exc_info else ""
+        return f"{at} {record.levelname:<7} {hidden(record.getMessage())}{fields}{trace}"
 
 
 class _Json(logging.Formatter):
@@ -36,9 +51,9 @@ class _Json(logging.Formatter):
             "at": datetime.fromtimestamp(record.created, UTC),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": hidden(record.getMessage()),
             **_fields(record),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = hidden(self.formatException(record.exc_info))
         return msgspec.json.encode(line, enc_hook=str).decode()

@@ -9,6 +9,7 @@ import anyio
 import click
 import msgspec
 
+from bridge import secret
 from bridge.errors import BridgeError, ConfigError
 
 T = TypeVar("T")
@@ -34,9 +35,11 @@ def asynchronous(command: Callable[..., Coroutine[Any, Any, T]]) -> Callable[...
 
     def run(*args: Any, **kwargs: Any) -> T:
         try:
+            for address in (kwargs.get("database_url"), kwargs.get("broker_url")):
+                secret.note(address)
             return anyio.run(partial(command, *args, **kwargs))
         except BridgeError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(secret.hidden(str(error))) from error
 
     return update_wrapper(run, command)
 

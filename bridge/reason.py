@@ -4,6 +4,8 @@ import struct
 
 import msgspec
 
+from bridge.secret import hidden
+
 _LONGEST = 1000
 
 
@@ -26,5 +28,5 @@ def reason(error: BaseException) -> str:
 
 def kept(text: str) -> str:
     """The sentence as PostgreSQL and every log take it: one line of limited length, without NUL or half a character."""
-    line = " ".join(text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0").split())
+    line = " ".join(hidden(text).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0").split())
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."

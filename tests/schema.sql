@@ -303,10 +303,18 @@ $$;
 CREATE FUNCTION bridge._check_options(what text, options jsonb) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
+    AS $_$
 declare
     known constant text[] := '{call,queue,priority,countdown,expires,headers,coalesce,source,always,may_skip,named_only,notify,on_error}';
     flags constant text[] := '{coalesce,always,may_skip,named_only,notify}';
+    -- Celery lets a custom header replace one of its protocol: the task's name, for one. bridge/call_options.py says more.
+    reserved constant text[] := '{BCC,CC,args,argsrepr,as_execution_options,bridge,callbacks,called_directly,chain,children,chord,clear,'
+        'clock,compression,correlation_id,delivery_info,errbacks,eta,expires,get,group,group_index,groups,headers,hostname,id,'
+        'ignore_result,is_eager,kwargs,kwargsrepr,lang,link,link_error,logfile,loglevel,meth,origin,parent_id,properties,redelivered,'
+        'replaced_task_nesting,reply_to,retries,root_id,shadow,soft_time_limit,stamped_headers,stamps,task,task_id,task_name,taskset,'
+        'time_limit,timelimit,update,utc}';
+    century constant numeric := 3155760000;
+    taken text;
     unknown text;
     complaint text;
 begin
@@ -314,6 +322,9 @@ begin
         raise exception '%: options must be a JSON object', what using errcode = 'invalid_parameter_value';
     end if;
     select k into unknown from jsonb_object_keys(options) k where k <> all (known) limit 1;
+    if jsonb_typeof(options -> 'headers') = 'object' then
+        select k into taken from jsonb_object_keys(options -> 'headers') k where k = any (reserved) or k = '' or starts_with(k, '_') limit 1;
+    end if;
     complaint := case
         when unknown is not null then
             format('unknown option "%s"; there are: %s', unknown, array_to_string(known, ', '))
@@ -322,14 +333,17 @@ begin
         when jsonb_typeof(options -> 'queue') <> 'string' or options ->> 'queue' = '' then
             'option "queue" must be the name of a queue'
         when jsonb_typeof(options -> 'priority') <> 'number' or (options ->> 'priority')::numeric not between 0 and 255
-            or (options ->> 'priority')::numeric % 1 <> 0 then
+            or options ->> 'priority' !~ '^\d+$' then
             'option "priority" must be a whole number from 0 to 255'
-        when jsonb_typeof(options -> 'countdown') <> 'number' or (options ->> 'countdown')::numeric < 0 then
-            'option "countdown" must be a number of seconds, 0 or more'
-        when jsonb_typeof(options -> 'expires') <> 'number' or (options ->> 'expires')::numeric <= 0 then
-            'option "expires" must be a number of seconds over 0'
+        when jsonb_typeof(options -> 'countdown') <> 'number' or (options ->> 'countdown')::numeric not between 0 and century then
+            'option "countdown" must be a number of seconds, 0 or more, and no more than a century has'
+        when jsonb_typeof(options -> 'expires') <> 'number' or (options ->> 'expires')::numeric <= 0
+            or (options ->> 'expires')::numeric > century then
+            'option "expires" must be a number of seconds over 0, and no more than a century has'
         when jsonb_typeof(options -> 'headers') <> 'object' then
             'option "headers" must be a JSON object'
+        when taken is not null then
+            format('option "headers" can''t have "%s": names that Celery or the bridge uses, and those with "_" in front, are taken', taken)
         when jsonb_typeof(options -> 'source') <> 'string' then
             'option "source" must be a string'
         when exists (select from unnest(flags) f where jsonb_typeof(options -> f) <> 'boolean') then
@@ -341,7 +355,7 @@ begin
         raise exception '%: %', what, complaint using errcode = 'invalid_parameter_value';
     end if;
 end
-$$;
+$_$;
 
 CREATE FUNCTION bridge._check_watch(w bridge.watch) RETURNS void
     LANGUAGE plpgsql STABLE
@@ -398,14 +412,14 @@ begin
             hint = 'All of them are: since => ''-infinity''.';
     end if;
     return query
-        select d.id
+        select d.number
         from bridge.dead_letter d
         where (ids is null or d.id = any (ids))
             and (_chosen.watch is null or d.watch = _chosen.watch)
             and (_chosen.stream is null or d.stream = _chosen.stream)
             and (since is null or d.failed_at >= since)
             and (until is null or d.failed_at < until)
-        order by d.id
+        order by d.id, d.number
         limit at_most
         for update skip locked;
 end
@@ -1089,6 +1103,41 @@ $$;
 
 COMMENT ON FUNCTION bridge.await_lock(key bigint, at_most interval) IS 'Whether this session got the advisory lock within so long. For bridge run only.';
 
+CREATE FUNCTION bridge.bury(stream text, ids bigint[], ats timestamp with time zone[], xids xid8[], reasons text[]) RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_nestloop TO 'off'
+    SET jit TO 'off'
+    AS $$
+    with asked as materialized (
+        select *
+        from unnest(ids, ats, xids, reasons) with ordinality as a (id, at, xid, reason, place)
+    ), written as (
+        select e.*, case when e.at >= '0001-01-02' and e.at < '9999-12-31' then e.at end as said_at
+        from (select distinct xid from asked) as t
+        cross join lateral (
+            select x.*
+            from bridge.event x
+            where x.lane = any ('{0,1,2,3,4,5,6,7}') and x.stream = bury.stream and x.xid = t.xid
+            offset 0
+        ) as e
+    ), buried as (
+        insert into bridge.dead_letter as d (id, stream, watch, op, key, data, context, at, reason)
+        select distinct on (w.id, w.at, hashtextextended(w.watch, 0))
+            w.id, w.stream, w.watch, w.op, w.key, w.data, w.context, w.at, r.reason
+        from written w
+        join asked r on r.id = w.id and r.xid = w.xid and r.at is not distinct from w.said_at
+        order by w.id, w.at, hashtextextended(w.watch, 0), r.place desc
+        on conflict (id, at, stream, hashtextextended(watch, 0)) do update
+            set reason = excluded.reason, failed_at = clock_timestamp()
+        returning true
+    )
+    select count(*) from buried
+$$;
+
+COMMENT ON FUNCTION bridge.bury(stream text, ids bigint[], ats timestamp with time zone[], xids xid8[], reasons text[]) IS 'Copies events of the log into bridge.dead_letter, with the reasons; returns their number. For bridge run only.';
+
 CREATE FUNCTION bridge.disallow(task text) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1109,7 +1158,7 @@ CREATE FUNCTION bridge.discard(ids bigint[] DEFAULT NULL::bigint[], watch text D
 declare
     chosen constant bigint[] := array(select bridge._chosen(ids, watch, stream, since, until, at_most));
 begin
-    delete from bridge.dead_letter d where d.id = any (chosen);
+    delete from bridge.dead_letter d where d.number = any (chosen);
     return cardinality(chosen);
 end
 $$;
@@ -1233,7 +1282,7 @@ begin
         select x.stream, bridge._is_foreign(x.cluster, x.seen, x.upto, x.xmin) as is_foreign, s.sleep_key
         from bridge.position x
         join bridge.stream s on s.name = x.stream
-        where x.stream in (select d.stream from bridge.dead_letter d where d.id = any (chosen))
+        where x.stream in (select d.stream from bridge.dead_letter d where d.number = any (chosen))
     loop
         -- Until then, what is old here is told by its id.
         if p.is_foreign then
@@ -1244,9 +1293,9 @@ begin
             perform pg_notify('bridge:' || p.stream, '');
         end if;
     end loop;
-    with gone as (delete from bridge.dead_letter d where d.id = any (chosen) returning d.*)
+    with gone as (delete from bridge.dead_letter d where d.number = any (chosen) returning d.*)
     insert into bridge.event (id, stream, watch, op, key, data, context, at)
-    select g.id, g.stream, g.watch, g.op, g.key, g.data, g.context, g.at from gone g order by g.id;
+    select g.id, g.stream, g.watch, g.op, g.key, g.data, g.context, g.at from gone g order by g.id, g.number;
     return cardinality(chosen);
 end
 $$;
@@ -1338,7 +1387,7 @@ CREATE FUNCTION bridge.status() RETURNS TABLE(stream text, watches bigint, waiti
     cross join bridge._holder(s.owner_key) o(pid)
     left join (
         select
-            w.stream, count(*) as waiting, min(w.at) as oldest,
+            w.stream, count(*) as waiting, min(w.at) filter (where isfinite(w.at)) as oldest,
             count(*) filter (where w.watch in (select r.name from bridge.watch r where r.removed_at is not null)) as of_removed
         from bridge.waiting w
         group by 1
@@ -1389,6 +1438,7 @@ $$;
 COMMENT ON FUNCTION bridge.watch(name text, relation regclass, task text, operations text[], columns text[], condition text, key text[], data text[], options jsonb, stream text) IS 'When these operations touch these columns of this table, call this task. Creates the rule and its triggers, or replaces them.';
 
 CREATE TABLE bridge.dead_letter (
+    number bigint NOT NULL,
     id bigint NOT NULL,
     stream text NOT NULL COLLATE pg_catalog."C",
     watch text NOT NULL COLLATE pg_catalog."C",
@@ -1676,7 +1726,7 @@ ALTER TABLE ONLY bridge.event ATTACH PARTITION bridge.event_7 FOR VALUES IN ('7'
 ALTER TABLE ONLY bridge.event ALTER COLUMN id SET DEFAULT nextval('bridge.event_id'::regclass);
 
 ALTER TABLE ONLY bridge.dead_letter
-    ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (id);
+    ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (number);
 
 ALTER TABLE ONLY bridge.inbox
     ADD CONSTRAINT inbox_pkey PRIMARY KEY (id);
@@ -1692,6 +1742,8 @@ ALTER TABLE ONLY bridge.stream
 
 ALTER TABLE ONLY bridge.watch
     ADD CONSTRAINT watch_pkey PRIMARY KEY (name);
+
+CREATE UNIQUE INDEX dead_letter_event ON bridge.dead_letter USING btree (id, at, stream, hashtextextended(watch, (0)::bigint));
 
 CREATE INDEX event_lane_stream_xid ON ONLY bridge.event USING btree (lane, stream, xid);
 
@@ -1856,6 +1908,8 @@ REVOKE ALL ON FUNCTION bridge.allow(task text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION bridge.apply(wanted jsonb, prune boolean, source text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.await_lock(key bigint, at_most interval) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.bury(stream text, ids bigint[], ats timestamp with time zone[], xids xid8[], reasons text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.disallow(task text) FROM PUBLIC;
 

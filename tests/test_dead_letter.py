@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from psycopg.types.json import Jsonb
 
 from bridge.call import Call, Refusal, call_for
+from bridge.catalog import Catalog
 from bridge.cli import cli
 from bridge.coalesce import coalesce
 from bridge.dead_letter import CHUNK
@@ -349,6 +350,20 @@ def test_many_events_of_one_transaction_are_buried_in_seconds(conn: psycopg.Conn
     conn.execute("set statement_timeout = '20s'")
     bury = "select bridge.bury('default', array_agg(id), array_agg(at), array_agg(xid), array_agg('because'::text))"
     assert conn.execute(f"{bury} from (select * from bridge.event limit 10000) e".encode()).fetchone() == (10000,)
+
+
+@pytest.mark.parametrize("at", ["infinity", "-infinity", "4713-01-01 BC", "294276-01-01"])
+async def test_a_time_that_python_cannot_say_stops_no_count(
+    database: Database, conn: psycopg.Connection, at: str
+) -> None:
+    for time in (at, "now"):
+        conn.execute(
+            "insert into bridge.event (stream, watch, op, at) values ('default', 'item', 'truncate', %s)", [time]
+        )
+    async with Catalog.open(database.dsn) as catalog:
+        [(_, waiting, oldest)] = await catalog.waiting(["default"])
+        assert (waiting, oldest is not None) == (2, True)
+        assert [status.waiting for status in await catalog.status()] == [2]
 
 
 @pytest.fixture

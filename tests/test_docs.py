@@ -76,18 +76,28 @@ def tables() -> dict[str, list[str]]:
 
 
 def logged() -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """Message, level and fields of everything that bridge/ logs."""
+    """Message, level and fields of everything that bridge/ logs; the level of `logger.log` is "varies"."""
     for path in sorted((ROOT / "bridge").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
-                case ast.Call(
-                    func=ast.Attribute(value=ast.Name("logger"), attr=level),
-                    args=[ast.Constant(str(message)), *_],
-                    keywords=keywords,
-                ) if level in LEVELS:
-                    extra = [word.value for word in keywords if word.arg == "extra"]
-                    keys = [key for fields in extra if isinstance(fields, ast.Dict) for key in fields.keys]
-                    yield message, level, tuple(str(key.value) for key in keys if isinstance(key, ast.Constant))
+                case ast.Call(func=ast.Attribute(value=ast.Name("logger"), attr="log"), args=[_, *arguments]):
+                    level = "varies"
+                case ast.Call(func=ast.Attribute(value=ast.Name("logger"), attr=level), args=arguments) if (
+                    level in LEVELS
+                ):
+                    pass
+                case _:
+                    continue
+            message = arguments[0]
+            assert isinstance(message, ast.Constant), f"{path}:{node.lineno}: a message is a constant"
+            extra = [word.value for word in node.keywords if word.arg == "extra"]
+            keys = [key for fields in extra if isinstance(fields, ast.Dict) for key in fields.keys]
+            yield str(message.value), level, tuple(str(key.value) for key in keys if isinstance(key, ast.Constant))
+
+
+def as_documented(message: str) -> str:
+    """Of a long message the part before the first semicolon stands in the table, or before the first comma."""
+    return message if ";" not in message else message.split(";", maxsplit=1)[0] + "; ..."
 
 
 def test_what_is_looked_for_is_found() -> None:
@@ -100,6 +110,7 @@ def test_what_is_looked_for_is_found() -> None:
     assert {"seen", "cluster"} <= set(tables()["position"])
     assert "owner_key" in tables()["stream"]
     assert ("serving", "info", ("stream",)) in set(logged())
+    assert "varies" in {level for _, level, _ in logged()}
 
 
 @pytest.mark.parametrize("command", sorted(cli.commands))
@@ -162,10 +173,16 @@ def test_states_are_documented(state: str) -> None:
 
 @pytest.mark.parametrize(("message", "level", "fields"), sorted(set(logged())))
 def test_log_messages_are_documented(message: str, level: str, fields: tuple[str, ...]) -> None:
-    # Of a long message the part before the first semicolon stands in the table.
-    said = message if ";" not in message else message.split(";", maxsplit=1)[0] + "; ..."
     listed = ", ".join(f"`{field}`" for field in fields)
-    assert f"| `{said}` | {level.upper()} | {listed}" in reference("logs")
+    levels = r"[A-Z]+(, then [A-Z]+)+" if level == "varies" else level.upper()
+    row = rf"^\| {re.escape(f'`{as_documented(message)}`')} \| {levels} \| {re.escape(listed)}"
+    assert re.search(row, reference("logs"), re.MULTILINE)
+
+
+def test_documented_log_messages_are_logged() -> None:
+    listed = re.findall(r"^\| `(.+?)` \|", reference("logs"), re.MULTILINE)
+    assert len(listed) > 10
+    assert set(listed) - {as_documented(message) for message, _, _ in logged()} == set()
 
 
 @pytest.mark.parametrize("wakeup", get_args(Wakeup))

@@ -9,6 +9,7 @@ from kombu.exceptions import KombuError, SerializationError, SerializerNotInstal
 
 from bridge.errors import BrokerError
 from bridge.reason import reason
+from bridge.secret import hidden
 
 # Of a message: what else RabbitMQ ends a connection for is its own affair.
 _PUBLISH = (60, 40)
@@ -52,7 +53,11 @@ def is_of_publish(error: BaseException) -> bool:
 
 
 def sentence(error: BaseException) -> str:
-    """The error with the cause that kombu's or Celery's own type hides."""
+    """The error with the cause that kombu's or Celery's own type hides; without passwords."""
+    return hidden(_said(error))
+
+
+def _said(error: BaseException) -> str:
     text, cause = str(error).strip(), str(error.__cause__ or "").strip()
     if error.__cause__ and text == cause:
         # Celery repeats an error in a type of its own; the first one has a name that says something.

@@ -11,6 +11,7 @@ from bridge.publisher.answer import AnswerError, sentence
 from bridge.publisher.app import load
 from bridge.publisher.line import Line, Placed, Refused
 from bridge.reason import reason
+from bridge.secret import hidden, note
 
 # So many messages are sent one at a time to find the one that the broker refuses.
 _ALONE = 50
@@ -24,6 +25,7 @@ class Publisher:
     """
 
     def __init__(self, broker_url: str | None = None, app_path: str | None = None) -> None:
+        note(broker_url)
         self._app = load(app_path) if app_path else Celery("bridge", set_as_current=False)
         if broker_url:
             self._app.conf.update(broker_url=broker_url, broker_write_url=broker_url)
@@ -31,14 +33,20 @@ class Publisher:
             raise ConfigError("no broker: give --broker-url (BRIDGE_BROKER_URL) or --app (BRIDGE_CELERY_APP)")
         self._line: Line | None = None
         try:
-            self.address: str = self._app.connection_for_write().as_uri()
+            self.address: str = hidden(self._app.connection_for_write().as_uri())
         except ImportError as error:
             raise ConfigError(
-                f"the broker's address can't be used: {error}; its client is missing, "
-                "for Redis: pip install 'commit-bridge[redis]'"
+                hidden(
+                    f"the broker's address can't be used: {error}; its client is missing, "
+                    "for Redis: pip install 'commit-bridge[redis]'"
+                )
             ) from error
-        except (KeyError, ValueError) as error:
-            raise ConfigError(f"the broker's address can't be used: {error}") from error
+        except Exception as error:
+            # Its own words quote pieces of the address, a password that is not encoded among them.
+            raise ConfigError(
+                f"the broker's address can't be used: {hidden(str(error))}; in a URL's password, write / as %2F, "
+                "@ as %40, : as %3A"
+            ) from error
 
     def publish(self, events: Sequence[Event], targets: Targets) -> list[Refusal]:
         """Publishes the calls that the events ask for, in order, and returns what can't be published at all.

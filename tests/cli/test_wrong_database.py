@@ -108,3 +108,19 @@ def test_database_without_the_schema(bridge: Command, file: Path, empty_database
     [sentence] = everywhere(bridge, file, empty_database.dsn, only=["apply", "status", "tail", "run"])
     assert sentence.startswith("Commit Bridge is not installed in database")
     assert "`bridge install`" in sentence
+
+
+@on_pg15
+def test_a_database_in_which_no_text_is_certain_to_be_text(
+    bridge: Command, file: Path, empty_database: Database
+) -> None:
+    name = f"{empty_database.name}_ascii"
+    with empty_database.connect() as admin:
+        create = "create database {} template template0 encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C'"
+        admin.execute(sql.SQL(create).format(sql.Identifier(name)))
+        try:
+            [sentence] = everywhere(bridge, file, make_conninfo(empty_database.dsn, dbname=name))
+        finally:
+            admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+    assert sentence.startswith(f'the encoding of database "{name}" is SQL_ASCII')
+    assert "encoding UTF8" in sentence

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from tests.end_to_end.product import make_products, reprice, watch
 from tests.fix_bridge import Bridges
@@ -27,6 +28,37 @@ def test_with_the_users_app_its_task_options_and_routes_apply(
         with inbox(broker, queue) as tasks:
             [task] = tasks.take(1)
             assert (task.name, task.args, task.priority or 0) == (f"shop.tasks.{name}", [1], priority)
+
+
+_DJANGO_LIKE = """
+import logging.config
+from celery import Celery
+
+# As Django does with LOGGING: all loggers that are there are disabled, unless it says otherwise.
+logging.config.dictConfig({{
+    "version": 1,
+    "disable_existing_loggers": {disable},
+    "formatters": {{"plain": {{"format": "PLAIN %(message)s"}}}},
+    "handlers": {{"console": {{"class": "logging.StreamHandler", "formatter": "plain"}}}},
+    "root": {{"handlers": ["console"], "level": "DEBUG"}},
+    "loggers": {{"bridge": {{"handlers": ["console"], "level": "ERROR", "propagate": False}}}},
+}})
+app = Celery("logging")
+"""
+
+
+@on_pg18
+@pytest.mark.parametrize("disable", [True, False])
+def test_logging_of_the_app_takes_nothing_from_the_bridges_log(
+    conn: psycopg.Connection, valkey: Broker, run_bridge: Bridges, tmp_path: Path, disable: bool
+) -> None:
+    (tmp_path / "logging_app.py").write_text(_DJANGO_LIKE.format(disable=disable))
+    make_products(conn)
+    env = {"PYTHONPATH": str(tmp_path)}
+    bridge = run_bridge(conn.info.dsn, "--app=logging_app:app", broker_url=valkey.url, env=env)
+    said = {line["message"]: line for line in bridge.lines()}
+    assert said["serving"]["stream"] == "default"
+    assert "PLAIN" not in bridge.log()
 
 
 @on_pg18

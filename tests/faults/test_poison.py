@@ -1,6 +1,7 @@
 """Events that can't be published as they are: kept as dead letters, and the rest goes on."""
 
 import psycopg
+import pytest
 from psycopg.types.json import Jsonb
 
 from tests.eventually import eventually
@@ -32,3 +33,58 @@ def test_many_that_are_no_longer_allowed_are_kept_and_hold_up_nobody(
         assert conn.execute("select bridge.retry(watch => '')").fetchone() == (700,)
         assert [task.args[0] for task in tasks.take(700)] == list(range(1, 701))
     assert sum(line["message"] == "dead letter" for line in bridge.lines()) == 700
+
+
+DEEP = "[" * 3000 + "]" * 3000
+LOG = "insert into bridge.event (stream, watch, op, key, data, at) values ('default', {})"
+SEND = "select bridge.send('shop.mail', options => {})"
+STOLEN = '{"task": "shop.mail", "options": {"headers": {"task": "shop.drop_everything"}}}'
+# What each of these did to a bridge: a traceback, exit 2, or "broker away" for ever.
+ROWS = {
+    "nested context": "set bridge.context = '" + "[" * 5000 + "'; insert into item values (1)",
+    "nested value": LOG.format(f"'i', 'insert', '[1]', '{{\"new\": {DEEP}}}', now()"),
+    "long number": LOG.format("'i', 'insert', '[1e5000]', null, now()"),
+    "long number with a fraction": LOG.format("'i', 'insert', jsonb_build_array(1e400 + 0.5), null, now()"),
+    "long queue": SEND.format("jsonb_build_object('queue', repeat('q', 300))"),
+    "long header": SEND.format("jsonb_build_object('headers', jsonb_build_object(repeat('h', 300), 1))"),
+    "twenty digits": SEND.format('\'{"headers": {"n": 12345678901234567890}}\''),
+    "RabbitMQ's own name": SEND.format('\'{"queue": "amq.x"}\''),
+    "no time": LOG.format("'i', 'insert', '[1]', null, '-infinity'"),
+    "a task that is none": LOG.format("'', 'send', null, '{\"task\": [1]}', now()"),
+    "another task in the headers": LOG.format(f"'', 'send', null, '{STOLEN}', now()"),
+}
+REFUSED = len(ROWS) - 1  # all but the nested context, which is text
+
+
+@pytest.mark.parametrize("publishers", ["1", "2"])
+def test_no_event_ends_the_bridge_or_stands_in_the_way(
+    database: Database, conn: psycopg.Connection, empty_rabbitmq: Broker, run_bridge: Bridges, publishers: str
+) -> None:
+    broker = empty_rabbitmq
+    conn.execute("create table item (id int primary key)")
+    conn.execute("create table healthy (id int primary key)")
+    options = Jsonb({"queue": broker.queue})
+    for name, table in (("i", "item"), ("h", "healthy")):
+        conn.execute("select bridge.watch(%s, %s, 'shop.touch', options => %s)", [name, table, options])
+    conn.execute("select bridge.allow('shop.mail')")
+    for number, statements in enumerate(ROWS.values()):
+        conn.execute(statements.encode())
+        conn.execute("reset bridge.context")
+        conn.execute("insert into healthy values (%s)", [number])
+    bridge = run_bridge(database.dsn, f"--publishers={publishers}", broker_url=broker.url)
+    process = bridge.child.pid
+    with inbox(broker) as tasks:
+        arrived = [task for task in tasks.take(len(ROWS) + 1) if task.bridge["watch"] == "h"]
+        assert sorted({task.args[0] for task in arrived}) == list(range(len(ROWS)))
+        assert eventually(lambda: conn.execute("select count(*) from bridge.dead_letter").fetchone() == (REFUSED,))
+        # Refused twice, by a relay that died between bury and move, and then retried: it is in one batch twice.
+        bridge.stop()
+        conn.execute("update bridge.position set seen = '3:3:', upto = null, after_id = null")
+        conn.execute("select bridge.retry(since => '-infinity')")
+        conn.execute("insert into healthy values (100)")
+        bridge.start()
+        assert eventually(lambda: conn.execute("select count(*) from bridge.waiting").fetchone() == (0,), 30)
+        assert conn.execute("select count(*) from bridge.dead_letter").fetchone() == (REFUSED,)
+        assert 100 in [task.args[0] for task in tasks.take_all()]
+    assert bridge.running
+    assert bridge.child.pid != process
