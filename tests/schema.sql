@@ -41,47 +41,6 @@ begin
 end
 $$;
 
-CREATE FUNCTION bridge._base_type(type oid) RETURNS oid
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    with recursive under (oid) as (
-        select type
-        union all
-        select t.typbasetype from under u join pg_type t on t.oid = u.oid where t.typbasetype <> 0
-    )
-    select u.oid from under u join pg_type t on t.oid = u.oid where t.typbasetype = 0
-$$;
-
-CREATE TABLE bridge.event (
-    id bigint NOT NULL,
-    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
-    stream text NOT NULL COLLATE pg_catalog."C",
-    watch text NOT NULL COLLATE pg_catalog."C",
-    op text NOT NULL COLLATE pg_catalog."C",
-    key jsonb,
-    data jsonb,
-    context text DEFAULT NULLIF(current_setting('bridge.context'::text, true), ''::text),
-    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) NOT NULL,
-    lane smallint DEFAULT (pg_backend_pid() & 7) NOT NULL
-)
-PARTITION BY LIST (slot);
-
-ALTER TABLE ONLY bridge.event REPLICA IDENTITY FULL;
-
-CREATE FUNCTION bridge._bury_loaded(e bridge.event) RETURNS void
-    LANGUAGE sql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    insert into bridge.dead_letter (id, stream, watch, op, key, data, context, at, reason)
-    values (
-        e.id, e.stream, e.watch, e.op, e.key, e.data, e.context, e.at,
-        'it was loaded from elsewhere: its transaction id is not that of the transaction that wrote it here'
-    )
-    on conflict do nothing
-$$;
-
 CREATE TABLE bridge.watch (
     name text NOT NULL COLLATE pg_catalog."C",
     relation regclass NOT NULL,
@@ -95,53 +54,110 @@ CREATE TABLE bridge.watch (
     stream text NOT NULL COLLATE pg_catalog."C",
     fingerprint text NOT NULL,
     changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    removed_at timestamp with time zone
+    removed_at timestamp with time zone,
+    remembered jsonb
 );
 
-CREATE FUNCTION bridge._capture_branch(w bridge.watch, op text) RETURNS text
+CREATE FUNCTION bridge._asks_inside(w bridge.watch) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select w.condition is not null and w.options ->> 'on_error' is not distinct from 'warn' $$;
+
+CREATE FUNCTION bridge._base_type(type oid) RETURNS oid
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with recursive under (oid) as (
+        select type
+        union all
+        select t.typbasetype from under u join pg_type t on t.oid = u.oid where t.typbasetype <> 0
+    )
+    select u.oid from under u join pg_type t on t.oid = u.oid where t.typbasetype = 0
+$$;
+
+CREATE FUNCTION bridge._bury_loaded() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    own constant bigint := pg_current_xact_id()::text::bigint;
+begin
+    -- A subscription's worker calls for each row, a statement once.
+    if tg_level = 'ROW' then
+        if new.xid = pg_current_xact_id() then return null; end if;
+        perform bridge._bury_written(array[new.lane], array[new.stream], array[new.xid], array[new.id], own);
+    else
+        perform bridge._bury_written(array_agg(l.lane), array_agg(l.stream), array_agg(l.xid), array_agg(l.id), own)
+        from loaded l
+        where l.xid <> pg_current_xact_id()
+        having count(*) > 0;
+    end if;
+    return null;
+end
+$$;
+
+CREATE FUNCTION bridge._bury_written(lanes smallint[], streams text[], xids xid8[], ids bigint[], own bigint) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with gone as (
+        delete from bridge.event e
+        using (select distinct * from unnest(lanes, streams, xids, ids)) as l (lane, stream, xid, id)
+        where e.lane = l.lane and e.stream = l.stream and e.xid = l.xid and e.id = l.id
+            -- Numbers of 32 bits: those behind our own are of our subtransactions, or of others that are committed.
+            and case when (e.xmin::text::bigint - own) & 4294967295 < 2147483648
+                then pg_xact_status((own + ((e.xmin::text::bigint - own) & 4294967295))::text::xid8) = 'in progress'
+            end
+        returning e.*
+    )
+    insert into bridge.dead_letter (id, stream, watch, op, key, data, context, at, reason)
+    select
+        g.id, g.stream, g.watch, g.op, g.key, g.data, g.context, g.at,
+        'it was loaded from elsewhere: its transaction id is not that of the transaction that wrote it here'
+    from gone g
+    on conflict do nothing
+$$;
+
+CREATE FUNCTION bridge._capture_branch(w bridge.watch, op text, remembered jsonb, fits text, may_fail boolean) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
 declare
-    row_name constant text := case op when 'delete' then 'old' else 'new' end;
-    key constant text := case op when 'truncate' then 'null' else format('bridge.%I(%s)', 'key_' || w.name, row_name) end;
-    parts text[] := '{}';
-    data text := 'null';
+    reading text;
+    slowly text;
 begin
-    if op <> 'truncate' and w.data is not null then
-        parts := parts || case when op <> 'insert' then format('''old'', bridge.%I(old)', 'data_' || w.name) end
-            || case when op <> 'delete' then format('''new'', bridge.%I(new)', 'data_' || w.name) end;
+    if op = 'truncate' then
+        return format(E'\n        insert into bridge.ring (stream, watch, op) values (%L, %L, %L);', w.stream, w.name, op);
     end if;
-    if op = 'update' and bridge._carries_data(w) then
-        parts := parts || format('''changed'', bridge.%I(old, new)', 'changed_' || w.name);
-    end if;
-    parts := array_remove(parts, null);
-    if cardinality(parts) > 0 then
-        data := format('pg_catalog.jsonb_build_object(%s)', array_to_string(parts, ', '));
-    end if;
-    if op = 'update' then
-        -- A row that changed its key: one event that carries both. No column is named here, since it may be renamed.
-        data := format(
-            'case when bridge.%1$I(old, new) then %2$s pg_catalog.jsonb_build_object(''old_key'', bridge.%3$I(old)) else %4$s end',
-            'rekeyed_' || w.name, nullif(data, 'null') || ' operator(pg_catalog.||)', 'key_' || w.name, data
+    slowly := format(
+        'select s.key, s.data into k, d from bridge._slowly(%L, %L, tg_relid, %s, %s) as s;',
+        remembered, op,
+        case op when 'insert' then 'new' else 'old' end, case op when 'delete' then 'old' else 'new' end
+    );
+    reading := bridge._reading(w, op);
+    if may_fail then
+        reading := format(
+            E'begin\n            %s\n            exception when others then\n                %s\n            end;', reading, slowly
         );
     end if;
     return format(
-        $branch$
-        insert into bridge.event (stream, watch, op, key, data) values (%L, %L, %L, %s, %s);$branch$,
-        w.stream, w.name, op, key, data
+        E'\n        if %s then\n            %s\n        else\n            %s\n        end if;\n'
+        '        insert into bridge.ring (stream, watch, op, key, data) values (%L, %L, %L, k, d);',
+        fits, reading, slowly, w.stream, w.name, op
     );
 end
-$_$;
+$$;
 
-CREATE FUNCTION bridge._capture_function(w bridge.watch) RETURNS text
+CREATE FUNCTION bridge._capture_function(w bridge.watch, portable boolean) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
     wake constant bigint := (select s.sleep_key from bridge.stream s where s.name = w.stream);
+    fits constant text := bridge._fits_call(w, portable);
+    remembered constant jsonb := bridge._remember(w) - case when portable then '{place,relation,numbers}' else '{}' end::text[];
+    may_fail constant boolean := bridge._may_fail(w);
     branches text;
-    guard text := '';
     -- What a BEFORE trigger returns is what is written; what an AFTER trigger returns is ignored.
     leave constant text := case when 'move' = any (bridge._operations(w)) then
         'if tg_when operator(pg_catalog.=) ''BEFORE'' then return new; end if; return null;' else 'return null;' end;
@@ -164,21 +180,18 @@ begin
     end
     into branches
     from (
-        select op, bridge._capture_branch(w, op) as branch, row_number() over (order by array_position('{update,insert,delete}', op)) as n
+        select
+            op, bridge._capture_branch(w, op, remembered, fits, may_fail) as branch,
+            row_number() over (order by array_position('{update,insert,delete}', op)) as n
         from unnest(w.operations) op
     ) o;
-    -- Where a trigger has no old or no new row, its WHEN can't name it; in here it reads as NULL.
-    if bridge._guards_inside(w) then
-        guard := format(
-            E'    if tg_op operator(pg_catalog.<>) ''TRUNCATE'' and bridge.%I(old, new) is not true then\n        %s\n    end if;\n', 'when_' || w.name, leave
-        );
+    if bridge._asks_inside(w) then
+        -- Here a row that the operation does not have reads as NULL. While the table does not fit, every change counts.
+        branches := format(
+            E'    if tg_op operator(pg_catalog.<>) ''TRUNCATE'' and %s then\n        if (\n%s\n) is not true then\n            %s\n        end if;\n    end if;\n',
+            fits, bridge._condition_inside(w.condition), leave
+        ) || branches;
     end if;
-    if leave <> 'return null;' then
-        guard := E'    if tg_when operator(pg_catalog.=) ''BEFORE'' and not bridge._moves(tg_relid, new) then\n        return new;\n    end if;\n' || guard;
-    end if;
-    -- After DROP COLUMN ... CASCADE capture stops, and no writer fails. Planned once a session, as a constant; in the
-    -- trigger's WHEN it would be read in every statement.
-    guard := format(E'    if bridge.%I(0) is null then\n        %s\n    end if;\n', 'uses_' || w.name, leave) || guard;
     return format(
         $capture$
 create or replace function bridge.%1$I() returns trigger
@@ -187,22 +200,22 @@ as %3$L
 $capture$,
         'capture_' || w.name,
         -- Each setting costs every call, the path alone a tenth of a small transaction. Where none is set, the body names
-        -- all functions, operators and types with their schema, and the parsed functions hold no name at all.
-        case when bridge._guards_inside(w) or bridge._needs_pinned_settings(w.relation, bridge._key(w.relation, w.key) || coalesce(w.data, '{}')) then
+        -- all functions, operators and types with their schema.
+        case when bridge._asks_inside(w) or bridge._needs_pinned_settings(w.relation, bridge._key(w.relation, w.key) || coalesce(w.data, '{}')) then
             E'\nset search_path = pg_catalog, pg_temp set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = iso_8601 set bytea_output = hex set extra_float_digits = 1 set lc_monetary = ''C'''
         else '' end,
         -- As a literal: a name may hold any text, such as the end of a dollar quote.
         format(
-            E'\nbegin\n%s%s    %s\nend\n',
+            E'\ndeclare\n    k pg_catalog.jsonb;\n    d pg_catalog.jsonb;\nbegin\n%s%s    %s\nend\n',
             case w.options ->> 'on_error' when 'warn' then format(
                 $warn$    begin
-%s%s    exception when others then
+%s    exception when others then
         raise warning 'watch %%: a change of %%.%% was not recorded: %%', %L, tg_table_schema, tg_table_name, sqlerrm;
         %s
     end;
 $warn$,
-                guard, branches, w.name, leave
-            ) else guard || branches end,
+                branches, w.name, leave
+            ) else branches end,
             -- PREPARE TRANSACTION refuses a transaction that has notified; such a table's events wait for the poll floor.
             case when w.options -> 'notify' = 'false' then '' else format(
                 $notify$    if not pg_catalog.pg_try_advisory_xact_lock_shared(%s) then
@@ -218,22 +231,19 @@ end
 $_$;
 
 CREATE FUNCTION bridge._carries_data(w bridge.watch) RETURNS boolean
-    LANGUAGE sql IMMUTABLE
+    LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select w.data is not null or w.options ->> 'call' is not distinct from 'event' $$;
+    AS $$ begin return w.data is not null or w.options ->> 'call' is not distinct from 'event'; end $$;
 
 CREATE FUNCTION bridge._changed(relation regclass, name text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-    select case
-        when a.atttypid = any ('{bool,int2,int4,int8,oid,uuid,date,time,timestamp,timestamptz,bytea}'::regtype[])
-            or a.atttypid = any ('{text,varchar,name}'::regtype[]) and coalesce(c.collisdeterministic, true)
-        then format('old.%1$I is distinct from new.%1$I', name)
-        else format('pg_catalog.record_image_ne(row(old.%1$I), row(new.%1$I))', name)
-    end
+    select format(
+        case when bridge._compares_exactly(a) then 'old.%1$I is distinct from new.%1$I' else 'pg_catalog.record_image_ne(row(old.%1$I), row(new.%1$I))' end,
+        name
+    )
     from pg_attribute a
-    left join pg_collation c on c.oid = a.attcollation
     where a.attrelid = relation and a.attname = name
 $_$;
 
@@ -296,6 +306,44 @@ begin
     if unreadable is not null then
         raise exception 'watch "%": triggers can''t read the generated column "%" (it is virtual, or its table is partitioned)',
             w.name, unreadable using errcode = 'invalid_parameter_value', hint = 'Name the columns that it is made of.';
+    end if;
+end
+$$;
+
+CREATE FUNCTION bridge._check_inside(w bridge.watch) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    foreign_ text;
+begin
+    if not bridge._asks_inside(w) then return; end if;
+    begin
+        execute format(
+            E'create trigger bridge_probe after update on %s for each row when (\n%s\n) execute function bridge._note_move()',
+            w.relation, w.condition
+        );
+        select pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid) into foreign_
+        from pg_trigger t
+        join pg_depend d on d.classid = 'pg_trigger'::regclass and d.objid = t.oid
+        where t.tgrelid = w.relation and t.tgname = 'bridge_probe' and d.refclassid <> 'pg_class'::regclass
+            and d.refobjid <> 'bridge._note_move()'::regprocedure
+        limit 1;
+        raise exception using errcode = 'BR000';
+    exception when sqlstate 'BR000' then
+        null;
+    end;
+    if foreign_ is null then
+        select format('the type of its column "%s"', a.attname) into foreign_
+        from pg_attribute a
+        where a.attrelid = w.relation and a.attname = any (bridge._columns_in_condition(w, by_name => false))
+            and exists (select from bridge._parts(a.atttypid) where not bridge._is_builtin(part))
+        limit 1;
+    end if;
+    if foreign_ is not null then
+        raise exception 'watch "%": with on_error "warn" a condition may use only what PostgreSQL brings, not %', w.name, foreign_
+            using errcode = 'invalid_parameter_value',
+                hint = 'Leave on_error out: then the trigger''s WHEN asks the condition, with the writer''s rights.';
     end if;
 end
 $$;
@@ -402,7 +450,7 @@ begin
 end
 $_$;
 
-CREATE FUNCTION bridge._chosen(ids bigint[], watch text, stream text, since timestamp with time zone, until timestamp with time zone, at_most integer) RETURNS SETOF bigint
+CREATE FUNCTION bridge._chosen_letters(ids bigint[], watch text, stream text, since timestamp with time zone, until timestamp with time zone, at_most integer) RETURNS SETOF tid
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -412,14 +460,14 @@ begin
             hint = 'All of them are: since => ''-infinity''.';
     end if;
     return query
-        select d.number
+        select d.ctid
         from bridge.dead_letter d
         where (ids is null or d.id = any (ids))
-            and (_chosen.watch is null or d.watch = _chosen.watch)
-            and (_chosen.stream is null or d.stream = _chosen.stream)
+            and (_chosen_letters.watch is null or d.watch = _chosen_letters.watch)
+            and (_chosen_letters.stream is null or d.stream = _chosen_letters.stream)
             and (since is null or d.failed_at >= since)
             and (until is null or d.failed_at < until)
-        order by d.id, d.number
+        order by d.id, d.at
         limit at_most
         for update skip locked;
 end
@@ -429,6 +477,14 @@ CREATE FUNCTION bridge._cluster() RETURNS bigint
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select system_identifier from pg_control_system() $$;
+
+CREATE FUNCTION bridge._column_name(relation oid, number integer) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select nullif(c.names[3], format('........pg.dropped.%s........', number))
+    from (select (pg_identify_object_as_address('pg_class'::regclass, relation, number)).object_names) as c (names)
+$$;
 
 CREATE FUNCTION bridge._columns(relation regclass) RETURNS text[]
     LANGUAGE sql STABLE
@@ -441,35 +497,121 @@ $$;
 
 COMMENT ON FUNCTION bridge._columns(relation regclass) IS 'Names of the columns of a table, in order.';
 
-CREATE FUNCTION bridge._columns_of_condition(w bridge.watch) RETURNS text[]
+CREATE FUNCTION bridge._columns_in_condition(w bridge.watch, by_name boolean) RETURNS text[]
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select array_agg(distinct a.attname::text)
-    from pg_proc p
-    join pg_depend d on d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass
-    join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
-    where p.pronamespace = 'bridge'::regnamespace and p.proname = ('when_' || w.name)::name and d.refobjid = w.relation
+    select array_agg(distinct c.name)
+    from bridge._tokens(w.condition) t
+    join unnest(bridge._columns(w.relation)) as c (name) on t.column_name = c.name or t.column_name = '*' and not by_name
+$$;
+
+CREATE FUNCTION bridge._columns_now(relation oid) RETURNS TABLE(number integer, name text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with recursive place (number) as (
+        select 1
+        union all
+        select p.number + 1
+        from place p
+        where (pg_identify_object_as_address('pg_class'::regclass, relation, p.number + 1)).object_names is not null
+    )
+    select p.number, bridge._column_name(relation, p.number)
+    from place p
+    left join pg_attribute a on a.attrelid = relation and a.attnum = p.number
+    left join pg_class c on c.oid = relation
+    where bridge._column_name(relation, p.number) is not null
+        and (coalesce(a.attgenerated, '') = '' or a.attgenerated = 's' and c.relkind <> 'p')
+$$;
+
+CREATE FUNCTION bridge._compared(w bridge.watch) RETURNS text[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    return case
+        when 'update' <> all (w.operations) or not bridge._carries_data(w) then '{}'
+        when bridge._lists_all(w) then bridge._readable(w)
+        else array(select distinct n from unnest(coalesce(w.columns, '{}') || coalesce(w.data, '{}')) n)
+    end;
+end
+$$;
+
+CREATE FUNCTION bridge._compares_exactly(a pg_attribute) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select a.atttypid = any ('{bool,int2,int4,int8,oid,uuid,date,time,timestamp,timestamptz,bytea}'::regtype[])
+        or a.atttypid = any ('{text,varchar,name}'::regtype[])
+        and coalesce((select c.collisdeterministic from pg_collation c where c.oid = a.attcollation), true)
+$$;
+
+CREATE FUNCTION bridge._condition(w bridge.watch, op text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select format(E'(\n%s\n)', string_agg(
+        case
+            when t.row_name is null or t.row_name is distinct from case op when 'insert' then 'old' when 'delete' then 'new' end then t.token
+            when t.column_name = '*' then format('(null::%s)', w.relation)
+            else coalesce('(' || format('null::%s', format_type(a.atttypid, a.atttypmod)) || ')', t.token)
+        end, '' order by t.place
+    ))
+    from bridge._tokens(w.condition) t
+    left join pg_attribute a on a.attrelid = w.relation and a.attname = t.column_name and a.attnum > 0
+$$;
+
+CREATE FUNCTION bridge._condition_inside(condition text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select string_agg(case when t.column_name <> '*' then format('%s.%s', t.row_name, bridge._quoted(t.column_name)) else t.token end, '' order by t.place)
+    from bridge._tokens(condition) t
+$$;
+
+CREATE FUNCTION bridge._data_of(w bridge.watch, row_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select bridge._json_object(array_agg(format('%L, %s', d.name, bridge._value(a.atttypid, format('%s.%s', row_name, bridge._quoted(d.name)))) order by d.place))
+    from unnest(w.data) with ordinality as d (name, place)
+    join pg_attribute a on a.attrelid = w.relation and a.attname = d.name
 $$;
 
 CREATE FUNCTION bridge._definition(w bridge.watch) RETURNS jsonb
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select jsonb_strip_nulls(to_jsonb(w) - '{fingerprint,changed_at,removed_at}'::text[])
+    select jsonb_strip_nulls(to_jsonb(w) - '{fingerprint,changed_at,removed_at,remembered}'::text[])
 $$;
 
-CREATE FUNCTION bridge._drop_functions(watch_name text, kept text[]) RETURNS void
+CREATE FUNCTION bridge._differs(relation regclass, name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select format(
+        case
+            when a.atttypid = any ('{text,varchar,name}'::regtype[])
+                then '(old.%1$s collate pg_catalog."C" operator(pg_catalog.<>) new.%1$s collate pg_catalog."C"'
+                    || ' or (old.%1$s is null) operator(pg_catalog.<>) (new.%1$s is null))'
+            when bridge._compares_exactly(a)
+                then '(old.%1$s operator(pg_catalog.<>) new.%1$s or (old.%1$s is null) operator(pg_catalog.<>) (new.%1$s is null))'
+            else 'pg_catalog.record_image_ne(row(old.%1$s), row(new.%1$s))'
+        end, bridge._quoted(name)
+    )
+    from pg_attribute a
+    where a.attrelid = relation and a.attname = name
+$_$;
+
+CREATE FUNCTION bridge._drop_functions(watch_name text, kept regprocedure DEFAULT NULL::regprocedure) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     statement text;
 begin
-    for statement in
-        select format('drop function %s', f) from bridge._generated(watch_name) f
-        where not exists (select from unnest(kept) k where to_regprocedure(k) = f)
-    loop
+    for statement in select format('drop function %s', f) from bridge._generated(watch_name) f where f is distinct from kept loop
         execute statement;
     end loop;
 end
@@ -495,62 +637,114 @@ $$;
 CREATE FUNCTION bridge._fingerprint(w bridge.watch) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select md5(array_to_string(bridge._statements(w) || bridge._columns_of_condition(w), E'\n')) $$;
+    AS $$ select md5(array_to_string(bridge._capture_function(w, portable => true) || bridge._trigger_statements(w), E'\n')) $$;
 
-CREATE FUNCTION bridge._functions(w bridge.watch) RETURNS TABLE(signature text, statement text)
+CREATE FUNCTION bridge._fits(place text, relation regclass, columns jsonb, last integer) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    fits boolean;
+begin
+    if place <> bridge._place() or last is not null and bridge._column_name(relation, last + 1) is not null then
+        return false;
+    end if;
+    select coalesce(bool_and(bridge._column_name(relation, (c ->> 0)::integer) is not distinct from c ->> 1), true) into fits
+    from jsonb_array_elements(columns) c;
+    if fits then
+        execute (
+            select format(
+                'select %s from (select null::%s) as r (v)',
+                coalesce(string_agg(format('pg_typeof((r.v).%I) = %L::oid', c ->> 1, c ->> 2), ' and '), 'true'), relation
+            )
+            from jsonb_array_elements(columns) c
+        ) into fits;
+    end if;
+    return coalesce(fits, false);
+exception when others then
+    return false;
+end
+$$;
+
+CREATE FUNCTION bridge._fits_call(w bridge.watch, portable boolean) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with used (relation, name) as (
+        select w.relation::oid, n
+        from unnest(
+            bridge._key(w.relation, w.key) || coalesce(w.data, '{}') || bridge._compared(w)
+            || case when bridge._asks_inside(w) then bridge._columns_in_condition(w, by_name => false) else '{}' end
+        ) n
+        union
+        select c.oid, i.attname
+        from pg_attribute a
+        cross join bridge._parts(a.atttypid) p
+        join pg_class c on c.oid = p.relation
+        join pg_attribute i on i.attrelid = c.oid and i.attnum > 0 and not i.attisdropped
+        where a.attrelid = w.relation and a.attname = any (bridge._key(w.relation, w.key) || coalesce(w.data, '{}'))
+            and not bridge._is_builtin(a.atttypid)
+    )
+    select string_agg(
+        format(
+            'bridge._fits(%L, %L::pg_catalog.regclass, %L, %s)',
+            case when portable then '' else bridge._place() end,
+            case when portable then f.relation::regclass::text else f.relation::text end, f.columns,
+            coalesce(case when f.relation <> w.relation or bridge._lists_all(w) then case when portable then 0 else f.last end end::text, 'null')
+        ), ' and ' order by f.relation = w.relation desc, f.relation::regclass::text collate "C"
+    )
+    from (
+        select
+            u.relation, (select c.relnatts from pg_class c where c.oid = u.relation) as last,
+            jsonb_agg(
+                case when portable then jsonb_build_array(a.attname, format_type(a.atttypid, null))
+                    else jsonb_build_array(a.attnum, a.attname, a.atttypid::bigint) end
+                order by a.attname collate "C"
+            ) as columns
+        from used u
+        join pg_attribute a on a.attrelid = u.relation and a.attname = u.name
+        group by u.relation
+    ) f
+$$;
+
+CREATE FUNCTION bridge._follow(w bridge.watch) RETURNS bridge.watch
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
 declare
-    row_ constant text := 'r ' || w.relation;
-    rows_ constant text := format('old %1$s, new %1$s', w.relation);
-    key constant text[] := bridge._key(w.relation, w.key);
-    compared constant text[] := coalesce(nullif(coalesce(w.columns, '{}') || coalesce(w.data, '{}'), '{}'), bridge._readable(w));
-    uses text[] := '{}';
+    numbers constant jsonb := w.remembered -> 'numbers';
+    now_ jsonb;
+    gone text[];
 begin
-    for signature, statement in
-        select
-            format('bridge.%I(%s)', f.prefix || '_' || w.name, case f.arguments when row_ then w.relation::text else format('%1$s, %1$s', w.relation) end),
-            bridge._row_function(f.prefix || '_' || w.name, f.arguments, f.result, f.body)
-        from (
-            values
-                (1, true, 'key', row_, 'pg_catalog.jsonb', format('pg_catalog.jsonb_build_array(%s)', (
-                    select string_agg(bridge._value(w.relation, k, 'r'), ', ') from unnest(key) k
-                ))),
-                (2, w.data is not null, 'data', row_, 'pg_catalog.jsonb', bridge._object(w.relation, w.data, 'r')),
-                (3, 'update' = any (w.operations), 'rekeyed', rows_, 'pg_catalog.bool', (
-                    select string_agg(bridge._changed(w.relation, k), ' or ') from unnest(key) k
-                )),
-                (4, 'update' = any (w.operations) and bridge._carries_data(w), 'changed', rows_, 'pg_catalog.text[]', (
-                    select format('pg_catalog.array_remove(array[%s], null)', string_agg(
-                        format('case when %s then %L end', bridge._changed(w.relation, n), n), ', ' order by n collate "C"
-                    ))
-                    from (select distinct n from unnest(compared) n) n
-                )),
-                (5, w.condition is not null, 'when', rows_, 'pg_catalog.bool', format(E'(\n%s\n)', w.condition))
-        ) as f (place, wanted, prefix, arguments, result, body)
-        where f.wanted
-        order by f.place
-    loop
-        uses := uses || format('%L::pg_catalog.regprocedure', signature);
-        return next;
-    end loop;
-    -- It depends on all the others: DROP COLUMN ... CASCADE, which takes any of them, takes this one too. Then the same call
-    -- finds the second one, over bigint, which says that nothing is left to capture with.
-    for signature, statement in
-        select
-            format('bridge.%I(%s)', 'uses_' || w.name, f.argument),
-            bridge._row_function('uses_' || w.name, f.argument, 'pg_catalog.regprocedure[]', f.body)
-        from (
-            values
-                ('pg_catalog.int4', format('array[%s]', array_to_string(uses, ', '))),
-                ('pg_catalog.int8', 'null::pg_catalog.regprocedure[]')
-        ) as f (argument, body)
-    loop
-        return next;
-    end loop;
+    if w.remembered ->> 'place' is distinct from bridge._place() or (w.remembered ->> 'relation')::oid is distinct from w.relation::oid then
+        return w;
+    end if;
+    select jsonb_object_agg(n.key, bridge._column_name(w.relation, n.value::integer)) into now_ from jsonb_each_text(numbers) n;
+    gone := array(select n.key from jsonb_each(now_) n where n.value = 'null' and n.key = any (w.columns || w.data || bridge._named(w.condition)));
+    if cardinality(gone) > 0 then
+        raise notice 'watch "%": the column % is gone; the watch goes on without it', w.name, array_to_string(gone, ', ');
+    end if;
+    if bridge._named(w.condition) && gone then
+        raise notice 'watch "%": its condition named a column that is gone; every change counts until the watch has another one', w.name;
+        w.condition := null;
+    end if;
+    select string_agg(
+        case when t.column_name <> '*' and now_ ->> t.column_name <> t.column_name
+            then format('%s.%I', t.row_name, now_ ->> t.column_name) else t.token end, '' order by t.place
+    )
+    into w.condition
+    from bridge._tokens(w.condition) t;
+    w.columns := nullif(array(select now_ ->> n from unnest(w.columns) with ordinality as c (n, place) where now_ ->> n is not null order by place), '{}');
+    w.data := nullif(array(select now_ ->> n from unnest(w.data) with ordinality as c (n, place) where now_ ->> n is not null order by place), '{}');
+    if w.columns is null and w.options -> 'named_only' = 'true' then
+        w.options := w.options - 'named_only';
+    end if;
+    if w.key is not null then
+        w.key := array(select coalesce(now_ ->> n, n) from unnest(w.key) with ordinality as c (n, place) order by place);
+    end if;
+    return w;
 end
-$_$;
+$$;
 
 CREATE FUNCTION bridge._generated(watch_name text) RETURNS SETOF regprocedure
     LANGUAGE sql STABLE
@@ -560,14 +754,6 @@ CREATE FUNCTION bridge._generated(watch_name text) RETURNS SETOF regprocedure
     from unnest('{uses,key,data,rekeyed,changed,when,capture}'::text[]) with ordinality as f (prefix, place)
     join pg_proc p on p.pronamespace = 'bridge'::regnamespace and p.proname = (f.prefix || '_' || watch_name)::name
     order by f.place
-$$;
-
-CREATE FUNCTION bridge._guards_inside(w bridge.watch) RETURNS boolean
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    -- With on_error "warn" also a condition that raises an error must not fail the write, as it would in the trigger's WHEN.
-    select w.condition is not null and (not w.operations <@ '{update,truncate}' or w.options ->> 'on_error' is not distinct from 'warn')
 $$;
 
 CREATE FUNCTION bridge._holder(key bigint) RETURNS integer
@@ -582,28 +768,6 @@ CREATE FUNCTION bridge._holder(key bigint) RETURNS integer
     limit 1
 $$;
 
-CREATE FUNCTION bridge._holds_json(type oid) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    with recursive part (oid) as (
-        select type
-        union
-        select inner_.oid
-        from part
-        join pg_type t on t.oid = part.oid
-        cross join lateral (
-            select t.typbasetype
-            union all
-            select t.typelem
-            union all
-            select a.atttypid from pg_attribute a where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
-        ) as inner_ (oid)
-        where inner_.oid <> 0
-    )
-    select exists (select from part where part.oid = 'json'::regtype)
-$$;
-
 CREATE FUNCTION bridge._install(w bridge.watch) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -615,11 +779,13 @@ begin
     update bridge.installation set generation = generation + 1;
     perform bridge._add_stream(w.stream);
     perform bridge._drop_triggers(w.name, w.relation, bridge._operations(w));
+    perform bridge._check_generated(w, bridge._columns_in_condition(w, by_name => true));
     begin
-        foreach statement in array bridge._statements(w) loop
+        perform bridge._check_inside(w);
+        perform bridge._install_function(w);
+        foreach statement in array bridge._trigger_statements(w) loop
             execute statement;
         end loop;
-        perform bridge._check_generated(w, bridge._columns_of_condition(w));
     exception when syntax_error or undefined_column or undefined_table or undefined_function or invalid_object_definition
         or datatype_mismatch or feature_not_supported or grouping_error or windowing_error or ambiguous_function
         or invalid_text_representation or invalid_function_definition or undefined_object or indeterminate_datatype then
@@ -627,12 +793,8 @@ begin
         raise exception 'watch "%": the condition does not work: %', w.name, sqlerrm
             using errcode = sqlstate, hint = format('The condition is: %s', w.condition);
     end;
-    perform bridge._drop_functions(
-        w.name, array(select f.signature from bridge._functions(w) f) || format('bridge.%I()', 'capture_' || w.name)
-    );
-    for statement in select format('revoke all on function %s from public', f) from bridge._generated(w.name) f loop
-        execute statement;
-    end loop;
+    perform bridge._drop_functions(w.name, to_regprocedure(format('bridge.%I()', 'capture_' || w.name)));
+    w.remembered := bridge._remember(w);
     w.fingerprint := bridge._fingerprint(w);
     w.changed_at := clock_timestamp();
     w.removed_at := null;
@@ -641,6 +803,38 @@ begin
     perform pg_notify('bridge', ''); -- a running bridge looks whether there is a new stream to serve
 end
 $$;
+
+CREATE FUNCTION bridge._install_function(w bridge.watch) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    execute bridge._capture_function(w, portable => false);
+    execute format('revoke all on function bridge.%I() from public', 'capture_' || w.name);
+end
+$$;
+
+CREATE FUNCTION bridge._is_as_seen(composite oid) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    return composite = 0 or bridge._fits(
+        bridge._place(), composite,
+        (
+            select jsonb_agg(jsonb_build_array(attnum, attname, atttypid::bigint))
+            from pg_attribute
+            where attrelid = composite and attnum > 0 and not attisdropped
+        ),
+        (select max(attnum) from pg_attribute where attrelid = composite)
+    );
+end
+$$;
+
+CREATE FUNCTION bridge._is_builtin(type oid) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select type < 16384::oid $$;
 
 CREATE FUNCTION bridge._is_foreign(cluster bigint, seen pg_snapshot, upto pg_snapshot, written_by xid) RETURNS boolean
     LANGUAGE sql STABLE
@@ -662,7 +856,13 @@ CREATE FUNCTION bridge._is_intact(w bridge.watch) RETURNS boolean
     AS $$
     -- A column that is gone makes the fingerprint null.
     select coalesce(bridge._fingerprint(w) = w.fingerprint, false)
-    and (select count(*) from bridge._generated(w.name)) = (select count(*) from bridge._functions(w)) + 1
+    -- The fingerprint knows columns by name. A name that went to another column asks for another capture function.
+    and not exists (
+        select from jsonb_each_text(w.remembered -> 'numbers') n
+        where w.remembered ->> 'place' = bridge._place() and (w.remembered ->> 'relation')::oid = w.relation
+            and bridge._column_name(w.relation, n.value::integer) is distinct from n.key
+    )
+    and (select count(*) from bridge._generated(w.name)) = 1
     and (
         select coalesce(array_agg(t.op order by t.op), '{}') = array(select o from unnest(bridge._operations(w)) o order by o)
         from bridge._triggers(w.name) t
@@ -674,6 +874,11 @@ CREATE FUNCTION bridge._is_intact(w bridge.watch) RETURNS boolean
     )
 $$;
 
+CREATE FUNCTION bridge._is_safe(type oid) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select type = any ('{bool,int2,int4,int8,oid,uuid,date,timestamp,timestamptz}'::regtype[]) $$;
+
 CREATE FUNCTION bridge._json(value anyelement) RETURNS jsonb
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -683,6 +888,30 @@ begin
 exception when data_exception or program_limit_exceeded then
     return to_jsonb(value::text);
 end
+$$;
+
+CREATE FUNCTION bridge._json_array(items text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select string_agg(a.list, ' operator(pg_catalog.||) ' order by a.part)
+    from (
+        select (i.place - 1) / 100 as part, format('pg_catalog.jsonb_build_array(%s)', string_agg(i.item, ', ' order by i.place)) as list
+        from unnest(items) with ordinality as i (item, place)
+        group by 1
+    ) a
+$$;
+
+CREATE FUNCTION bridge._json_object(pairs text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(string_agg(o.object, ' operator(pg_catalog.||) ' order by o.part), 'pg_catalog.jsonb_build_object()')
+    from (
+        select (p.place - 1) / 50 as part, format('pg_catalog.jsonb_build_object(%s)', string_agg(p.pair, ', ' order by p.place)) as object
+        from unnest(pairs) with ordinality as p (pair, place)
+        group by 1
+    ) o
 $$;
 
 CREATE FUNCTION bridge._keep_position() RETURNS trigger
@@ -696,10 +925,11 @@ end
 $$;
 
 CREATE FUNCTION bridge._key(relation regclass, key text[]) RETURNS text[]
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select coalesce(
+begin
+    return coalesce(
         key,
         (
             select array_agg(a.attname::text order by k.place)
@@ -709,12 +939,27 @@ CREATE FUNCTION bridge._key(relation regclass, key text[]) RETURNS text[]
             -- What INCLUDE adds to the index is not part of the key.
             where i.indrelid = relation and i.indisprimary and k.place <= i.indnkeyatts
         )
-    )
+    );
+end
 $$;
 
 COMMENT ON FUNCTION bridge._key(relation regclass, key text[]) IS 'Key columns of a watch: those it names, else the primary key; null without either.';
 
-CREATE FUNCTION bridge._lock_tables(installed bridge.watch[], removed text[]) RETURNS void
+CREATE FUNCTION bridge._key_of(w bridge.watch, row_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select bridge._json_array(array_agg(bridge._value(a.atttypid, format('%s.%s', row_name, bridge._quoted(k.name))) order by k.place))
+    from unnest(bridge._key(w.relation, w.key)) with ordinality as k (name, place)
+    join pg_attribute a on a.attrelid = w.relation and a.attname = k.name
+$$;
+
+CREATE FUNCTION bridge._lists_all(w bridge.watch) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select 'update' = any (w.operations) and w.columns is null and w.data is null and w.options ->> 'call' is not distinct from 'event' $$;
+
+CREATE FUNCTION bridge._lock(relations regclass[], modes text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -727,7 +972,7 @@ begin
         held := 0;
         begin
             perform set_config('lock_timeout', case patience when '0' then '3s' else patience end, true);
-            for l in select * from bridge._locks(installed, removed) loop
+            for l in select * from unnest(relations, modes) as l (relation, mode) loop
                 if held = 0 then
                     execute format('lock table only %s in %s mode', l.relation, l.mode);
                     held := 1;
@@ -745,6 +990,21 @@ begin
     end loop;
 end
 $$;
+
+CREATE FUNCTION bridge._lock_for_alter(relation regclass) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select bridge._lock(array_agg(l.relation) || $1, array_agg(l.mode) || array['access exclusive'])
+    from bridge._locks(
+        array(select w::bridge.watch from bridge._watches_of(relation) w where w.relation <> $1 and not bridge._is_intact(w)), '{}'
+    ) l
+$_$;
+
+CREATE FUNCTION bridge._lock_tables(installed bridge.watch[], removed text[]) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select bridge._lock(array_agg(l.relation), array_agg(l.mode)) from bridge._locks(installed, removed) l $$;
 
 CREATE FUNCTION bridge._locks(installed bridge.watch[], removed text[]) RETURNS TABLE(relation regclass, mode text)
     LANGUAGE sql STABLE
@@ -764,18 +1024,21 @@ CREATE FUNCTION bridge._locks(installed bridge.watch[], removed text[]) RETURNS 
     order by 1
 $$;
 
-CREATE FUNCTION bridge._moves(partition oid, new anyelement) RETURNS boolean
-    LANGUAGE plpgsql STABLE
+CREATE FUNCTION bridge._may_fail(w bridge.watch) RETURNS boolean
+    LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    stays boolean;
-begin
-    -- A default partition without any other one has no constraint.
-    execute format('select %s from (select ($1).*) as r', coalesce(pg_get_partition_constraintdef(partition), 'true')) into stays using new;
-    return stays is not true;
-end
-$_$;
+    AS $$
+    select exists (
+        select from pg_attribute a
+        where a.attrelid = w.relation and a.attname = any (bridge._key(w.relation, w.key) || coalesce(w.data, '{}'))
+            and not bridge._is_safe(a.atttypid)
+    )
+$$;
+
+CREATE FUNCTION bridge._named(condition text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select array(select distinct t.column_name from bridge._tokens(condition) t where t.column_name <> '*') $$;
 
 CREATE FUNCTION bridge._needs_pinned_settings(relation regclass, names text[]) RETURNS boolean
     LANGUAGE sql STABLE
@@ -783,18 +1046,27 @@ CREATE FUNCTION bridge._needs_pinned_settings(relation regclass, names text[]) R
     AS $$
     select coalesce(bool_or(
         a.atttypid <> all ('{bool,int2,int4,int8,oid,uuid,date,timestamp,text,varchar,bpchar,numeric,bytea,json,jsonb}'::regtype[])
+        and t.typtype <> 'e'
     ), false)
     from pg_attribute a
+    join pg_type t on t.oid = a.atttypid
     where a.attrelid = relation and a.attname = any (names)
 $$;
 
-CREATE FUNCTION bridge._object(relation regclass, names text[], row_name text) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select format('pg_catalog.jsonb_build_object(%s)', string_agg(format('%L, %s', n, bridge._value(relation, n, row_name)), ', '))
-    from unnest(names) n
-$$;
+CREATE FUNCTION bridge._note_move() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $_$
+declare
+    stays pg_catalog.bool;
+begin
+    -- A default partition without any other one has no constraint.
+    execute pg_catalog.format(
+        'select %s from (select ($1).*) as r', coalesce(pg_catalog.pg_get_partition_constraintdef(tg_relid), 'true')
+    ) into stays using new;
+    perform pg_catalog.set_config('bridge.moves', case when stays then 'no' else 'yes' end, true);
+    return new;
+end
+$_$;
 
 CREATE FUNCTION bridge._operations(w bridge.watch) RETURNS text[]
     LANGUAGE sql STABLE
@@ -802,7 +1074,7 @@ CREATE FUNCTION bridge._operations(w bridge.watch) RETURNS text[]
     AS $$
     select case
         when 'update' = any (w.operations) and exists (select from pg_class where oid = w.relation and relkind = 'p')
-        then w.operations || 'move'::text
+        then w.operations || '{note,move}'::text[]
         else w.operations
     end
 $$;
@@ -818,6 +1090,73 @@ CREATE FUNCTION bridge._partition_columns(relation regclass) RETURNS text[]
     left join pg_attribute a on a.attrelid = p.partrelid and a.attnum = k.attnum
 $$;
 
+CREATE FUNCTION bridge._parts(type oid) RETURNS TABLE(part oid, relation oid, is_leaf boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with recursive part (oid) as (
+        select type
+        union
+        select inner_.oid
+        from part
+        join pg_type t on t.oid = part.oid
+        cross join lateral (
+            select t.typbasetype
+            union all
+            select t.typelem where t.typsubscript = 'array_subscript_handler'::regproc
+            union all
+            select a.atttypid from pg_attribute a where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+        ) as inner_ (oid)
+        where inner_.oid <> 0
+    )
+    select t.oid, t.typrelid, t.typbasetype = 0 and t.typrelid = 0 and t.typsubscript <> 'array_subscript_handler'::regproc
+    from part
+    join pg_type t on t.oid = part.oid
+$$;
+
+CREATE FUNCTION bridge._place() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select bridge._cluster() || '/' || oid from pg_database where datname = current_database() $$;
+
+CREATE FUNCTION bridge._plan(wanted jsonb, relations regclass[], prune boolean, source text) RETURNS TABLE(action text, name text, before jsonb, after jsonb)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    twice text;
+begin
+    select w ->> 'name' into twice from jsonb_array_elements(wanted) w group by 1 having count(*) > 1 limit 1;
+    if twice is not null then
+        raise exception 'watch "%" is declared twice; give each watch its own name', twice using errcode = 'invalid_parameter_value';
+    end if;
+    return query
+        with target as (
+            select w.name, w as row_, bridge._definition(w) as definition
+            from jsonb_array_elements(wanted) with ordinality as i (item, place)
+            cross join lateral bridge._wanted(i.item, relations[i.place]) w
+        ),
+        present as (
+            select w.name, w as row_, bridge._definition(w) as definition from bridge.watch w where w.removed_at is null
+        )
+        select
+            case
+                when p.name is null then 'create'
+                when t.name is null then 'remove'
+                when p.definition <> t.definition then 'replace'
+                when not bridge._is_intact(p.row_) then 'repair'
+                else 'keep'
+            end,
+            coalesce(t.name, p.name), p.definition, t.definition
+        from target t
+        full join present p on p.name = t.name
+        -- Who prunes removes only what it declared itself: Django's watches and those of a bridge.toml live side by side.
+        where t.name is not null or prune and p.definition -> 'options' ->> 'source' is not distinct from _plan.source
+        order by 2;
+end
+$$;
+
 CREATE FUNCTION bridge._present() RETURNS pg_snapshot
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -828,6 +1167,29 @@ CREATE FUNCTION bridge._present() RETURNS pg_snapshot
     )::pg_snapshot
     from (select pg_current_snapshot(), pg_current_xact_id()) as p (now, me)
 $$;
+
+CREATE FUNCTION bridge._quoted(name text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select '"' || replace(name, '"', '""') || '"' $$;
+
+CREATE FUNCTION bridge._read(row_ anyelement, name text, OUT value jsonb, OUT problem text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    type oid;
+begin
+    begin
+        execute format('select pg_typeof(($1).%I)', name) into type using row_;
+        execute format('select to_jsonb(%s)', bridge._value(type, format('($1).%I', name))) into value using row_;
+    exception when others then
+        execute format('select case when ($1).%1$I is not null then to_jsonb(format(''%%s'', ($1).%1$I)) end', name) into value using row_;
+    end;
+exception when others then
+    problem := sqlerrm;
+end
+$_$;
 
 CREATE FUNCTION bridge._readable(w bridge.watch) RETURNS text[]
     LANGUAGE sql STABLE
@@ -840,14 +1202,71 @@ CREATE FUNCTION bridge._readable(w bridge.watch) RETURNS text[]
         and (a.attgenerated = '' or a.attgenerated = 's' and (c.relkind <> 'p' or 'update' <> all (w.operations)))
 $$;
 
-CREATE FUNCTION bridge._refuse_loaded() RETURNS trigger
-    LANGUAGE plpgsql
+CREATE FUNCTION bridge._reading(w bridge.watch, op text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+declare
+    parts text[] := '{}';
+    carried text;
+    statements text[];
 begin
-    if new.xid operator(pg_catalog.=) pg_catalog.pg_current_xact_id() then return new; end if;
-    perform bridge._bury_loaded(new);
-    return null;
+    if w.data is not null then
+        parts := parts || case when op <> 'insert' then '''old'', ' || bridge._data_of(w, 'old') end
+            || case when op <> 'delete' then '''new'', ' || bridge._data_of(w, 'new') end;
+    end if;
+    if op = 'update' and bridge._carries_data(w) then
+        parts := parts || (
+            select format('''changed'', pg_catalog.array_remove(array[%s]::pg_catalog.text[], null)', string_agg(
+                format('case when %s then %L end', bridge._differs(w.relation, n), n), ', ' order by n collate "C"
+            ))
+            from unnest(bridge._compared(w)) n
+        );
+    end if;
+    parts := array_remove(parts, null);
+    carried := case when cardinality(parts) > 0 then bridge._json_object(parts) end;
+    statements := array[format('k := %s;', bridge._key_of(w, case op when 'delete' then 'old' else 'new' end)), 'd := ' || carried || ';'];
+    if op = 'update' then
+        -- A row that changed its key: one event that carries both.
+        statements := statements || format(
+            'if %s then d := %s; end if;',
+            (select string_agg(bridge._differs(w.relation, k), ' or ') from unnest(bridge._key(w.relation, w.key)) k),
+            concat_ws(
+                ' operator(pg_catalog.||) ', case when carried is not null then 'd' end,
+                bridge._json_object(array['''old_key'', ' || bridge._key_of(w, 'old')])
+            )
+        );
+    end if;
+    return array_to_string(array_remove(statements, null), E'\n            ');
 end
+$$;
+
+CREATE FUNCTION bridge._relations(wanted jsonb) RETURNS regclass[]
+    LANGUAGE sql STABLE
+    AS $$
+    select pg_catalog.array_agg(pg_catalog.to_regclass(w.item operator(pg_catalog.->>) 'relation'::pg_catalog.text) order by w.place)
+    from pg_catalog.jsonb_array_elements(wanted) with ordinality as w (item, place)
+$$;
+
+CREATE FUNCTION bridge._remember(w bridge.watch) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select jsonb_build_object(
+        'place', bridge._place(),
+        'relation', w.relation::oid::bigint,
+        'key', to_jsonb(bridge._key(w.relation, w.key)),
+        'data', to_jsonb(w.data),
+        'compared', case when not bridge._lists_all(w) then to_jsonb(bridge._compared(w)) end,
+        'numbers', (
+            select jsonb_object_agg(a.attname, a.attnum)
+            from pg_attribute a
+            where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and a.attname = any (
+                bridge._key(w.relation, w.key) || coalesce(w.data, '{}') || coalesce(w.columns, '{}') || bridge._compared(w)
+                || coalesce(bridge._columns_in_condition(w, by_name => false), '{}')
+            )
+        )
+    )
 $$;
 
 CREATE FUNCTION bridge._require_read_committed(what text) RETURNS void
@@ -862,19 +1281,187 @@ begin
 end
 $$;
 
-CREATE FUNCTION bridge._row_function(name text, arguments text, result text, body text) RETURNS text
+CREATE FUNCTION bridge._slowly(remembered jsonb, op text, relation regclass, old_row anyelement, new_row anyelement, OUT key jsonb, OUT data jsonb) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET "DateStyle" TO 'ISO, YMD'
+    SET "IntervalStyle" TO 'iso_8601'
+    SET bytea_output TO 'hex'
+    SET extra_float_digits TO '1'
+    SET lc_monetary TO 'C'
+    AS $_$
+declare
+    -- The table that the numbers are of; null where they mean nothing.
+    origin constant oid := case
+        when remembered ->> 'place' = bridge._place() and (remembered ->> 'relation')::oid in (
+            select relation::oid union all select a from pg_partition_ancestors(relation) a
+        ) then (remembered ->> 'relation')::oid
+    end;
+    c record;
+    problems text[] := '{}';
+    before jsonb := '{}';
+    after jsonb := '{}';
+    old_key jsonb := '[]';
+    changed text[] := '{}';
+    differs boolean;
+    read_ record;
+begin
+    key := '[]';
+    for c in
+        select
+            n.name, n.is_key, n.is_data, n.is_compared,
+            case when origin is null then n.name else bridge._column_name(origin, (remembered -> 'numbers' ->> n.name)::integer) end as name_now
+        from (
+            select
+                x.name, bool_or(x.use = 'key') as is_key, bool_or(x.use = 'data') as is_data, bool_or(x.use = 'compared') as is_compared,
+                min(x.place) filter (where x.use = 'key') as place
+            from (
+                select u.use, e.name, e.place
+                from (values ('key'), ('data'), ('compared')) as u (use)
+                cross join jsonb_array_elements_text(coalesce(nullif(remembered -> u.use, 'null'), '[]')) with ordinality as e (name, place)
+                union all
+                -- All columns, new ones too.
+                select 'compared', coalesce(r.name, a.name), null
+                from bridge._columns_now(coalesce(origin, relation)) a
+                left join lateral (
+                    select r.key as name from jsonb_each_text(remembered -> 'numbers') r where origin is not null and r.value::integer = a.number
+                ) r on true
+                where remembered -> 'compared' = 'null' and op = 'update'
+            ) x
+            group by x.name
+        ) n
+        order by n.place, n.name collate "C"
+    loop
+        -- A column that is younger than the watch has no number here.
+        if c.name_now is null and not coalesce(remembered -> 'numbers' ? c.name, false) then
+            c.name_now := c.name;
+        end if;
+        if c.name_now is null then
+            if c.is_key then
+                key := key || jsonb_build_array(null);
+                old_key := old_key || jsonb_build_array(null);
+                problems := problems || format('the column "%s" of the key is gone', c.name);
+            end if;
+            continue;
+        end if;
+        if op <> 'delete' and (c.is_key or c.is_data) then
+            select * into read_ from bridge._read(new_row, c.name_now);
+            if c.is_data then after := after || jsonb_build_object(c.name, read_.value); end if;
+            if c.is_key then key := key || jsonb_build_array(read_.value); end if;
+            if read_.problem is not null then problems := problems || format('"%s": %s', c.name, read_.problem); end if;
+        end if;
+        if op <> 'insert' and (c.is_key or c.is_data) then
+            select * into read_ from bridge._read(old_row, c.name_now);
+            if c.is_data then before := before || jsonb_build_object(c.name, read_.value); end if;
+            if c.is_key then old_key := old_key || jsonb_build_array(read_.value); end if;
+            if read_.problem is not null then problems := problems || format('"%s": %s', c.name, read_.problem); end if;
+        end if;
+        if op = 'update' and c.is_compared then
+            begin
+                execute format('select record_image_ne(row(($1).%1$I), row(($2).%1$I))', c.name_now) into differs using old_row, new_row;
+            exception when others then
+                differs := true;
+            end;
+            if differs then changed := changed || c.name; end if;
+        end if;
+    end loop;
+    if op = 'delete' then
+        key := old_key;
+    end if;
+    data := case when op <> 'insert' and remembered -> 'data' <> 'null' then jsonb_build_object('old', before) else '{}' end
+        || case when op <> 'delete' and remembered -> 'data' <> 'null' then jsonb_build_object('new', after) else '{}' end
+        || case when op = 'update' and remembered -> 'compared' is distinct from '[]' then
+            jsonb_build_object('changed', array(select n from unnest(changed) n order by n collate "C")) else '{}' end
+        || case when op = 'update' and old_key is distinct from key then jsonb_build_object('old_key', old_key) else '{}' end
+        || case when cardinality(problems) > 0 then
+            jsonb_build_object('unreadable', (select string_agg(distinct p, '; ') from unnest(problems) p)) else '{}' end;
+    data := nullif(data, '{}');
+exception when others then
+    -- Nothing that a row or a table may be like may fail the writer.
+    data := jsonb_build_object('unreadable', sqlerrm);
+end
+$_$;
+
+CREATE FUNCTION bridge._texts(list jsonb) RETURNS text[]
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select case jsonb_typeof(list) when 'array' then array(select jsonb_array_elements_text(list)) end $$;
+
+CREATE FUNCTION bridge._tokens(condition text) RETURNS TABLE(place bigint, token text, row_name text, column_name text)
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select
+        t.place, t.token[1], lower(btrim(t.token[2], '"')),
+        case
+            when t.token[2] is null then null
+            when t.token[3] is null then '*'
+            when t.token[3] like '"%' then replace(substr(t.token[3], 2, length(t.token[3]) - 2), '""', '"')
+            else lower(t.token[3])
+        end
+    from regexp_matches(
+        coalesce(condition, ''),
+        -- a literal, a reference (not behind a dot), a quoted name, a word, any other character
+        $re$('(?:[^']|'')*'|(?<![.[:alnum:]_$"])([oO][lL][dD]|[nN][eE][wW]|"old"|"new")(?![[:alnum:]_$])(?:\s*\.\s*("(?:[^"]|"")+"|[^][[:space:]"'.,;:()<>=+*/%^|&~!@#`?-]+|\*))?|"(?:[^"]|"")*"|[[:alnum:]_$]+|.)$re$,
+        'g'
+    ) with ordinality as t (token, place)
+$_$;
+
+CREATE FUNCTION bridge._trigger(w bridge.watch, op text, loose boolean) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    tests text[] := '{}';
+begin
+    if op in ('note', 'move') then
+        tests := tests || ('(' || (
+            select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(bridge._partition_columns(w.relation)) c
+        ) || ')');
+    end if;
+    if op = 'move' then
+        tests := tests || 'pg_catalog.current_setting(''bridge.moves'', true) = ''yes'''::text;
+    end if;
+    if op in ('update', 'move') and w.columns is not null and not loose then
+        tests := tests || ('(' || (select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(w.columns) c) || ')');
+    end if;
+    if op not in ('truncate', 'note') and w.condition is not null and not bridge._asks_inside(w) and not loose then
+        tests := tests || bridge._condition(w, op);
+    end if;
+    if w.options -> 'may_skip' = 'true' then
+        tests := tests || 'pg_catalog.current_setting(''bridge.capture'', true) is distinct from ''off'''::text;
+    end if;
+    return format(
+        'create or replace trigger %I %s on %s for each %s %s execute function bridge.%I()',
+        bridge._trigger_name(op, w.name),
+        case
+            when op in ('note', 'move') then 'before update'
+            -- Decided once a statement, by its SET list, before PostgreSQL even reads the WHEN.
+            when op = 'update' and w.options -> 'named_only' = 'true' and not loose then
+                'after update of ' || (select string_agg(format('%I', c), ', ') from unnest(w.columns) c)
+            else 'after ' || op
+        end,
+        w.relation, case op when 'truncate' then 'statement' else 'row' end,
+        coalesce('when (' || nullif(array_to_string(tests, ' and '), '') || ')', ''),
+        case op when 'note' then '_note_move' else 'capture_' || w.name end
+    );
+end
+$$;
+
+CREATE FUNCTION bridge._trigger_name(op text, watch_name text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select format('create or replace function bridge.%I(%s) returns %s language sql stable begin atomic select %s; end', name, arguments, result, body)
+    -- BEFORE triggers come late in the alphabet, since earlier ones may still change the row.
+    select case op when 'note' then 'zzy_bridge_move_' when 'move' then 'zzz_bridge_move_' else format('bridge_%s_', op) end || watch_name
 $$;
 
-CREATE FUNCTION bridge._statements(w bridge.watch) RETURNS text[]
+CREATE FUNCTION bridge._trigger_statements(w bridge.watch, loose boolean DEFAULT false) RETURNS text[]
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select array(select f.statement from bridge._functions(w) f) || bridge._capture_function(w)
-        || array(select bridge._trigger(w, op) from unnest(bridge._operations(w)) with ordinality as o (op, n) order by n)
+    select array(select bridge._trigger(w, op, loose) from unnest(bridge._operations(w)) with ordinality as o (op, n) order by n)
         || array(
             -- On a replica (session_replication_role, logical replication) ordinary triggers are silent.
             select format(
@@ -886,58 +1473,6 @@ CREATE FUNCTION bridge._statements(w bridge.watch) RETURNS text[]
         )
 $$;
 
-CREATE FUNCTION bridge._texts(list jsonb) RETURNS text[]
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select case jsonb_typeof(list) when 'array' then array(select jsonb_array_elements_text(list)) end $$;
-
-CREATE FUNCTION bridge._trigger(w bridge.watch, op text) RETURNS text
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    tests text[] := '{}';
-begin
-    if op <> 'truncate' then
-        if op = 'move' then
-            tests := tests || ('(' || (
-                select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(bridge._partition_columns(w.relation)) c
-            ) || ')');
-        end if;
-        if op in ('update', 'move') and w.columns is not null then
-            tests := tests || ('(' || (select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(w.columns) c) || ')');
-        end if;
-        if w.condition is not null and not bridge._guards_inside(w) then
-            tests := tests || format(E'(\n%s\n)', w.condition);
-        end if;
-    end if;
-    if w.options -> 'may_skip' = 'true' then
-        tests := tests || 'pg_catalog.current_setting(''bridge.capture'', true) is distinct from ''off'''::text;
-    end if;
-    return format(
-        'create or replace trigger %I %s on %s for each %s %s execute function bridge.%I()',
-        bridge._trigger_name(op, w.name),
-        case
-            when op = 'move' then 'before update'
-            -- Decided once a statement, by its SET list, before PostgreSQL even reads the WHEN.
-            when op = 'update' and w.options -> 'named_only' = 'true' then
-                'after update of ' || (select string_agg(format('%I', c), ', ') from unnest(w.columns) c)
-            else 'after ' || op
-        end,
-        w.relation, case op when 'truncate' then 'statement' else 'row' end,
-        coalesce('when (' || nullif(array_to_string(tests, ' and '), '') || ')', ''), 'capture_' || w.name
-    );
-end
-$$;
-
-CREATE FUNCTION bridge._trigger_name(op text, watch_name text) RETURNS text
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    -- A BEFORE trigger comes late in the alphabet, since earlier ones may still change the row.
-    select case op when 'move' then 'zzz_bridge_move_' else format('bridge_%s_', op) end || watch_name
-$$;
-
 CREATE FUNCTION bridge._triggers(watch_name text) RETURNS TABLE(relation regclass, trigger_name name, op text, enabled boolean)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -947,30 +1482,68 @@ CREATE FUNCTION bridge._triggers(watch_name text) RETURNS TABLE(relation regclas
         t.tgenabled = case w.options ->> 'always' when 'true' then 'A' else 'O' end
         and not exists (
             -- on a partition
-            select from pg_trigger c
-            where c.tgfoid = t.tgfoid and c.tgtype = t.tgtype and c.tgparentid <> 0 and c.tgenabled <> t.tgenabled
+            select from pg_partition_tree(t.tgrelid) p
+            join pg_trigger c on c.tgrelid = p.relid and c.tgname = t.tgname
+            where c.tgfoid = t.tgfoid and c.tgparentid <> 0 and c.tgenabled <> t.tgenabled
         )
     from pg_trigger t
     join pg_proc p on p.oid = t.tgfoid and p.pronamespace = 'bridge'::regnamespace
-    left join unnest('{insert,update,delete,truncate,move}'::text[]) as o (op)
+    left join unnest('{insert,update,delete,truncate,note,move}'::text[]) as o (op)
         on t.tgname = bridge._trigger_name(o.op, watch_name)::name
     left join bridge.watch w on w.name = watch_name
     where not t.tgisinternal and t.tgparentid = 0 and (o.op is not null or p.proname = ('capture_' || watch_name)::name)
 $$;
 
-CREATE FUNCTION bridge._value(relation regclass, name text, row_name text) RETURNS text
-    LANGUAGE sql STABLE
+CREATE FUNCTION bridge._value(type oid, value text, is_part boolean DEFAULT false) RETURNS text
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select case
-        when bridge._base_type(a.atttypid) = 'numeric'::regtype then format('(%s).%I::text', row_name, name)
-        when bridge._base_type(a.atttypid) = 'bytea'::regtype then format('''\x'' || encode((%s).%I, ''hex'')', row_name, name)
-        when bridge._holds_json(a.atttypid) then format('bridge._json((%s).%I)', row_name, name)
-        else format('(%s).%I', row_name, name)
-    end
-    from pg_attribute a
-    where a.attrelid = relation and a.attname = name
-$$;
+    AS $_$
+declare
+    base constant oid := bridge._base_type(type);
+    t pg_type;
+    has_foreign boolean := false;
+    holds_json boolean;
+    is_as_seen boolean := true;
+begin
+    if base = 'numeric'::regtype and not is_part then
+        return format('%s::pg_catalog.text', value);
+    elsif base = 'bytea'::regtype and not is_part then
+        return format('''\x'' operator(pg_catalog.||) pg_catalog.encode(%s, ''hex'')', value);
+    end if;
+    select * into t from pg_type where oid = base;
+    holds_json := base in ('json'::regtype, 'json[]'::regtype);
+    if not coalesce(bridge._is_builtin(base), false) then
+        select bool_or(is_leaf and not bridge._is_builtin(part)), bool_or(part = 'json'::regtype), bool_and(bridge._is_as_seen(relation))
+        into has_foreign, holds_json, is_as_seen
+        from bridge._parts(base);
+    end if;
+    if is_as_seen is not true then
+        -- It was made or altered after the transaction's snapshot, so nobody can tell what is in it.
+        return format('case when pg_catalog.num_nonnulls(%1$s) operator(pg_catalog.=) 1 then pg_catalog.format(''%%s'', %1$s) end', value);
+    elsif has_foreign is false then
+        return case when holds_json then format('bridge._json(%s)', value) else value end;
+    elsif t.typrelid <> 0 then
+        -- IS NULL would be true for a row of NULLs too.
+        return format('case when pg_catalog.num_nonnulls(%1$s) operator(pg_catalog.=) 1 then %2$s end', value, bridge._json_object(array(
+            select format('%L, %s', a.attname, bridge._value(a.atttypid, format('(%s).%I', value, a.attname), true))
+            from pg_attribute a
+            where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+            order by a.attnum
+        )));
+    elsif t.typsubscript = 'array_subscript_handler'::regproc and (select e.typrelid from pg_type e where e.oid = bridge._base_type(t.typelem)) = 0 then
+        return format(
+            'case when %1$s is not null then pg_catalog.to_jsonb(pg_catalog.format(''%%s'', %1$s)::pg_catalog.text[]) end', value
+        );
+    elsif t.typsubscript = 'array_subscript_handler'::regproc then
+        return format(
+            'case when %1$s is not null then (select coalesce(pg_catalog.jsonb_agg(%2$s), ''[]'') from (select pg_catalog.unnest(%1$s) as item) as i) end',
+            value, bridge._value(t.typelem, 'i.item', true)
+        );
+    else
+        return format('case when %1$s is not null then pg_catalog.format(''%%s'', %1$s) end', value);
+    end if;
+end
+$_$;
 
 CREATE FUNCTION bridge._waits_in_foreign_log(id bigint, xid xid8, at timestamp with time zone, seen pg_snapshot, upto pg_snapshot, after_id bigint, largest_id bigint, moved_at timestamp with time zone) RETURNS boolean
     LANGUAGE sql IMMUTABLE
@@ -978,7 +1551,7 @@ CREATE FUNCTION bridge._waits_in_foreign_log(id bigint, xid xid8, at timestamp w
  SELECT ((id > largest_id) OR (at > moved_at) OR ((NOT pg_visible_in_snapshot(xid, seen)) AND ((upto IS NULL) OR (id > after_id) OR (NOT pg_visible_in_snapshot(xid, upto)))));
 END;
 
-CREATE FUNCTION bridge._wanted(item jsonb) RETURNS bridge.watch
+CREATE FUNCTION bridge._wanted(item jsonb, relation regclass) RETURNS bridge.watch
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1013,9 +1586,33 @@ CREATE FUNCTION bridge._watch(name text, relation regclass, task text, operation
     select (
         name, relation, task, coalesce(array(select distinct o from unnest(operations) o order by o), '{}'),
         columns, nullif(btrim(condition), ''), key, data, coalesce(options, '{}'), coalesce(stream, 'default'),
-        '', clock_timestamp(), null
+        '', clock_timestamp(), null, null
     )::bridge.watch
 $$;
+
+CREATE FUNCTION bridge._watches_of(relation regclass) RETURNS SETOF bridge.watch
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with recursive down (oid) as (
+        select relation::oid
+        union
+        select i.inhrelid from down d join pg_inherits i on i.inhparent = d.oid
+    ), up (oid) as (
+        select relation::oid
+        union
+        select i.inhparent from up u join pg_inherits i on i.inhrelid = u.oid
+    )
+    select w.*
+    from bridge.watch w
+    join pg_class c on c.oid = w.relation
+    where w.removed_at is null and w.relation in (select oid from down union select oid from up)
+    order by w.name
+$$;
+
+CREATE FUNCTION bridge._wide(watch text, op text, key jsonb, data jsonb, context text) RETURNS integer
+    LANGUAGE sql STABLE
+    RETURN CASE WHEN ((COALESCE(pg_column_compression(watch), pg_column_compression(op), pg_column_compression(key), pg_column_compression(data), pg_column_compression(context)) IS NOT NULL) OR (((((pg_column_size(watch) + pg_column_size(op)) + COALESCE(pg_column_size(key), 0)) + COALESCE(pg_column_size(data), 0)) + COALESCE(pg_column_size(context), 0)) > 2000)) THEN ((((pg_column_size(watch) + pg_column_size(op)) + COALESCE(pg_column_size(key), 0)) + COALESCE(pg_column_size(data), 0)) + COALESCE(pg_column_size(context), 0)) ELSE NULL::integer END;
 
 CREATE FUNCTION bridge.adopt(stream text) RETURNS TABLE(reason text, waiting bigint)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1081,6 +1678,23 @@ end
 $$;
 
 COMMENT ON FUNCTION bridge.allow(task text) IS 'Lets send() start this task.';
+
+CREATE FUNCTION bridge.alter(relation regclass, clauses text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform bridge._lock_for_alter(relation);
+    begin
+        execute pg_catalog.format('alter table %s %s', relation, clauses);
+    exception when feature_not_supported or dependent_objects_still_exist then
+        if not bridge.step_aside(relation) then raise; end if;
+        execute pg_catalog.format('alter table %s %s', relation, clauses);
+    end;
+    perform bridge.step_back(relation);
+end
+$$;
+
+COMMENT ON FUNCTION bridge.alter(relation regclass, clauses text) IS 'ALTER TABLE for a watched table, with any clauses: in one transaction, without an unrecorded change. The watches follow.';
 
 CREATE FUNCTION bridge.apply(wanted jsonb, prune boolean DEFAULT false, source text DEFAULT NULL::text) RETURNS TABLE(action text, name text, before jsonb, after jsonb)
     LANGUAGE sql
@@ -1156,9 +1770,9 @@ CREATE FUNCTION bridge.discard(ids bigint[] DEFAULT NULL::bigint[], watch text D
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    chosen constant bigint[] := array(select bridge._chosen(ids, watch, stream, since, until, at_most));
+    chosen constant tid[] := array(select bridge._chosen_letters(ids, watch, stream, since, until, at_most));
 begin
-    delete from bridge.dead_letter d where d.number = any (chosen);
+    delete from bridge.dead_letter d where d.ctid = any (chosen);
     return cardinality(chosen);
 end
 $$;
@@ -1270,19 +1884,46 @@ begin
 end
 $$;
 
+CREATE FUNCTION bridge.refresh() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w bridge.watch;
+    refreshed bigint := 0;
+begin
+    for w in
+        select x.*
+        from bridge.watch x
+        join pg_class c on c.oid = x.relation
+        where x.removed_at is null and x.fingerprint <> ''
+            and (x.remembered ->> 'place' <> bridge._place() or (x.remembered ->> 'relation')::oid <> c.oid)
+        for update of x
+    loop
+        continue when bridge._fingerprint(w) is distinct from w.fingerprint;
+        perform bridge._install_function(w);
+        update bridge.watch x set remembered = bridge._remember(w) where x.name = w.name;
+        refreshed := refreshed + 1;
+    end loop;
+    return refreshed;
+end
+$$;
+
+COMMENT ON FUNCTION bridge.refresh() IS 'Gives capture the numbers that tables and columns have here, after a restore; returns how many watches needed it. `bridge run` calls it.';
+
 CREATE FUNCTION bridge.retry(ids bigint[] DEFAULT NULL::bigint[], watch text DEFAULT NULL::text, stream text DEFAULT NULL::text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, at_most integer DEFAULT NULL::integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    chosen constant bigint[] := array(select bridge._chosen(ids, watch, stream, since, until, at_most));
+    chosen constant tid[] := array(select bridge._chosen_letters(ids, watch, stream, since, until, at_most));
     p record;
 begin
     for p in
         select x.stream, bridge._is_foreign(x.cluster, x.seen, x.upto, x.xmin) as is_foreign, s.sleep_key
         from bridge.position x
         join bridge.stream s on s.name = x.stream
-        where x.stream in (select d.stream from bridge.dead_letter d where d.number = any (chosen))
+        where x.stream in (select d.stream from bridge.dead_letter d where d.ctid = any (chosen))
     loop
         -- Until then, what is old here is told by its id.
         if p.is_foreign then
@@ -1293,9 +1934,9 @@ begin
             perform pg_notify('bridge:' || p.stream, '');
         end if;
     end loop;
-    with gone as (delete from bridge.dead_letter d where d.number = any (chosen) returning d.*)
-    insert into bridge.event (id, stream, watch, op, key, data, context, at)
-    select g.id, g.stream, g.watch, g.op, g.key, g.data, g.context, g.at from gone g order by g.id, g.number;
+    with gone as (delete from bridge.dead_letter d where d.ctid = any (chosen) returning d.*)
+    insert into bridge.ring (id, stream, watch, op, key, data, context, at)
+    select g.id, g.stream, g.watch, g.op, g.key, g.data, g.context, g.at from gone g order by g.id, g.at;
     return cardinality(chosen);
 end
 $$;
@@ -1322,7 +1963,7 @@ begin
     if wake is null then
         raise exception 'there is no stream "%"', stream using errcode = 'invalid_parameter_value';
     end if;
-    insert into bridge.event (stream, watch, op, data)
+    insert into bridge.ring (stream, watch, op, data)
     values (stream, '', 'send', jsonb_build_object('task', task, 'args', args, 'kwargs', kwargs, 'options', options))
     returning id into event_id;
     if not pg_try_advisory_xact_lock_shared(wake) then
@@ -1397,6 +2038,47 @@ $$;
 
 COMMENT ON FUNCTION bridge.status() IS 'One row a stream: its watches, committed events that wait, those of removed watches among them, age of the oldest one, dead letters, the backend of the relay that serves it, and why the broker takes nothing from it.';
 
+CREATE FUNCTION bridge.step_aside(relation regclass) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w bridge.watch;
+    statement text;
+begin
+    for w in select * from bridge._watches_of(relation) loop
+        foreach statement in array bridge._trigger_statements(w, loose => true) loop
+            execute statement;
+        end loop;
+        -- Drift, until it has stepped back.
+        update bridge.watch x set fingerprint = '' where x.name = w.name;
+    end loop;
+    return found;
+end
+$$;
+
+COMMENT ON FUNCTION bridge.step_aside(relation regclass) IS 'Before a change that PostgreSQL refuses because a trigger names a column: watches of this table record every change, and name no column. False: nothing watches it.';
+
+CREATE FUNCTION bridge.step_back(relation regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w bridge.watch;
+begin
+    for w in select * from bridge._watches_of(relation) loop
+        continue when bridge._is_intact(w);
+        begin
+            perform bridge._install(bridge._follow(w));
+        exception when others then
+            raise notice 'watch "%" records every change of % until it is made anew: %', w.name, w.relation, sqlerrm;
+        end;
+    end loop;
+end
+$$;
+
+COMMENT ON FUNCTION bridge.step_back(relation regclass) IS 'After a change of this table: its watches follow renamed columns, lose dropped ones, and record again only what counts.';
+
 CREATE FUNCTION bridge.unwatch(name text) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1408,7 +2090,7 @@ begin
     update bridge.watch w set removed_at = clock_timestamp() where w.name = unwatch.name and w.removed_at is null;
     if not found then return false; end if;
     perform bridge._drop_triggers(name, null, '{}');
-    perform bridge._drop_functions(name, '{}');
+    perform bridge._drop_functions(name);
     return true;
 end
 $$;
@@ -1438,7 +2120,6 @@ $$;
 COMMENT ON FUNCTION bridge.watch(name text, relation regclass, task text, operations text[], columns text[], condition text, key text[], data text[], options jsonb, stream text) IS 'When these operations touch these columns of this table, call this task. Creates the rule and its triggers, or replaces them.';
 
 CREATE TABLE bridge.dead_letter (
-    number bigint NOT NULL,
     id bigint NOT NULL,
     stream text NOT NULL COLLATE pg_catalog."C",
     watch text NOT NULL COLLATE pg_catalog."C",
@@ -1451,6 +2132,25 @@ CREATE TABLE bridge.dead_letter (
     failed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
+ALTER TABLE ONLY bridge.dead_letter REPLICA IDENTITY FULL;
+
+CREATE TABLE bridge.event (
+    id bigint NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    stream text NOT NULL COLLATE pg_catalog."C",
+    watch text NOT NULL COLLATE pg_catalog."C",
+    op text NOT NULL COLLATE pg_catalog."C",
+    key jsonb,
+    data jsonb,
+    context text DEFAULT NULLIF(current_setting('bridge.context'::text, true), ''::text),
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) NOT NULL,
+    lane smallint DEFAULT (pg_backend_pid() & 7) NOT NULL
+)
+PARTITION BY LIST (slot);
+
+ALTER TABLE ONLY bridge.event REPLICA IDENTITY FULL;
+
 CREATE SEQUENCE bridge.event_id
     START WITH 1
     INCREMENT BY 1
@@ -1459,6 +2159,23 @@ CREATE SEQUENCE bridge.event_id
     CACHE 1;
 
 ALTER SEQUENCE bridge.event_id OWNED BY bridge.event.id;
+
+CREATE TABLE bridge.ring (
+    id bigint DEFAULT nextval('bridge.event_id'::regclass) CONSTRAINT event_id_not_null NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() CONSTRAINT event_xid_not_null NOT NULL,
+    stream text CONSTRAINT event_stream_not_null NOT NULL COLLATE pg_catalog."C",
+    watch text CONSTRAINT event_watch_not_null NOT NULL COLLATE pg_catalog."C",
+    op text CONSTRAINT event_op_not_null NOT NULL COLLATE pg_catalog."C",
+    key jsonb,
+    data jsonb,
+    context text DEFAULT NULLIF(current_setting('bridge.context'::text, true), ''::text),
+    at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT event_at_not_null NOT NULL,
+    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL,
+    lane smallint DEFAULT (pg_backend_pid() & 7) CONSTRAINT event_lane_not_null NOT NULL
+)
+PARTITION BY LIST (slot);
+
+ALTER TABLE ONLY bridge.ring REPLICA IDENTITY FULL;
 
 CREATE TABLE bridge.event_0 (
     id bigint DEFAULT nextval('bridge.event_id'::regclass) CONSTRAINT event_id_not_null NOT NULL,
@@ -1707,26 +2424,25 @@ CREATE VIEW bridge.waiting AS
 
 COMMENT ON VIEW bridge.waiting IS 'Events that are committed and not delivered yet.';
 
-ALTER TABLE ONLY bridge.event ATTACH PARTITION bridge.event_0 FOR VALUES IN ('0');
+ALTER TABLE ONLY bridge.ring ATTACH PARTITION bridge.event_0 FOR VALUES IN ('0');
 
-ALTER TABLE ONLY bridge.event ATTACH PARTITION bridge.event_1 FOR VALUES IN ('1');
+ALTER TABLE ONLY bridge.ring ATTACH PARTITION bridge.event_1 FOR VALUES IN ('1');
 
-ALTER TABLE ONLY bridge.event ATTACH PARTITION bridge.event_2 FOR VALUES IN ('2');
+ALTER TABLE ONLY bridge.ring ATTACH PARTITION bridge.event_2 FOR VALUES IN ('2');
 
-ALTER TABLE ONLY bridge.event ATTACH PARTITION bridge.event_3 FOR VALUES IN ('3');
+ALTER TABLE ONLY bridge.ring ATTACH PARTITION bridge.event_3 FOR VALUES IN ('3');
 
-ALTER TABLE ONLY bridge.event ATTACH PARTITION bridge.event_4 FOR VALUES IN ('4');
+ALTER TABLE ONLY bridge.ring ATTACH PARTITION bridge.event_4 FOR VALUES IN ('4');
 
-ALTER TABLE ONLY bridge.event ATTACH PARTITION bridge.event_5 FOR VALUES IN ('5');
+ALTER TABLE ONLY bridge.ring ATTACH PARTITION bridge.event_5 FOR VALUES IN ('5');
 
-ALTER TABLE ONLY bridge.event ATTACH PARTITION bridge.event_6 FOR VALUES IN ('6');
+ALTER TABLE ONLY bridge.ring ATTACH PARTITION bridge.event_6 FOR VALUES IN ('6');
 
-ALTER TABLE ONLY bridge.event ATTACH PARTITION bridge.event_7 FOR VALUES IN ('7');
+ALTER TABLE ONLY bridge.ring ATTACH PARTITION bridge.event_7 FOR VALUES IN ('7');
+
+ALTER TABLE ONLY bridge.event ATTACH PARTITION bridge.ring DEFAULT;
 
 ALTER TABLE ONLY bridge.event ALTER COLUMN id SET DEFAULT nextval('bridge.event_id'::regclass);
-
-ALTER TABLE ONLY bridge.dead_letter
-    ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (number);
 
 ALTER TABLE ONLY bridge.inbox
     ADD CONSTRAINT inbox_pkey PRIMARY KEY (id);
@@ -1747,6 +2463,8 @@ CREATE UNIQUE INDEX dead_letter_event ON bridge.dead_letter USING btree (id, at,
 
 CREATE INDEX event_lane_stream_xid ON ONLY bridge.event USING btree (lane, stream, xid);
 
+CREATE INDEX ring_lane_stream_xid_idx ON ONLY bridge.ring USING btree (lane, stream, xid);
+
 CREATE INDEX event_0_lane_stream_xid_idx ON bridge.event_0 USING btree (lane, stream, xid);
 
 CREATE INDEX event_1_lane_stream_xid_idx ON bridge.event_1 USING btree (lane, stream, xid);
@@ -1765,29 +2483,95 @@ CREATE INDEX event_7_lane_stream_xid_idx ON bridge.event_7 USING btree (lane, st
 
 CREATE INDEX inbox_at ON bridge.inbox USING btree (at);
 
-ALTER INDEX bridge.event_lane_stream_xid ATTACH PARTITION bridge.event_0_lane_stream_xid_idx;
+ALTER INDEX bridge.ring_lane_stream_xid_idx ATTACH PARTITION bridge.event_0_lane_stream_xid_idx;
 
-ALTER INDEX bridge.event_lane_stream_xid ATTACH PARTITION bridge.event_1_lane_stream_xid_idx;
+ALTER INDEX bridge.ring_lane_stream_xid_idx ATTACH PARTITION bridge.event_1_lane_stream_xid_idx;
 
-ALTER INDEX bridge.event_lane_stream_xid ATTACH PARTITION bridge.event_2_lane_stream_xid_idx;
+ALTER INDEX bridge.ring_lane_stream_xid_idx ATTACH PARTITION bridge.event_2_lane_stream_xid_idx;
 
-ALTER INDEX bridge.event_lane_stream_xid ATTACH PARTITION bridge.event_3_lane_stream_xid_idx;
+ALTER INDEX bridge.ring_lane_stream_xid_idx ATTACH PARTITION bridge.event_3_lane_stream_xid_idx;
 
-ALTER INDEX bridge.event_lane_stream_xid ATTACH PARTITION bridge.event_4_lane_stream_xid_idx;
+ALTER INDEX bridge.ring_lane_stream_xid_idx ATTACH PARTITION bridge.event_4_lane_stream_xid_idx;
 
-ALTER INDEX bridge.event_lane_stream_xid ATTACH PARTITION bridge.event_5_lane_stream_xid_idx;
+ALTER INDEX bridge.ring_lane_stream_xid_idx ATTACH PARTITION bridge.event_5_lane_stream_xid_idx;
 
-ALTER INDEX bridge.event_lane_stream_xid ATTACH PARTITION bridge.event_6_lane_stream_xid_idx;
+ALTER INDEX bridge.ring_lane_stream_xid_idx ATTACH PARTITION bridge.event_6_lane_stream_xid_idx;
 
-ALTER INDEX bridge.event_lane_stream_xid ATTACH PARTITION bridge.event_7_lane_stream_xid_idx;
+ALTER INDEX bridge.ring_lane_stream_xid_idx ATTACH PARTITION bridge.event_7_lane_stream_xid_idx;
 
-CREATE TRIGGER loaded BEFORE INSERT ON bridge.event FOR EACH ROW EXECUTE FUNCTION bridge._refuse_loaded();
+ALTER INDEX bridge.event_lane_stream_xid ATTACH PARTITION bridge.ring_lane_stream_xid_idx;
+
+CREATE TRIGGER loaded AFTER INSERT ON bridge.event REFERENCING NEW TABLE AS loaded FOR EACH STATEMENT EXECUTE FUNCTION bridge._bury_loaded();
 
 ALTER TABLE bridge.event ENABLE ALWAYS TRIGGER loaded;
+
+CREATE TRIGGER loaded AFTER INSERT ON bridge.event_0 REFERENCING NEW TABLE AS loaded FOR EACH STATEMENT EXECUTE FUNCTION bridge._bury_loaded();
+
+ALTER TABLE bridge.event_0 ENABLE ALWAYS TRIGGER loaded;
+
+CREATE TRIGGER loaded AFTER INSERT ON bridge.event_1 REFERENCING NEW TABLE AS loaded FOR EACH STATEMENT EXECUTE FUNCTION bridge._bury_loaded();
+
+ALTER TABLE bridge.event_1 ENABLE ALWAYS TRIGGER loaded;
+
+CREATE TRIGGER loaded AFTER INSERT ON bridge.event_2 REFERENCING NEW TABLE AS loaded FOR EACH STATEMENT EXECUTE FUNCTION bridge._bury_loaded();
+
+ALTER TABLE bridge.event_2 ENABLE ALWAYS TRIGGER loaded;
+
+CREATE TRIGGER loaded AFTER INSERT ON bridge.event_3 REFERENCING NEW TABLE AS loaded FOR EACH STATEMENT EXECUTE FUNCTION bridge._bury_loaded();
+
+ALTER TABLE bridge.event_3 ENABLE ALWAYS TRIGGER loaded;
+
+CREATE TRIGGER loaded AFTER INSERT ON bridge.event_4 REFERENCING NEW TABLE AS loaded FOR EACH STATEMENT EXECUTE FUNCTION bridge._bury_loaded();
+
+ALTER TABLE bridge.event_4 ENABLE ALWAYS TRIGGER loaded;
+
+CREATE TRIGGER loaded AFTER INSERT ON bridge.event_5 REFERENCING NEW TABLE AS loaded FOR EACH STATEMENT EXECUTE FUNCTION bridge._bury_loaded();
+
+ALTER TABLE bridge.event_5 ENABLE ALWAYS TRIGGER loaded;
+
+CREATE TRIGGER loaded AFTER INSERT ON bridge.event_6 REFERENCING NEW TABLE AS loaded FOR EACH STATEMENT EXECUTE FUNCTION bridge._bury_loaded();
+
+ALTER TABLE bridge.event_6 ENABLE ALWAYS TRIGGER loaded;
+
+CREATE TRIGGER loaded AFTER INSERT ON bridge.event_7 REFERENCING NEW TABLE AS loaded FOR EACH STATEMENT EXECUTE FUNCTION bridge._bury_loaded();
+
+ALTER TABLE bridge.event_7 ENABLE ALWAYS TRIGGER loaded;
 
 CREATE TRIGGER one BEFORE INSERT ON bridge."position" FOR EACH ROW EXECUTE FUNCTION bridge._keep_position();
 
 ALTER TABLE bridge."position" ENABLE ALWAYS TRIGGER one;
+
+CREATE TRIGGER replicated AFTER INSERT ON bridge.event_0 FOR EACH ROW EXECUTE FUNCTION bridge._bury_loaded();
+
+ALTER TABLE bridge.event_0 ENABLE REPLICA TRIGGER replicated;
+
+CREATE TRIGGER replicated AFTER INSERT ON bridge.event_1 FOR EACH ROW EXECUTE FUNCTION bridge._bury_loaded();
+
+ALTER TABLE bridge.event_1 ENABLE REPLICA TRIGGER replicated;
+
+CREATE TRIGGER replicated AFTER INSERT ON bridge.event_2 FOR EACH ROW EXECUTE FUNCTION bridge._bury_loaded();
+
+ALTER TABLE bridge.event_2 ENABLE REPLICA TRIGGER replicated;
+
+CREATE TRIGGER replicated AFTER INSERT ON bridge.event_3 FOR EACH ROW EXECUTE FUNCTION bridge._bury_loaded();
+
+ALTER TABLE bridge.event_3 ENABLE REPLICA TRIGGER replicated;
+
+CREATE TRIGGER replicated AFTER INSERT ON bridge.event_4 FOR EACH ROW EXECUTE FUNCTION bridge._bury_loaded();
+
+ALTER TABLE bridge.event_4 ENABLE REPLICA TRIGGER replicated;
+
+CREATE TRIGGER replicated AFTER INSERT ON bridge.event_5 FOR EACH ROW EXECUTE FUNCTION bridge._bury_loaded();
+
+ALTER TABLE bridge.event_5 ENABLE REPLICA TRIGGER replicated;
+
+CREATE TRIGGER replicated AFTER INSERT ON bridge.event_6 FOR EACH ROW EXECUTE FUNCTION bridge._bury_loaded();
+
+ALTER TABLE bridge.event_6 ENABLE REPLICA TRIGGER replicated;
+
+CREATE TRIGGER replicated AFTER INSERT ON bridge.event_7 FOR EACH ROW EXECUTE FUNCTION bridge._bury_loaded();
+
+ALTER TABLE bridge.event_7 ENABLE REPLICA TRIGGER replicated;
 
 ALTER TABLE ONLY bridge."position"
     ADD CONSTRAINT position_stream_fkey FOREIGN KEY (stream) REFERENCES bridge.stream(name);
@@ -1799,13 +2583,17 @@ REVOKE ALL ON FUNCTION bridge._add_stream(name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._apply(wanted jsonb, relations regclass[], prune boolean, source text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge._asks_inside(w bridge.watch) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge._base_type(type oid) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._bury_loaded(e bridge.event) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._bury_loaded() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._capture_branch(w bridge.watch, op text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._bury_written(lanes smallint[], streams text[], xids xid8[], ids bigint[], own bigint) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._capture_function(w bridge.watch) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._capture_branch(w bridge.watch, op text, remembered jsonb, fits text, may_fail boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._capture_function(w bridge.watch, portable boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._carries_data(w bridge.watch) FROM PUBLIC;
 
@@ -1817,93 +2605,155 @@ REVOKE ALL ON FUNCTION bridge._check_condition(watch_name text, condition text) 
 
 REVOKE ALL ON FUNCTION bridge._check_generated(w bridge.watch, names text[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge._check_inside(w bridge.watch) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge._check_options(what text, options jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._check_watch(w bridge.watch) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._chosen(ids bigint[], watch text, stream text, since timestamp with time zone, until timestamp with time zone, at_most integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._chosen_letters(ids bigint[], watch text, stream text, since timestamp with time zone, until timestamp with time zone, at_most integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._cluster() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge._column_name(relation oid, number integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge._columns(relation regclass) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._columns_of_condition(w bridge.watch) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._columns_in_condition(w bridge.watch, by_name boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._columns_now(relation oid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._compared(w bridge.watch) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._compares_exactly(a pg_attribute) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._condition(w bridge.watch, op text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._condition_inside(condition text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._data_of(w bridge.watch, row_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._definition(w bridge.watch) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._drop_functions(watch_name text, kept text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._differs(relation regclass, name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._drop_functions(watch_name text, kept regprocedure) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._drop_triggers(watch_name text, kept_relation regclass, kept text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._fingerprint(w bridge.watch) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._functions(w bridge.watch) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._fits(place text, relation regclass, columns jsonb, last integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._fits_call(w bridge.watch, portable boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._follow(w bridge.watch) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._generated(watch_name text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._guards_inside(w bridge.watch) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION bridge._holder(key bigint) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._holds_json(type oid) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION bridge._install(w bridge.watch) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._install_function(w bridge.watch) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._is_as_seen(composite oid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._is_builtin(type oid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._is_foreign(cluster bigint, seen pg_snapshot, upto pg_snapshot, written_by xid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._is_intact(w bridge.watch) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge._is_safe(type oid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge._json(value anyelement) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._json_array(items text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._json_object(pairs text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._keep_position() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._key(relation regclass, key text[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge._key_of(w bridge.watch, row_name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._lists_all(w bridge.watch) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._lock(relations regclass[], modes text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._lock_for_alter(relation regclass) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge._lock_tables(installed bridge.watch[], removed text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._locks(installed bridge.watch[], removed text[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._moves(partition oid, new anyelement) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._may_fail(w bridge.watch) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._named(condition text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._needs_pinned_settings(relation regclass, names text[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._object(relation regclass, names text[], row_name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._note_move() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._operations(w bridge.watch) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._partition_columns(relation regclass) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge._parts(type oid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._place() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._plan(wanted jsonb, relations regclass[], prune boolean, source text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge._present() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._quoted(name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._read(row_ anyelement, name text, OUT value jsonb, OUT problem text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._readable(w bridge.watch) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._refuse_loaded() FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._reading(w bridge.watch, op text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._relations(wanted jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._remember(w bridge.watch) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._require_read_committed(what text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._row_function(name text, arguments text, result text, body text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION bridge._statements(w bridge.watch) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._slowly(remembered jsonb, op text, relation regclass, old_row anyelement, new_row anyelement, OUT key jsonb, OUT data jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._texts(list jsonb) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._trigger(w bridge.watch, op text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._tokens(condition text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._trigger(w bridge.watch, op text, loose boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._trigger_name(op text, watch_name text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge._trigger_statements(w bridge.watch, loose boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge._triggers(watch_name text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._value(relation regclass, name text, row_name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._value(type oid, value text, is_part boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._waits_in_foreign_log(id bigint, xid xid8, at timestamp with time zone, seen pg_snapshot, upto pg_snapshot, after_id bigint, largest_id bigint, moved_at timestamp with time zone) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._wanted(item jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._wanted(item jsonb, relation regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._watch(name text, relation regclass, task text, operations text[], columns text[], condition text, key text[], data text[], options jsonb, stream text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._watches_of(relation regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._wide(watch text, op text, key jsonb, data jsonb, context text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.adopt(stream text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.allow(task text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.alter(relation regclass, clauses text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.apply(wanted jsonb, prune boolean, source text) FROM PUBLIC;
 
@@ -1927,6 +2777,8 @@ REVOKE ALL ON FUNCTION bridge.plan(wanted jsonb, prune boolean, source text) FRO
 
 REVOKE ALL ON FUNCTION bridge.recycle(retention interval) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge.refresh() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge.retry(ids bigint[], watch text, stream text, since timestamp with time zone, until timestamp with time zone, at_most integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.send(task text, args jsonb, kwargs jsonb, options jsonb, stream text) FROM PUBLIC;
@@ -1934,6 +2786,10 @@ REVOKE ALL ON FUNCTION bridge.send(task text, args jsonb, kwargs jsonb, options 
 REVOKE ALL ON FUNCTION bridge.set_aside() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.status() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.step_aside(relation regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.step_back(relation regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.unwatch(name text) FROM PUBLIC;
 
