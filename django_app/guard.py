@@ -35,7 +35,7 @@ STEP_ASIDE = "select bridge.step_aside(%s::bigint::oid::regclass)"
 STEP_BACK = "select bridge.step_back(%s::bigint::oid::regclass)"
 
 REFUSED = {"0A000", "2BP01"}  # feature_not_supported, dependent_objects_still_exist
-NOT_IN_A_TRANSACTION = "25001"  # active_sql_transaction
+REFUSE_TRANSACTIONS = {"25001", "2D000"}  # active_sql_transaction, invalid_transaction_termination
 
 
 class Guard:
@@ -59,20 +59,23 @@ class Guard:
 
     def _escort(self, run: Run, text: str) -> Any:
         drops = DROPS.search(text) is not None
+        takes = drops or CALLS.match(text) is not None
         outside = self._connection.get_autocommit()
         # Of several statements the first may take the trigger along that the second one needs.
         aside = self._tables(MENTIONED, text) if drops and ";" in text.rstrip("; \t\n") else Tables()
         alone = outside and not drops
         while True:
             try:
-                # Some statements refuse a transaction, so outside of one nothing is done before it is needed.
-                return run() if alone else self._in_transaction(run, aside, drops)
+                if alone:  # some statements refuse a transaction
+                    return self._between(run, Tables(), takes)
+                with transaction.atomic(using=self._connection.alias):  # in a transaction, a savepoint
+                    return self._between(run, aside, takes)
             except DatabaseError as error:
                 if outside:
                     with suppress(Error):
                         self._connection.rollback()  # of a BEGIN in the text
                 state = sqlstate(error)
-                if state == NOT_IN_A_TRANSACTION and outside and not alone:
+                if state in REFUSE_TRANSACTIONS and outside and not alone:
                     alone = True
                     continue
                 refusing = self._refusing(error) - aside if state in REFUSED else Tables()
@@ -81,14 +84,12 @@ class Guard:
                 aside |= refusing
                 alone = False
 
-    def _in_transaction(self, run: Run, aside: Tables, drops: bool) -> Any:
-        """In a savepoint, where there is a transaction already."""
-        with transaction.atomic(using=self._connection.alias):
-            self._each(STEP_ASIDE, aside)
-            torn = self._tables(TORN) if drops else Tables()
-            result = run()
-            self._each(STEP_BACK, aside | (self._tables(TORN) - torn if drops else Tables()))
-            return result
+    def _between(self, run: Run, aside: Tables, takes: bool) -> Any:
+        self._each(STEP_ASIDE, aside)
+        torn = self._tables(TORN) if takes else Tables()
+        result = run()
+        self._each(STEP_BACK, aside | (self._tables(TORN) - torn if takes else Tables()))
+        return result
 
     def _refusing(self, error: DatabaseError) -> Tables:
         diagnosis = getattr(error.__cause__, "diag", None)

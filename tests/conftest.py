@@ -9,4 +9,5 @@ pytest_plugins = [
     "tests.fix_bridge",
     "tests.fix_worker",
     "tests.fix_pooler",
+    "tests.fix_operations",
 ]
