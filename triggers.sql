@@ -1292,6 +1292,8 @@ set search_path = pg_catalog, pg_temp
 as $$
     -- A column that is gone makes the fingerprint null.
     select coalesce(bridge._fingerprint(w) = w.fingerprint, false)
+    -- A column that was renamed, and a new one under its old name: the trigger followed the old one.
+    and (w.remembered ->> 'place' is distinct from bridge._place() or w.remembered -> 'numbers' = bridge._remember(w) -> 'numbers')
     and (select count(*) from bridge._generated(w.name)) = 1
     and (
         select coalesce(array_agg(t.op order by t.op), '{}') = array(select o from unnest(bridge._operations(w)) o order by o)

@@ -67,7 +67,7 @@ class Guard:
         while True:
             try:
                 if alone:  # some statements refuse a transaction
-                    return self._between(run, Tables(), takes)
+                    return self._between(run, aside, takes)
                 with transaction.atomic(using=self._connection.alias):  # in a transaction, a savepoint
                     return self._between(run, aside, takes)
             except DatabaseError as error:
