@@ -10,7 +10,9 @@ MODELS = """
         migrations.CreateModel("Shop", [
             ("id", models.BigAutoField(primary_key=True)), ("name", models.CharField(max_length=30, unique=True)),
         ]),
-        migrations.CreateModel("Tag", [("id", models.BigAutoField(primary_key=True)), ("name", models.CharField(max_length=30))]),
+        migrations.CreateModel("Tag", [
+            ("id", models.BigAutoField(primary_key=True)), ("name", models.CharField(max_length=30)),
+        ]),
         migrations.CreateModel("Product", [
             ("id", models.BigAutoField(primary_key=True)),
             ("name", models.CharField(max_length=30)),
@@ -20,7 +22,7 @@ MODELS = """
             ("shop", models.ForeignKey("Shop", models.CASCADE, null=True)),
         ], options={"base_manager_name": "objects"}),
         migrations.AddField("product", "tags", models.ManyToManyField("Tag")),
-        migrations.RunSQL("insert into shelf_shop (name) values ('one'); insert into shelf_tag (name) values ('one')", ""),
+        migrations.RunSQL("insert into shelf_shop (name) values ('one')", ""),
 """
 
 
@@ -73,6 +75,9 @@ class Case:
 _COST = Names(price="cost")
 _TEXT = Names(is_number=False)
 _NONE = Names(price=None)
+_CHECK = """
+        migrations.AddConstraint("product",
+            models.CheckConstraint(condition=models.Q(price__gte=0), name="not_negative"))"""
 
 CASES = [
     Case(
@@ -116,7 +121,9 @@ CASES = [
     Case(
         "AddField",
         "a `ForeignKey`",
-        'migrations.AddField("product", "second", models.ForeignKey("Shop", models.CASCADE, null=True, related_name="+"))',
+        """
+        migrations.AddField("product", "second",
+            models.ForeignKey("Shop", models.CASCADE, null=True, related_name="+"))""",
     ),
     Case(
         "AddField",
@@ -202,7 +209,8 @@ CASES = [
         "AlterField",
         "`db_comment`, `db_collation`",
         """
-        migrations.AlterField("product", "note", models.CharField(max_length=40, null=True, db_comment="x", db_collation="C"))""",
+        migrations.AlterField("product", "note",
+            models.CharField(max_length=40, null=True, db_comment="x", db_collation="C"))""",
     ),
     Case(
         "AlterField",
@@ -240,8 +248,7 @@ CASES = [
     Case(
         "AddConstraint",
         "a check",
-        """
-        migrations.AddConstraint("product", models.CheckConstraint(condition=models.Q(price__gte=0), name="not_negative"))""",
+        _CHECK,
     ),
     Case(
         "AddConstraint",
@@ -253,7 +260,7 @@ CASES = [
         "RemoveConstraint",
         "a check",
         'migrations.RemoveConstraint("product", "not_negative")',
-        earlier='migrations.AddConstraint("product", models.CheckConstraint(condition=models.Q(price__gte=0), name="not_negative")),',
+        earlier=_CHECK,
     ),
     Case(
         "RunSQL",
@@ -283,7 +290,8 @@ CASES = [
         "RunSQL",
         "the key is dropped",
         """
-        migrations.RunSQL("ALTER TABLE shelf_product DROP COLUMN id CASCADE; ALTER TABLE shelf_product ADD id serial primary key")""",
+        migrations.RunSQL("ALTER TABLE shelf_product DROP COLUMN id CASCADE;"
+            "ALTER TABLE shelf_product ADD id serial primary key")""",
         keeps_key=False,
         backwards=False,
     ),
@@ -291,7 +299,7 @@ CASES = [
         "RunPython",
         "that updates rows",
         """
-        migrations.RunPython(lambda apps, editor: apps.get_model("shelf", "Product").objects.update(price=7), migrations.RunPython.noop)""",
+        migrations.RunPython(reprice, migrations.RunPython.noop)""",
         writes=True,
     ),
     Case(
@@ -299,7 +307,7 @@ CASES = [
         "between operations",
         """
         migrations.AlterField("product", "price", models.BigIntegerField(default=0)),
-        migrations.RunPython(lambda apps, editor: apps.get_model("shelf", "Product").objects.update(price=7), migrations.RunPython.noop),
+        migrations.RunPython(reprice, migrations.RunPython.noop),
         migrations.RenameField("product", "price", "cost")""",
         after=_COST,
         writes=True,
@@ -310,7 +318,8 @@ CASES = [
         "a watched column",
         """
         migrations.SeparateDatabaseAndState(
-            [migrations.RunSQL("ALTER TABLE shelf_product DROP COLUMN price", "ALTER TABLE shelf_product ADD COLUMN price integer default 0")],
+            [migrations.RunSQL("ALTER TABLE shelf_product DROP COLUMN price",
+                "ALTER TABLE shelf_product ADD COLUMN price integer default 0")],
             [migrations.RemoveField("product", "price")])""",
         after=_NONE,
     ),

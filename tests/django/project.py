@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from django.core.management import call_command
@@ -15,9 +15,12 @@ from tests.django.operation import MODELS
 
 _packages = count(1)
 _MIGRATION = """
-from django.contrib.postgres.operations import BtreeGistExtension
-from django.contrib.postgres.constraints import ExclusionConstraint
 from django.db import migrations, models
+from psycopg import sql
+
+
+def reprice(apps, editor):
+    apps.get_model("shelf", "Product").objects.update(price=7)
 
 
 class Migration(migrations.Migration):
@@ -34,7 +37,7 @@ class Project:
         self._folder = directory / self._package
         self._folder.mkdir()
         (self._folder / "__init__.py").touch()
-        self._names: list[str] = []
+        self.names: list[str] = []
         monkeypatch.syspath_prepend(directory)
         self.declared: list[dict[str, Any]] = []
         self._settings = override_settings(
@@ -44,7 +47,7 @@ class Project:
         )
         self.add("models", MODELS)
 
-    def __enter__(self) -> "Project":
+    def __enter__(self) -> Self:
         self._settings.enable()
         return self
 
@@ -55,11 +58,11 @@ class Project:
 
     def add(self, name: str, operations: str, *, atomic: bool = True) -> str:
         """A migration after the last one; its name, as `migrate` takes it."""
-        named = f"{len(self._names) + 1:04}_{name}"
-        dependencies = [("shelf", self._names[-1])] if self._names else []
+        named = f"{len(self.names) + 1:04}_{name}"
+        dependencies = [("shelf", self.names[-1])] if self.names else []
         text = _MIGRATION.format(atomic=atomic, dependencies=dependencies, operations=operations)
         (self._folder / f"{named}.py").write_text(text)
-        self._names.append(named)
+        self.names.append(named)
         return named
 
     def declare(self, watches: Sequence[dict[str, Any]]) -> None:

@@ -61,8 +61,8 @@ def narrowed(database: Database) -> bool | None:
     """Whether the watch `narrow` still tells changes of its column from others."""
     with database.connect() as other:
         row = other.execute(
-            "select w.columns is not null and w.fingerprint <> '' from bridge.watch w join pg_class c on c.oid = w.relation "
-            "where w.name = 'narrow' and removed_at is null"
+            "select w.columns is not null and w.fingerprint <> '' "
+            "from bridge.watch w join pg_class c on c.oid = w.relation where w.name = 'narrow' and removed_at is null"
         ).fetchone()
     return row[0] if row else None
 
@@ -86,7 +86,7 @@ def test_an_operation_passes_with_watches_and_writers(
 ) -> None:
     if case.earlier:
         project.add("earlier", case.earlier)
-    models = f"{len(project._names):04}_{'earlier' if case.earlier else 'models'}"
+    models = f"{len(project.names):04}_{'earlier' if case.earlier else 'models'}"
     project.migrate(models)
     changed = project.add("changed", case.source, atomic=case.atomic)
     project.declare(case.before.watches())

@@ -123,7 +123,7 @@ class Writer(Thread):
                 table, sql.Identifier(name), sql.Literal(self._value(name, type_)), where
             )
             with self._connection.transaction():
-                # Half of them look first, as most programs do, and so hold a weak lock when they ask for a stronger one.
+                # Half of them look first, as most programs do: who holds a weak lock asks for a stronger one.
                 if self._random.random() < 0.5:
                     self._connection.execute(sql.SQL("select 1 from {} where {}").format(table, where))
                 self._once(statement)
