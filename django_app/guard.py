@@ -45,11 +45,12 @@ class Guard:
         self._connection = connection
         self._say = say
         self._is_busy = False
+        self.is_over = False
 
     def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
         run = partial(execute, sql, params, many, context)
         text = self._text(sql)
-        if self._is_busy or not (CHANGES.search(text) or (params is None and CALLS.match(text))):
+        if self._is_busy or self.is_over or not (CHANGES.search(text) or (params is None and CALLS.match(text))):
             return run()
         self._is_busy = True  # our own statements come this way too
         try:
@@ -122,23 +123,27 @@ class Guard:
             return sql.decode(errors="replace")
         return str(sql.as_string(self._connection.connection))  # psycopg.sql
 
+    def retire(self) -> None:
+        self.is_over = True
+
 
 def enter(connection: BaseDatabaseWrapper, say: Say, run: object | None) -> None:
     """Until leave(), or until `run` is gone, which lives as long as a run: one that fails sends no post_migrate."""
+    _remove(connection, lambda guard: guard.is_over)
     guard = Guard(connection, say)
     # execute_wrapper() leaves in the reverse order only, and the guard of a run that failed leaves last. The first in
     # this list is outermost.
     connection.execute_wrappers.insert(0, guard)
     if run is not None:
-        weakref.finalize(run, _remove, connection, guard)
+        weakref.finalize(run, guard.retire).atexit = False
 
 
 def leave(connection: BaseDatabaseWrapper) -> None:
-    guard = next((wrapper for wrapper in connection.execute_wrappers if isinstance(wrapper, Guard)), None)
-    if guard is not None:
-        _remove(connection, guard)
+    newest = next((wrapper for wrapper in connection.execute_wrappers if isinstance(wrapper, Guard)), None)
+    _remove(connection, lambda guard: guard is newest or guard.is_over)
 
 
-def _remove(connection: BaseDatabaseWrapper, guard: Guard) -> None:
-    if guard in connection.execute_wrappers:
-        connection.execute_wrappers.remove(guard)
+def _remove(connection: BaseDatabaseWrapper, goes: Callable[[Guard], bool]) -> None:
+    for wrapper in list(connection.execute_wrappers):
+        if isinstance(wrapper, Guard) and goes(wrapper):
+            connection.execute_wrappers.remove(wrapper)

@@ -65,6 +65,8 @@ class Case:
     writes: bool = False
     """Whether the migration itself changes rows."""
     keeps_key: bool = True
+    keeps_price: bool = True
+    """Whether the third column is still what the watches are about."""
     before: Names = field(default_factory=Names)
 
     @property
@@ -155,6 +157,7 @@ CASES = [
         """
         migrations.RenameField("product", "price", "cost"),
         migrations.AddField("product", "price", models.IntegerField(default=0))""",
+        keeps_price=False,
     ),
     Case(
         "AlterField",

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import pytest
 from django.core.management import call_command
+from django.db import OperationalError
 from django.db.models.signals import post_migrate
 from django.test import override_settings
 
@@ -80,7 +81,15 @@ class Project:
         from_shelf = _sender()
         post_migrate.connect(called, sender=from_shelf, weak=False)
         try:
-            call_command("migrate", *(["shelf", to] if to else []), verbosity=1, stdout=out, no_color=True)
+            for attempt in range(5):
+                try:
+                    call_command("migrate", *(["shelf", to] if to else []), verbosity=1, stdout=out, no_color=True)
+                except OperationalError as error:
+                    # A foreign key's check and the removal of its table meet in a deadlock, on any table.
+                    if attempt == 4 or "waits for RowShareLock" not in str(error):
+                        raise
+                else:
+                    break
         finally:
             post_migrate.disconnect(called, sender=from_shelf)
         return out.text

@@ -1,5 +1,6 @@
 """The guard of `migrate`, with statements of every kind, and with runs that fail or may not touch the watches."""
 
+import gc
 import io
 from collections.abc import Iterator
 from itertools import count
@@ -124,7 +125,9 @@ def assert_records(database: Database) -> None:
 
 
 def guards() -> list[Guard]:
-    return [wrapper for wrapper in connection.execute_wrappers if isinstance(wrapper, Guard)]
+    """Those that still do something."""
+    gc.collect()  # an exception's frames, which a failed run lives in, end in a cycle
+    return [wrapper for wrapper in connection.execute_wrappers if isinstance(wrapper, Guard) and not wrapper.is_over]
 
 
 @pytest.mark.parametrize("atomic", [True, False])
@@ -183,11 +186,41 @@ def test_a_refusal_that_is_not_about_watches_stays_a_refusal(project: Project) -
 @on_pg18
 def test_the_rest_of_a_failed_statement_is_undone_with_it(project: Project, shop_database: Database) -> None:
     """Outside of a transaction too, a statement is tried again as a whole."""
-    text = "insert into shelf_product (name) values ('once'); alter table shelf_product alter price type numeric"
+    text = (
+        "insert into shelf_product (name, price) values ('once', 1); alter table shelf_product alter price type numeric"
+    )
     project.add("changed", run_sql(text), atomic=False)
     project.migrate()
     with shop_database.connect() as other:
-        assert other.execute("select count(*) from shelf_product where name = 'once'").fetchone() == (1,)
+        assert other.execute("select name from shelf_product order by 1").fetchall() == [("Pu-erh+",), ("Tea+",)]
+
+
+def test_a_new_column_under_the_old_name_is_what_the_declaration_means(
+    project: Project, shop_database: Database
+) -> None:
+    """Until the declaration is looked at, the watch is about the old column."""
+    recorded: list[int] = []
+
+    def change(column: str) -> None:
+        before = events(shop_database, "narrow")
+        with shop_database.connect() as other:
+            other.execute(f"update shelf_product set {column} = {next(PRICES)}".encode())
+        recorded.append(events(shop_database, "narrow") - before)
+
+    def during() -> None:
+        change("cost")
+        change("price")
+
+    project.add(
+        "changed",
+        """
+        migrations.RenameField("product", "price", "cost"),
+        migrations.AddField("product", "price", models.IntegerField(default=0))""",
+    )
+    project.migrate(before_sync=during)
+    change("cost")
+    change("price")
+    assert recorded == [2, 0, 0, 2]
 
 
 def test_a_statement_with_a_weak_lock_takes_no_stronger_one(project: Project, shop_database: Database) -> None:
@@ -266,4 +299,5 @@ def test_the_guard_goes_with_a_failed_run_even_below_other_wrappers(project: Pro
     with connection.execute_wrapper(look), pytest.raises(DatabaseError, match="syntax error"):
         project.migrate()
     assert seen
-    assert connection.execute_wrappers == []
+    assert guards() == []
+    assert look not in connection.execute_wrappers
