@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from django.db import DatabaseError, Error, transaction
+from django.db import DatabaseError, Error, OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_app.database import has_guard, sentence, sqlstate
@@ -106,13 +106,15 @@ class Guard:
             return Tables(number for (number,) in cursor)
 
     def _each(self, step: str, tables: Iterable[int]) -> None:
-        """A failure is told, and is not the migration's."""
+        """A failure is told, and is not the migration's; but to wait for its lock is, here as without us."""
         for table in sorted(tables):
             if not has_guard(self._connection):
                 return
             try:
                 with transaction.atomic(using=self._connection.alias), self._connection.cursor() as cursor:
                     cursor.execute(step, [table])
+            except OperationalError:
+                raise
             except DatabaseError as error:
                 self._say(f"A watch could not make way: {sentence(error)}")
 

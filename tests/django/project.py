@@ -88,6 +88,9 @@ class Project:
                     # A foreign key's check and the removal of its table meet in a deadlock, on any table.
                     if attempt == 4 or "waits for RowShareLock" not in str(error):
                         raise
+                except Exception as error:
+                    error.add_note(out.text)
+                    raise
                 else:
                     break
         finally:
