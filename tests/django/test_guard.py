@@ -130,7 +130,16 @@ def guards() -> list[Guard]:
     return [wrapper for wrapper in connection.execute_wrappers if isinstance(wrapper, Guard) and not wrapper.is_over]
 
 
-@pytest.mark.parametrize("atomic", [True, False])
+@pytest.mark.parametrize(
+    ("pg_server", "atomic"),
+    [
+        ("pg18", True),
+        ("pg15", False),
+        pytest.param("pg15", True, marks=pytest.mark.soak),
+        pytest.param("pg18", False, marks=pytest.mark.soak),
+    ],
+    indirect=["pg_server"],
+)
 @pytest.mark.parametrize("text", TEXTS)
 def test_sql_of_any_kind_passes_and_capture_goes_on(
     text: str, atomic: bool, project: Project, shop_database: Database
@@ -232,6 +241,16 @@ def test_a_statement_with_a_weak_lock_takes_no_stronger_one(project: Project, sh
     with psycopg.connect(shop_database.dsn) as writer:
         writer.execute("update shelf_product set name = 'under way'")
         project.migrate()
+
+
+@on_pg18
+def test_an_older_triggers_sql_is_upgraded_before_the_migrations(project: Project, shop_database: Database) -> None:
+    """Its capture may stand in their way."""
+    with shop_database.connect() as other:
+        other.execute("drop function bridge._torn(); update bridge.installation set version = '0.0.1'")
+    project.add("changed", 'migrations.AlterField("product", "price", models.BigIntegerField(default=0))')
+    project.migrate(before_sync=lambda: assert_records(shop_database))
+    assert_records(shop_database)
 
 
 @on_pg18

@@ -85,7 +85,7 @@ def before() -> list[dict[str, Any]]:
 
 
 def after() -> list[dict[str, Any]]:
-    renamed = {
+    renamed: dict[str, dict[str, Any]] = {
         "note": {"columns": ["stock"]},
         "code": {"columns": ["stock", "name"]},
         "condition": {"when": "new.price > 0 or old.cost > 0"},

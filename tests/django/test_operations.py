@@ -80,7 +80,18 @@ def declared(case: Case, how: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-@pytest.mark.parametrize("how", ["before", "after", "gone"])
+@pytest.mark.parametrize(
+    ("pg_server", "how"),
+    [
+        ("pg18", "before"),
+        ("pg15", "after"),
+        ("pg18", "gone"),
+        pytest.param("pg15", "before", marks=pytest.mark.soak),
+        pytest.param("pg18", "after", marks=pytest.mark.soak),
+        pytest.param("pg15", "gone", marks=pytest.mark.soak),
+    ],
+    indirect=["pg_server"],
+)
 def test_an_operation_passes_with_watches_and_writers(
     case: Case, how: str, project: Project, shop_database: Database, operations_table: OperationsTable
 ) -> None:
