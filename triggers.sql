@@ -13,6 +13,87 @@
 -- Names that start with an underscore are private. There is no BEGIN and no COMMIT here, since a migration tool brings
 -- its own transaction; with psql, `--single-transaction` makes it all or nothing.
 
+-- From here on a name means PostgreSQL's own object or one of ours, whatever others have put into the schemas of the caller's
+-- search_path; the caller gets it back at the end. Where the whole file is one transaction, the setting is the transaction's.
+-- Where it is gone in the next statement (psql -f), each statement is a transaction, and the setting is the session's.
+do $pin$
+begin
+    perform pg_catalog.set_config('bridge.search_path', pg_catalog.concat('transaction:', pg_catalog.current_setting('search_path')), true);
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+end
+$pin$;
+do $pin$
+declare
+    path constant pg_catalog.text := pg_catalog.current_setting('search_path');
+    kept constant pg_catalog.text := coalesce(pg_catalog.current_setting('bridge.search_path', true), '');
+begin
+    if kept operator(pg_catalog.!~) '^transaction:' then
+        -- What an attempt that ended half-way has kept and not given back is still the caller's.
+        if path operator(pg_catalog.<>) 'pg_catalog, pg_temp' or kept operator(pg_catalog.!~) '^session:' then
+            perform pg_catalog.set_config('bridge.search_path', pg_catalog.concat('session:', path), false);
+        end if;
+        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false);
+    end if;
+end
+$pin$;
+
+-- A schema that somebody else made, or made something in, is not taken over: its owner could change what is called below.
+do $owner$
+declare
+    complaint text;
+begin
+    -- Two installers at once (two web containers that migrate) would collide in the catalogs: one after the other.
+    perform pg_advisory_xact_lock(4778957226326884351);
+    -- Asked for first, since IF NOT EXISTS wants the right to make one even where there is one.
+    if to_regnamespace('bridge') is null then
+        create schema bridge;
+    end if;
+    select c.text
+    into complaint
+    from (
+        select 1 as place, format('schema bridge holds a %s "%s" that belongs to role "%s"', o.kind, o.name, pg_get_userbyid(o.owner)) as text
+        from (
+            select 'function', proname, proowner, pronamespace from pg_proc
+            union all
+            select 'relation', relname, relowner, relnamespace from pg_class
+            union all
+            select 'type', typname, typowner, typnamespace from pg_type
+            union all
+            select 'operator', oprname, oprowner, oprnamespace from pg_operator
+        ) as o (kind, name, owner, namespace)
+        where o.namespace = 'bridge'::regnamespace and o.owner <> current_user::regrole
+        union all
+        select 1, format('table bridge.%I has a trigger "%s" whose function belongs to role "%s"', c.relname, g.tgname, pg_get_userbyid(p.proowner))
+        from pg_trigger g
+        join pg_class c on c.oid = g.tgrelid and c.relnamespace = 'bridge'::regnamespace
+        join pg_proc p on p.oid = g.tgfoid and p.proowner <> current_user::regrole
+        where not g.tgisinternal
+        union all
+        select 0, format('schema bridge belongs to role "%s"', pg_get_userbyid(n.nspowner))
+        from pg_namespace n
+        where n.nspname = 'bridge' and n.nspowner <> current_user::regrole
+        union all
+        select 2, format('%s may create objects in schema bridge', case a.grantee when 0 then 'everybody' else format('role "%s"', pg_get_userbyid(a.grantee)) end)
+        from pg_namespace n
+        cross join aclexplode(n.nspacl) a
+        where n.nspname = 'bridge' and a.privilege_type = 'CREATE' and a.grantee <> n.nspowner
+    ) c
+    order by c.place, c.text
+    limit 1;
+    if complaint is null then return; end if;
+    complaint := format(
+        '%s, and its code would run with the rights of "%s", who applies this file: apply it as the owner of all of the schema, or remove what is not yours',
+        complaint, current_user
+    );
+    if current_setting('bridge.search_path') like 'session:%' then
+        -- psql goes on after an error, into functions that are not ours; without a session it can't.
+        raise warning '%', complaint;
+        perform pg_terminate_backend(pg_backend_pid());
+    end if;
+    raise exception '%', complaint using errcode = 'object_not_in_prerequisite_state';
+end
+$owner$;
+
 do $check$
 declare
     installed text;
@@ -27,12 +108,9 @@ begin
             raise exception 'Commit Bridge % is installed here, and this file is 0.1.0: upgrade the package that applies it', installed;
         end if;
     end if;
-    -- Two installers at once (two web containers that migrate) would collide in the catalogs: one after the other.
-    perform pg_advisory_xact_lock(4778957226326884351);
 end
 $check$;
 
-create schema if not exists bridge;
 comment on schema bridge is 'Commit Bridge: committed rows start Celery tasks';
 
 
@@ -53,6 +131,53 @@ set search_path = pg_catalog, pg_temp
 as $$ select system_identifier from pg_control_system() $$;
 
 
+-- A position with this transaction's own events, and all later ones, ahead of it. A snapshot alone will not do: it never
+-- lists the transaction that takes it, so its events would count as delivered once a later transaction has completed.
+-- Nor does it reach beyond this transaction's id: a position that does was not written here (bridge._is_foreign).
+create or replace function bridge._present() returns pg_snapshot
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format(
+        '%s:%s:%s', least(pg_snapshot_xmin(p.now), p.me), least(pg_snapshot_xmax(p.now), p.me),
+        (select string_agg(x::text, ',' order by x) from pg_snapshot_xip(p.now) x where x < p.me)
+    )::pg_snapshot
+    from (select pg_current_snapshot(), pg_current_xact_id()) as p (now, me)
+$$;
+
+
+-- Whether a position tells nothing about the transactions of this cluster, and with it the log of its stream: both were
+-- restored from elsewhere, and bridge.adopt has not been there yet. It comes from another cluster, or it lies ahead: of
+-- the present, or of the transaction that wrote the row. Here that one is always the later one, so a dump from another
+-- copy of this cluster is found out however much has been written since.
+create or replace function bridge._is_foreign(cluster bigint, seen pg_snapshot, upto pg_snapshot, written_by xid) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select cluster <> bridge._cluster() or p.ahead > p.now or p.age < 2147483648 and p.ahead > p.now - p.age
+    from (
+        select
+            x.now, greatest(pg_snapshot_xmax(seen), pg_snapshot_xmax(upto))::text::bigint,
+            -- An xid has 32 bits. In the upper half are those from before 2^31 transactions, and our own.
+            (x.now - written_by::text::bigint) & 4294967295
+        from (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint) as x (now)
+    ) as p (now, ahead, age)
+$$;
+
+
+-- Whether an event waits in a log whose position is foreign: the old snapshots tell, as they would where they were taken,
+-- and what was written since the restore has a larger id and happened later. In doubt it waits.
+create or replace function bridge._waits_in_foreign_log(
+    id bigint, xid xid8, at timestamptz, seen pg_snapshot, upto pg_snapshot, after_id bigint, largest_id bigint, moved_at timestamptz
+) returns boolean
+language sql immutable
+begin atomic
+    select id > largest_id or at > moved_at
+        or not pg_catalog.pg_visible_in_snapshot(xid, seen)
+        and (upto is null or id > after_id or not pg_catalog.pg_visible_in_snapshot(xid, upto));
+end;
+
+
 -- The independent parts of the log. The keys are advisory locks: 'BRDG' in the upper half keeps them apart from an
 -- application's own.
 create table if not exists bridge.stream (
@@ -71,7 +196,7 @@ create table if not exists bridge.stream (
 -- unique index would look at all of them each time that the row moves to another page. The relay goes by ctid.
 create table if not exists bridge.position (
     stream text collate "C" not null references bridge.stream (name),
-    seen pg_snapshot not null default pg_current_snapshot(),
+    seen pg_snapshot not null default bridge._present(),
     upto pg_snapshot,
     after_id bigint,
     largest_id bigint not null default 0, -- of the delivered events
@@ -89,7 +214,20 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$
     with added as (insert into bridge.stream (name) values (name) on conflict do nothing returning name)
-    insert into bridge.position (stream) select a.name from added a
+    insert into bridge.position (stream, seen) select a.name, bridge._present() from added a
+$$;
+
+
+-- There is no index that would refuse a second position of a stream, and a restore of the data alone brings one along:
+-- the stream keeps the one that it has.
+create or replace function bridge._keep_position() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (select from bridge.position p where p.stream = new.stream) then return null; end if;
+    return new;
+end
 $$;
 
 
@@ -124,8 +262,47 @@ $remembered$;
 -- change of a row before an earlier one.
 create sequence if not exists bridge.event_id cache 1;
 
+-- An older file had no table of its own for the ring. The tables whose writers are at work come first, then the log: who
+-- waited for them with the log in hand would make them wait for the log, and PostgreSQL could choose a writer to fail.
+do $rename$
+declare
+    patience constant text := current_setting('lock_timeout');
+    held boolean;
+    needed text;
+begin
+    if to_regclass('bridge.event') is null or to_regclass('bridge.ring') is not null then return; end if;
+    for attempt in 1..50 loop
+        held := false;
+        begin
+            perform set_config('lock_timeout', case patience when '0' then '3s' else patience end, true);
+            for needed in
+                (select format('lock table %s in share row exclusive mode', c.oid::regclass)
+                from bridge.watch w join pg_class c on c.oid = w.relation where w.removed_at is null order by c.oid)
+                union all
+                select 'lock table bridge.event in access exclusive mode'
+            loop
+                execute needed || case when held then ' nowait' else '' end;
+                held := true;
+            end loop;
+            exit;
+        exception when lock_not_available then
+            -- What this attempt held is free again; only the first lock was waited for.
+            if attempt = 50 or not held then raise; end if;
+        end;
+        perform pg_sleep(0.02 + 0.08 * random());
+    end loop;
+    perform set_config('lock_timeout', patience, true);
+    alter index bridge.event_lane_stream_xid rename to ring_lane_stream_xid;
+    alter table bridge.event rename to ring;
+end
+$rename$;
+
 -- The event log: append-only, never updated, never deleted row by row. A ring of eight partitions of four hours each;
 -- retention truncates the oldest one when it is delivered.
+--
+-- `bridge.event` is the log for everybody, and `bridge.ring` the same rows for those who write events: capture, send and retry.
+-- So whoever writes into the log by its own name, or into a partition, brings events from elsewhere, and a trigger looks at
+-- them that no writer has to pay for.
 create table if not exists bridge.event (
     id bigint not null default nextval('bridge.event_id'),
     xid xid8 not null default pg_current_xact_id(),
@@ -144,8 +321,13 @@ create table if not exists bridge.event (
 
 do $ring$
 begin
+    if to_regclass('bridge.ring') is null then
+        create table bridge.ring partition of bridge.event default partition by list (slot);
+    elsif not (select relispartition from pg_class where oid = 'bridge.ring'::regclass) then
+        alter table bridge.event attach partition bridge.ring default;
+    end if;
     for slot in 0..7 loop
-        execute format('create table if not exists bridge.event_%s partition of bridge.event for values in (%s)', slot, slot);
+        execute format('create table if not exists bridge.event_%s partition of bridge.ring for values in (%s)', slot, slot);
     end loop;
 end
 $ring$;
@@ -153,17 +335,42 @@ $ring$;
 -- The one index: windows are ranges of xid within a stream, in each lane. A second one (on id) would cost every writer.
 -- Asked for first, since IF NOT EXISTS takes the lock before it looks, and writers would wait for it during every upgrade.
 do $index$
+declare
+    reader text;
 begin
     if to_regclass('bridge.event_lane_stream_xid') is null then
         create index event_lane_stream_xid on bridge.event (lane, stream, xid);
         alter sequence bridge.event_id owned by bridge.event.id;
+        -- Who may read the log of an older file may read this one.
+        for reader in
+            select case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end
+            from pg_class c cross join aclexplode(c.relacl) a
+            where c.oid = 'bridge.ring'::regclass and a.privilege_type = 'SELECT' and a.grantee <> c.relowner
+        loop
+            execute format('grant select on bridge.event to %s', reader);
+        end loop;
     end if;
 end
 $index$;
 
--- An event that can't be published as it is, with the reason; it waits for a person.
+-- Bytes on disk of the values of an event, if they are many or, since they are compressed, may be many in memory; null for
+-- all others. A reader fetches wide events apart, so many as it has room for.
+create or replace function bridge._wide(watch text, op text, key jsonb, data jsonb, context text) returns integer
+language sql stable
+return case
+    when coalesce(
+        pg_column_compression(watch), pg_column_compression(op), pg_column_compression(key),
+        pg_column_compression(data), pg_column_compression(context)
+    ) is not null or pg_column_size(watch) + pg_column_size(op) + coalesce(pg_column_size(key), 0)
+        + coalesce(pg_column_size(data), 0) + coalesce(pg_column_size(context), 0) > 2000 then
+        pg_column_size(watch) + pg_column_size(op) + coalesce(pg_column_size(key), 0) + coalesce(pg_column_size(data), 0)
+        + coalesce(pg_column_size(context), 0)
+end;
+
+-- An event that can't be published as it is, with the reason; it waits for a person. Ids of events are given twice after a
+-- failover or a restored backup, and then `at` differs. No number of its own: a restore of the data alone would set it back.
 create table if not exists bridge.dead_letter (
-    id bigint primary key,
+    id bigint not null,
     stream text collate "C" not null,
     watch text collate "C" not null,
     op text collate "C" not null,
@@ -174,6 +381,127 @@ create table if not exists bridge.dead_letter (
     reason text not null,
     failed_at timestamptz not null default clock_timestamp()
 );
+do $dead_letter$
+begin
+    -- An older file had the event's id as the key.
+    if exists (select from pg_constraint where conrelid = 'bridge.dead_letter'::regclass and conname = 'dead_letter_pkey') then
+        alter table bridge.dead_letter drop constraint dead_letter_pkey;
+    end if;
+    -- One event is one dead letter, however often it was refused. By the hash of the watch: a text may be too long for
+    -- an index.
+    if to_regclass('bridge.dead_letter_event') is null then
+        create unique index dead_letter_event on bridge.dead_letter (id, at, stream, hashtextextended(watch, 0));
+    end if;
+end
+$dead_letter$;
+
+
+-- An event's xid must be that of the transaction that writes it: everything else in here relies on it. What comes from
+-- elsewhere (COPY, pg_restore --data-only, a subscription) becomes a dead letter. Of equal rows only those go that this very
+-- transaction has written: their xmin is still in progress, and all others that it sees are committed.
+create or replace function bridge._bury_loaded() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    own constant bigint := pg_current_xact_id()::text::bigint;
+begin
+    -- A subscription's worker calls for each row, a statement once.
+    if tg_level = 'ROW' then
+        if new.xid = pg_current_xact_id() then return null; end if;
+        perform bridge._bury_written(array[new.lane], array[new.stream], array[new.xid], array[new.id], own);
+    else
+        perform bridge._bury_written(array_agg(l.lane), array_agg(l.stream), array_agg(l.xid), array_agg(l.id), own)
+        from loaded l
+        where l.xid <> pg_current_xact_id()
+        having count(*) > 0;
+    end if;
+    return null;
+end
+$$;
+
+
+create or replace function bridge._bury_written(lanes smallint[], streams text[], xids xid8[], ids bigint[], own bigint) returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+    with gone as (
+        delete from bridge.event e
+        using (select distinct * from unnest(lanes, streams, xids, ids)) as l (lane, stream, xid, id)
+        where e.lane = l.lane and e.stream = l.stream and e.xid = l.xid and e.id = l.id
+            -- Numbers of 32 bits: those behind our own are of our subtransactions, or of others that are committed.
+            and case when (e.xmin::text::bigint - own) & 4294967295 < 2147483648
+                then pg_xact_status((own + ((e.xmin::text::bigint - own) & 4294967295))::text::xid8) = 'in progress'
+            end
+        returning e.*
+    )
+    insert into bridge.dead_letter (id, stream, watch, op, key, data, context, at, reason)
+    select
+        g.id, g.stream, g.watch, g.op, g.key, g.data, g.context, g.at,
+        'it was loaded from elsewhere: its transaction id is not that of the transaction that wrote it here'
+    from gone g
+    on conflict do nothing
+$$;
+
+
+-- Asked for first, as the index above: all of this takes locks that writers would wait for. On replicas too.
+do $guard$
+declare
+    bare regclass;
+    target regclass;
+begin
+    -- An older file had a trigger for each row, which every writer paid for.
+    if exists (select from pg_trigger where tgrelid = 'bridge.ring'::regclass and tgname = 'loaded') then
+        drop trigger loaded on bridge.ring;
+    end if;
+    for target in select 'bridge.event'::regclass union all select i.inhrelid from pg_inherits i where i.inhparent = 'bridge.ring'::regclass loop
+        if not exists (select from pg_trigger where tgrelid = target and tgname = 'loaded') then
+            execute format(
+                'create trigger loaded after insert on %s referencing new table as loaded for each statement execute function bridge._bury_loaded()', target
+            );
+        end if;
+        -- pg_restore --disable-triggers forgets what they were.
+        if exists (select from pg_trigger where tgrelid = target and tgname = 'loaded' and tgenabled <> 'A') then
+            execute format('alter table only %s enable always trigger loaded', target);
+        end if;
+        continue when target = 'bridge.event'::regclass;
+        if not exists (select from pg_trigger where tgrelid = target and tgname = 'replicated') then
+            execute format('create trigger replicated after insert on %s for each row execute function bridge._bury_loaded()', target);
+        end if;
+        if exists (select from pg_trigger where tgrelid = target and tgname = 'replicated' and tgenabled <> 'R') then
+            execute format('alter table %s enable replica trigger replicated', target);
+        end if;
+    end loop;
+    if not exists (select from pg_trigger where tgrelid = 'bridge.position'::regclass and tgname = 'one') then
+        create trigger one before insert on bridge.position for each row execute function bridge._keep_position();
+    end if;
+    if exists (select from pg_trigger where tgrelid = 'bridge.position'::regclass and tgname = 'one' and tgenabled <> 'A') then
+        alter table bridge.position enable always trigger one;
+    end if;
+    -- Whoever publishes all tables (Debezium, a logical upgrade) makes PostgreSQL refuse updates of those without a key.
+    for bare in
+        select c.oid from pg_class c
+        where c.relnamespace = 'bridge'::regnamespace and c.relkind in ('r', 'p') and c.relreplident <> 'f'
+            and not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary)
+    loop
+        execute format('alter table only %s replica identity full', bare);
+    end loop;
+end
+$guard$;
+
+
+-- What this file's functions rely on, where each statement has to see what the one before waited for.
+create or replace function bridge._require_read_committed(what text) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+        raise exception '% works at the isolation level read committed only, not at %', what, current_setting('transaction_isolation')
+            using errcode = 'invalid_transaction_state', hint = 'Begin the transaction with: begin isolation level read committed.';
+    end if;
+end
+$$;
 
 
 create or replace function bridge.version() returns text
@@ -275,6 +603,14 @@ as $$
 declare
     known constant text[] := '{call,queue,priority,countdown,expires,headers,coalesce,source,always,may_skip,named_only,notify,on_error}';
     flags constant text[] := '{coalesce,always,may_skip,named_only,notify}';
+    -- Celery lets a custom header replace one of its protocol: the task's name, for one. bridge/call_options.py says more.
+    reserved constant text[] := '{BCC,CC,args,argsrepr,as_execution_options,bridge,callbacks,called_directly,chain,children,chord,clear,'
+        'clock,compression,correlation_id,delivery_info,errbacks,eta,expires,get,group,group_index,groups,headers,hostname,id,'
+        'ignore_result,is_eager,kwargs,kwargsrepr,lang,link,link_error,logfile,loglevel,meth,origin,parent_id,properties,redelivered,'
+        'replaced_task_nesting,reply_to,retries,root_id,shadow,soft_time_limit,stamped_headers,stamps,task,task_id,task_name,taskset,'
+        'time_limit,timelimit,update,utc}';
+    century constant numeric := 3155760000;
+    taken text;
     unknown text;
     complaint text;
 begin
@@ -282,6 +618,9 @@ begin
         raise exception '%: options must be a JSON object', what using errcode = 'invalid_parameter_value';
     end if;
     select k into unknown from jsonb_object_keys(options) k where k <> all (known) limit 1;
+    if jsonb_typeof(options -> 'headers') = 'object' then
+        select k into taken from jsonb_object_keys(options -> 'headers') k where k = any (reserved) or k = '' or starts_with(k, '_') limit 1;
+    end if;
     complaint := case
         when unknown is not null then
             format('unknown option "%s"; there are: %s', unknown, array_to_string(known, ', '))
@@ -290,14 +629,17 @@ begin
         when jsonb_typeof(options -> 'queue') <> 'string' or options ->> 'queue' = '' then
             'option "queue" must be the name of a queue'
         when jsonb_typeof(options -> 'priority') <> 'number' or (options ->> 'priority')::numeric not between 0 and 255
-            or (options ->> 'priority')::numeric % 1 <> 0 then
+            or options ->> 'priority' !~ '^\d+$' then
             'option "priority" must be a whole number from 0 to 255'
-        when jsonb_typeof(options -> 'countdown') <> 'number' or (options ->> 'countdown')::numeric < 0 then
-            'option "countdown" must be a number of seconds, 0 or more'
-        when jsonb_typeof(options -> 'expires') <> 'number' or (options ->> 'expires')::numeric <= 0 then
-            'option "expires" must be a number of seconds over 0'
+        when jsonb_typeof(options -> 'countdown') <> 'number' or (options ->> 'countdown')::numeric not between 0 and century then
+            'option "countdown" must be a number of seconds, 0 or more, and no more than a century has'
+        when jsonb_typeof(options -> 'expires') <> 'number' or (options ->> 'expires')::numeric <= 0
+            or (options ->> 'expires')::numeric > century then
+            'option "expires" must be a number of seconds over 0, and no more than a century has'
         when jsonb_typeof(options -> 'headers') <> 'object' then
             'option "headers" must be a JSON object'
+        when taken is not null then
+            format('option "headers" can''t have "%s": names that Celery or the bridge uses, and those with "_" in front, are taken', taken)
         when jsonb_typeof(options -> 'source') <> 'string' then
             'option "source" must be a string'
         when exists (select from unnest(flags) f where jsonb_typeof(options -> f) <> 'boolean') then
@@ -488,6 +830,25 @@ as $$
 $$;
 
 
+-- Whether a composite type, or the row type of a table, is what the transaction's snapshot shows of it.
+create or replace function bridge._is_as_seen(composite oid) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return composite = 0 or bridge._fits(
+        bridge._place(), composite,
+        (
+            select jsonb_agg(jsonb_build_array(attnum, attname, atttypid::bigint))
+            from pg_attribute
+            where attrelid = composite and attnum > 0 and not attisdropped
+        ),
+        (select max(attnum) from pg_attribute where attrelid = composite)
+    );
+end
+$$;
+
+
 -- How a value gets into JSON. numeric goes as text, since most JSON readers would make it a float and lose digits; bytea as
 -- hex whatever bytea_output says. to_jsonb and its like would use a cast to json that somebody has made for a type of their
 -- own, so such a value goes as its text, and what has such parts is taken apart.
@@ -500,6 +861,7 @@ declare
     t pg_type;
     has_foreign boolean := false;
     holds_json boolean;
+    is_as_seen boolean := true;
 begin
     if base = 'numeric'::regtype and not is_part then
         return format('%s::pg_catalog.text', value);
@@ -508,12 +870,15 @@ begin
     end if;
     select * into t from pg_type where oid = base;
     holds_json := base in ('json'::regtype, 'json[]'::regtype);
-    if not bridge._is_builtin(base) then
-        select bool_or(is_leaf and not bridge._is_builtin(part)), bool_or(part = 'json'::regtype) into has_foreign, holds_json
+    if not coalesce(bridge._is_builtin(base), false) then
+        select bool_or(is_leaf and not bridge._is_builtin(part)), bool_or(part = 'json'::regtype), bool_and(bridge._is_as_seen(relation))
+        into has_foreign, holds_json, is_as_seen
         from bridge._parts(base);
     end if;
-    -- A type that is unknown (made after the transaction's snapshot) goes as text.
-    if has_foreign is false then
+    if is_as_seen is not true then
+        -- It was made or altered after the transaction's snapshot, so nobody can tell what is in it.
+        return format('case when pg_catalog.num_nonnulls(%1$s) operator(pg_catalog.=) 1 then pg_catalog.format(''%%s'', %1$s) end', value);
+    elsif has_foreign is false then
         return case when holds_json then format('bridge._json(%s)', value) else value end;
     elsif t.typrelid <> 0 then
         -- IS NULL would be true for a row of NULLs too.
@@ -589,16 +954,28 @@ as $$
 $$;
 
 
--- The same for a text, which is parsed in anybody's session: IS DISTINCT FROM would take its operator from their search_path.
+-- A column's name as it stands in a capture function. %I would leave words bare that PL/pgSQL has for itself, such as begin.
+create or replace function bridge._quoted(name text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select '"' || replace(name, '"', '""') || '"' $$;
+
+
+-- The same for a text, which is parsed in anybody's session: IS DISTINCT FROM would take its operator from their search_path. Texts
+-- are compared by their bytes, since the collation of a column may change without a new plan in sessions that compare.
 create or replace function bridge._differs(relation regclass, name text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select format(
-        case when bridge._compares_exactly(a)
-            then '(old.%1$I operator(pg_catalog.<>) new.%1$I or (old.%1$I is null) operator(pg_catalog.<>) (new.%1$I is null))'
-            else 'pg_catalog.record_image_ne(row(old.%1$I), row(new.%1$I))'
-        end, name
+        case
+            when a.atttypid = any ('{text,varchar,name}'::regtype[])
+                then '(old.%1$s collate pg_catalog."C" operator(pg_catalog.<>) new.%1$s collate pg_catalog."C"'
+                    || ' or (old.%1$s is null) operator(pg_catalog.<>) (new.%1$s is null))'
+            when bridge._compares_exactly(a)
+                then '(old.%1$s operator(pg_catalog.<>) new.%1$s or (old.%1$s is null) operator(pg_catalog.<>) (new.%1$s is null))'
+            else 'pg_catalog.record_image_ne(row(old.%1$s), row(new.%1$s))'
+        end, bridge._quoted(name)
     )
     from pg_attribute a
     where a.attrelid = relation and a.attname = name
@@ -628,7 +1005,7 @@ $$;
 
 
 -- The columns that a condition names; all of them where it names a whole row, unless only those named one by one are asked for.
-create or replace function bridge._columns_of_condition(w bridge.watch, by_name boolean default false) returns text[]
+create or replace function bridge._columns_in_condition(w bridge.watch, by_name boolean) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -655,6 +1032,16 @@ as $$
 $$;
 
 
+-- The condition as it stands in a capture function.
+create or replace function bridge._condition_inside(condition text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select string_agg(case when t.column_name <> '*' then format('%s.%s', t.row_name, bridge._quoted(t.column_name)) else t.token end, '' order by t.place)
+    from bridge._tokens(condition) t
+$$;
+
+
 -- Where numbers of tables, columns and types mean what they meant: not in another cluster or database.
 create or replace function bridge._place() returns text
 language sql stable
@@ -669,6 +1056,27 @@ set search_path = pg_catalog, pg_temp
 as $$
     select nullif(c.names[3], format('........pg.dropped.%s........', number))
     from (select (pg_identify_object_as_address('pg_class'::regclass, relation, number)).object_names) as c (names)
+$$;
+
+
+-- The columns that a table has now and that triggers can read, whatever snapshot the transaction has.
+create or replace function bridge._columns_now(relation oid) returns table (number integer, name text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with recursive place (number) as (
+        select 1
+        union all
+        select p.number + 1
+        from place p
+        where (pg_identify_object_as_address('pg_class'::regclass, relation, p.number + 1)).object_names is not null
+    )
+    select p.number, bridge._column_name(relation, p.number)
+    from place p
+    left join pg_attribute a on a.attrelid = relation and a.attnum = p.number
+    left join pg_class c on c.oid = relation
+    where bridge._column_name(relation, p.number) is not null
+        and (coalesce(a.attgenerated, '') = '' or a.attgenerated = 's' and c.relkind <> 'p')
 $$;
 
 
@@ -723,7 +1131,7 @@ as $$
             from pg_attribute a
             where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and a.attname = any (
                 bridge._key(w.relation, w.key) || coalesce(w.data, '{}') || coalesce(w.columns, '{}') || bridge._compared(w)
-                || coalesce(bridge._columns_of_condition(w), '{}')
+                || coalesce(bridge._columns_in_condition(w, by_name => false), '{}')
             )
         )
     )
@@ -772,7 +1180,7 @@ as $$
         select w.relation::oid, n
         from unnest(
             bridge._key(w.relation, w.key) || coalesce(w.data, '{}') || bridge._compared(w)
-            || case when bridge._asks_inside(w) then bridge._columns_of_condition(w) else '{}' end
+            || case when bridge._asks_inside(w) then bridge._columns_in_condition(w, by_name => false) else '{}' end
         ) n
         union
         select c.oid, i.attname
@@ -868,13 +1276,12 @@ begin
                 cross join jsonb_array_elements_text(coalesce(nullif(remembered -> u.use, 'null'), '[]')) with ordinality as e (name, place)
                 union all
                 -- All columns, new ones too.
-                select 'compared', coalesce(r.name, a.attname::text), null
-                from pg_attribute a
+                select 'compared', coalesce(r.name, a.name), null
+                from bridge._columns_now(coalesce(origin, relation)) a
                 left join lateral (
-                    select r.key as name from jsonb_each_text(remembered -> 'numbers') r where origin is not null and r.value::integer = a.attnum
+                    select r.key as name from jsonb_each_text(remembered -> 'numbers') r where origin is not null and r.value::integer = a.number
                 ) r on true
-                where remembered -> 'compared' = 'null' and op = 'update' and a.attrelid = coalesce(origin, relation)
-                    and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
+                where remembered -> 'compared' = 'null' and op = 'update'
             ) x
             group by x.name
         ) n
@@ -936,7 +1343,7 @@ create or replace function bridge._key_of(w bridge.watch, row_name text) returns
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select bridge._json_array(array_agg(bridge._value(a.atttypid, format('%s.%I', row_name, k.name)) order by k.place))
+    select bridge._json_array(array_agg(bridge._value(a.atttypid, format('%s.%s', row_name, bridge._quoted(k.name))) order by k.place))
     from unnest(bridge._key(w.relation, w.key)) with ordinality as k (name, place)
     join pg_attribute a on a.attrelid = w.relation and a.attname = k.name
 $$;
@@ -947,7 +1354,7 @@ create or replace function bridge._data_of(w bridge.watch, row_name text) return
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select bridge._json_object(array_agg(format('%L, %s', d.name, bridge._value(a.atttypid, format('%s.%I', row_name, d.name))) order by d.place))
+    select bridge._json_object(array_agg(format('%L, %s', d.name, bridge._value(a.atttypid, format('%s.%s', row_name, bridge._quoted(d.name)))) order by d.place))
     from unnest(w.data) with ordinality as d (name, place)
     join pg_attribute a on a.attrelid = w.relation and a.attname = d.name
 $$;
@@ -1021,7 +1428,7 @@ declare
     slowly text;
 begin
     if op = 'truncate' then
-        return format(E'\n        insert into bridge.event (stream, watch, op) values (%L, %L, %L);', w.stream, w.name, op);
+        return format(E'\n        insert into bridge.ring (stream, watch, op) values (%L, %L, %L);', w.stream, w.name, op);
     end if;
     slowly := format(
         'select s.key, s.data into k, d from bridge._slowly(%L, %L, tg_relid, %s, %s) as s;',
@@ -1036,7 +1443,7 @@ begin
     end if;
     return format(
         E'\n        if %s then\n            %s\n        else\n            %s\n        end if;\n'
-        '        insert into bridge.event (stream, watch, op, key, data) values (%L, %L, %L, k, d);',
+        '        insert into bridge.ring (stream, watch, op, key, data) values (%L, %L, %L, k, d);',
         fits, reading, slowly, w.stream, w.name, op
     );
 end
@@ -1084,7 +1491,7 @@ begin
         -- Here a row that the operation does not have reads as NULL. While the table does not fit, every change counts.
         branches := format(
             E'    if tg_op operator(pg_catalog.<>) ''TRUNCATE'' and %s then\n        if (\n%s\n) is not true then\n            %s\n        end if;\n    end if;\n',
-            fits, w.condition, leave
+            fits, bridge._condition_inside(w.condition), leave
         ) || branches;
     end if;
     return format(
@@ -1183,7 +1590,7 @@ $$;
 
 -- The statement that makes one trigger of a watch. A loose one names no column but those of the partition key: it stands
 -- while columns are changed that the strict one names, and lets all changes count.
-create or replace function bridge._trigger(w bridge.watch, op text, loose boolean default false) returns text
+create or replace function bridge._trigger(w bridge.watch, op text, loose boolean) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1261,8 +1668,9 @@ as $$
         t.tgenabled = case w.options ->> 'always' when 'true' then 'A' else 'O' end
         and not exists (
             -- on a partition
-            select from pg_trigger c
-            where c.tgfoid = t.tgfoid and c.tgtype = t.tgtype and c.tgparentid <> 0 and c.tgenabled <> t.tgenabled
+            select from pg_partition_tree(t.tgrelid) p
+            join pg_trigger c on c.tgrelid = p.relid and c.tgname = t.tgname
+            where c.tgfoid = t.tgfoid and c.tgparentid <> 0 and c.tgenabled <> t.tgenabled
         )
     from pg_trigger t
     join pg_proc p on p.oid = t.tgfoid and p.pronamespace = 'bridge'::regnamespace
@@ -1292,8 +1700,12 @@ set search_path = pg_catalog, pg_temp
 as $$
     -- A column that is gone makes the fingerprint null.
     select coalesce(bridge._fingerprint(w) = w.fingerprint, false)
-    -- A column that was renamed, and a new one under its old name: the trigger followed the old one.
-    and (w.remembered ->> 'place' is distinct from bridge._place() or w.remembered -> 'numbers' = bridge._remember(w) -> 'numbers')
+    -- The fingerprint knows columns by name. A name that went to another column asks for another capture function.
+    and not exists (
+        select from jsonb_each_text(w.remembered -> 'numbers') n
+        where w.remembered ->> 'place' = bridge._place() and (w.remembered ->> 'relation')::oid = w.relation
+            and bridge._column_name(w.relation, n.value::integer) is distinct from n.key
+    )
     and (select count(*) from bridge._generated(w.name)) = 1
     and (
         select coalesce(array_agg(t.op order by t.op), '{}') = array(select o from unnest(bridge._operations(w)) o order by o)
@@ -1446,7 +1858,7 @@ begin
     if foreign_ is null then
         select format('the type of its column "%s"', a.attname) into foreign_
         from pg_attribute a
-        where a.attrelid = w.relation and a.attname = any (bridge._columns_of_condition(w))
+        where a.attrelid = w.relation and a.attname = any (bridge._columns_in_condition(w, by_name => false))
             and exists (select from bridge._parts(a.atttypid) where not bridge._is_builtin(part))
         limit 1;
     end if;
@@ -1471,7 +1883,7 @@ begin
     update bridge.installation set generation = generation + 1;
     perform bridge._add_stream(w.stream);
     perform bridge._drop_triggers(w.name, w.relation, bridge._operations(w));
-    perform bridge._check_generated(w, bridge._columns_of_condition(w, by_name => true));
+    perform bridge._check_generated(w, bridge._columns_in_condition(w, by_name => true));
     begin
         perform bridge._check_inside(w);
         perform bridge._install_function(w);
@@ -1544,7 +1956,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Locks come in the same order as in watch(): tables first.
+    -- The tables first, as watch() does: two who change watches would else wait for each other.
     perform bridge._lock_tables('{}', array[name]);
     update bridge.installation set generation = generation + 1;
     update bridge.watch w set removed_at = clock_timestamp() where w.name = unwatch.name and w.removed_at is null;
@@ -1850,7 +2262,7 @@ begin
     if wake is null then
         raise exception 'there is no stream "%"', stream using errcode = 'invalid_parameter_value';
     end if;
-    insert into bridge.event (stream, watch, op, data)
+    insert into bridge.ring (stream, watch, op, data)
     values (stream, '', 'send', jsonb_build_object('task', task, 'args', args, 'kwargs', kwargs, 'options', options))
     returning id into event_id;
     if not pg_try_advisory_xact_lock_shared(wake) then
@@ -1865,26 +2277,36 @@ comment on function bridge.send(text, jsonb, jsonb, jsonb, text) is
 
 -- 6 --- plan and apply: many watches at once, as data ----------------------------------------------------------------------
 
-create or replace function bridge._wanted(item jsonb) returns bridge.watch
+-- The tables that these watches name, in order; null where there is none. It sets no search_path, since a table's name means
+-- here what it means to the caller, so it names everything with its schema. plan() and apply() do no more than call it.
+create or replace function bridge._relations(wanted jsonb) returns regclass[]
+language sql stable
+as $$
+    select pg_catalog.array_agg(pg_catalog.to_regclass(w.item operator(pg_catalog.->>) 'relation'::pg_catalog.text) order by w.place)
+    from pg_catalog.jsonb_array_elements(wanted) with ordinality as w (item, place)
+$$;
+
+
+create or replace function bridge._wanted(item jsonb, relation regclass) returns bridge.watch
 language plpgsql stable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     known constant text[] := '{name,relation,task,operations,columns,condition,key,data,options,stream}';
     unknown text;
     w bridge.watch;
 begin
-    -- No fixed search_path: a table's name means here what it means to the caller.
     select k into unknown from jsonb_object_keys(item) k where k <> all (known) limit 1;
     if unknown is not null then
         raise exception 'watch "%": unknown parameter "%"; there are: %', item ->> 'name', unknown, array_to_string(known, ', ')
             using errcode = 'invalid_parameter_value';
     end if;
-    if to_regclass(item ->> 'relation') is null then
+    if relation is null then
         raise exception 'watch "%": there is no table %', item ->> 'name', coalesce(item ->> 'relation', '(none is named)')
             using errcode = 'undefined_table', hint = 'Quote a name with capitals or spaces as SQL does: "Odd Name", or "My Schema"."Odd Name".';
     end if;
     w := bridge._watch(
-        item ->> 'name', to_regclass(item ->> 'relation'), item ->> 'task',
+        item ->> 'name', relation, item ->> 'task',
         coalesce(bridge._texts(item -> 'operations'), '{insert,update,delete}'), bridge._texts(item -> 'columns'),
         item ->> 'condition', bridge._texts(item -> 'key'), bridge._texts(item -> 'data'), item -> 'options', item ->> 'stream'
     );
@@ -1892,6 +2314,10 @@ begin
     return w;
 end
 $$;
+
+
+-- An older file's, which looked everything up by the caller's search_path.
+drop function if exists bridge._wanted(jsonb);
 
 
 create or replace function bridge._texts(list jsonb) returns text[]
@@ -1908,9 +2334,10 @@ as $$
 $$;
 
 
-create or replace function bridge.plan(wanted jsonb, prune boolean default false, source text default null)
+create or replace function bridge._plan(wanted jsonb, relations regclass[], prune boolean, source text)
 returns table (action text, name text, before jsonb, after jsonb)
 language plpgsql stable
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -1923,8 +2350,8 @@ begin
     return query
         with target as (
             select w.name, w as row_, bridge._definition(w) as definition
-            from jsonb_array_elements(wanted) item
-            cross join lateral bridge._wanted(item) w
+            from jsonb_array_elements(wanted) with ordinality as i (item, place)
+            cross join lateral bridge._wanted(i.item, relations[i.place]) w
         ),
         present as (
             select w.name, w as row_, bridge._definition(w) as definition from bridge.watch w where w.removed_at is null
@@ -1941,17 +2368,24 @@ begin
         from target t
         full join present p on p.name = t.name
         -- Who prunes removes only what it declared itself: Django's watches and those of a bridge.toml live side by side.
-        where t.name is not null or prune and p.definition -> 'options' ->> 'source' is not distinct from plan.source
+        where t.name is not null or prune and p.definition -> 'options' ->> 'source' is not distinct from _plan.source
         order by 2;
 end
 $$;
+
+
+create or replace function bridge.plan(wanted jsonb, prune boolean default false, source text default null)
+returns table (action text, name text, before jsonb, after jsonb)
+language sql stable
+as $$ select action, name, before, after from bridge._plan(wanted, bridge._relations(wanted), prune, source) $$;
 comment on function bridge.plan(jsonb, boolean, text) is
 'What apply() would do: one row a watch, action create, replace, repair (triggers missing, switched off or outdated), keep, or, with prune, remove.';
 
 
-create or replace function bridge.apply(wanted jsonb, prune boolean default false, source text default null)
+create or replace function bridge._apply(wanted jsonb, relations regclass[], prune boolean, source text)
 returns table (action text, name text, before jsonb, after jsonb)
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -1960,23 +2394,31 @@ declare
     removed text[];
 begin
     select
-        coalesce(array_agg(bridge._wanted(item)) filter (where p.action not in ('keep', 'remove')), '{}'),
+        coalesce(array_agg(bridge._wanted(i.item, relations[i.place])) filter (where p.action not in ('keep', 'remove')), '{}'),
         coalesce(array_agg(p.name) filter (where p.action = 'remove'), '{}')
     into installed, removed
-    from bridge.plan(wanted, prune, source) p
-    left join jsonb_array_elements(wanted) item on item ->> 'name' = p.name;
+    from bridge._plan(wanted, relations, prune, source) p
+    left join jsonb_array_elements(wanted) with ordinality as i (item, place) on i.item ->> 'name' = p.name;
     perform bridge._lock_tables(installed, removed);
-    for step in select * from bridge.plan(wanted, prune, source) loop
+    for step in select * from bridge._plan(wanted, relations, prune, source) loop
         if step.action = 'remove' then
             perform bridge.unwatch(step.name);
         elsif step.action <> 'keep' then
-            perform bridge._install(bridge._wanted(item)) from jsonb_array_elements(wanted) item where item ->> 'name' = step.name;
+            perform bridge._install(bridge._wanted(i.item, relations[i.place]))
+            from jsonb_array_elements(wanted) with ordinality as i (item, place)
+            where i.item ->> 'name' = step.name;
         end if;
         action := step.action; name := step.name; before := step.before; after := step.after;
         return next;
     end loop;
 end
 $$;
+
+
+create or replace function bridge.apply(wanted jsonb, prune boolean default false, source text default null)
+returns table (action text, name text, before jsonb, after jsonb)
+language sql
+as $$ select action, name, before, after from bridge._apply(wanted, bridge._relations(wanted), prune, source) $$;
 comment on function bridge.apply(jsonb, boolean, text) is
 'Brings the watches in line with a JSON array of objects whose keys are the parameters of watch(); returns what plan() said.';
 
@@ -2011,8 +2453,13 @@ declare
     filled boolean;
     waiting boolean;
 begin
+    perform bridge._require_read_committed('bridge.recycle()');
     if retention < interval '0' or retention > interval '24 hours' then
         raise exception 'the log keeps events for up to 24 hours, not for %', retention using errcode = 'invalid_parameter_value';
+    end if;
+    -- What waits in a restored log is not told by the position alone until the log is adopted.
+    if exists (select from bridge.position p where bridge._is_foreign(p.cluster, p.seen, p.upto, p.xmin)) then
+        return done;
     end if;
     -- From the youngest slot that is no longer written to the oldest.
     for age in 1..7 loop
@@ -2042,30 +2489,152 @@ end
 $$;
 
 
--- A position from another cluster starts anew: all that it still waited for has just been delivered, and `seen` is a
--- snapshot of this cluster. Events whose transaction ids lie in the future here would look new for ever; they go.
-create or replace function bridge.adopt(stream text, seen pg_snapshot, largest_id bigint) returns void
+do $signature$
+begin
+    if to_regprocedure('bridge.adopt(text, pg_snapshot, bigint)') is not null then
+        drop function bridge.adopt(text, pg_snapshot, bigint);
+    end if;
+end
+$signature$;
+
+
+-- Turns a stream's log that was restored from elsewhere into one of this cluster. What waits in it is as if this
+-- transaction had written it, what was delivered as if it had always been there, and the position is the present, ahead of
+-- which are this transaction and whoever writes beside it. No row: the log is of this cluster, and nothing was done.
+create or replace function bridge.adopt(stream text) returns table (reason text, waiting bigint)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
+#variable_conflict use_column
+declare
+    p record;
 begin
-    delete from bridge.event e where e.stream = adopt.stream and e.xid >= pg_snapshot_xmax(adopt.seen)
-        and e.id <= adopt.largest_id;
-    update bridge.position p
-    set seen = adopt.seen, upto = null, after_id = null, largest_id = adopt.largest_id, cluster = bridge._cluster(),
-        moved_at = clock_timestamp()
-    where p.stream = adopt.stream;
+    perform bridge._require_read_committed('bridge.adopt()');
+    -- A second position, restored without triggers: the one of this cluster that moved last counts.
+    delete from bridge.position x
+    where x.stream = adopt.stream and x.ctid <> (
+        select y.ctid from bridge.position y
+        where y.stream = adopt.stream
+        order by bridge._is_foreign(y.cluster, y.seen, y.upto, y.xmin), y.moved_at desc
+        limit 1
+    );
+    select x.*, bridge._is_foreign(x.cluster, x.seen, x.upto, x.xmin) as is_foreign into p
+    from bridge.position x
+    where x.stream = adopt.stream
+    for update;
+    if p.is_foreign is not true then return; end if;
+    -- One statement, for its one snapshot: no writer's commit can fall between what is judged and where the position goes.
+    return query
+        with adopted as (
+            update bridge.event e
+            -- 2 is the id of frozen rows, which is older than every snapshot.
+            set xid = case when bridge._waits_in_foreign_log(e.id, e.xid, e.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at)
+                then pg_current_xact_id() else '2' end
+            where e.stream = adopt.stream
+                and (
+                    bridge._waits_in_foreign_log(e.id, e.xid, e.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at)
+                    or not pg_visible_in_snapshot(e.xid, (select bridge._present()))
+                )
+            returning e.xid
+        ),
+        moved as (
+            update bridge.position x
+            set seen = bridge._present(), upto = null, after_id = null, cluster = bridge._cluster(), moved_at = clock_timestamp()
+            where x.stream = adopt.stream
+        )
+        select
+            case
+                when p.cluster <> bridge._cluster() then 'it was restored from another cluster'
+                else 'its position lies ahead of this server''s transactions: it was restored from another copy of this cluster'
+            end,
+            count(*) filter (where a.xid <> '2')
+        from adopted a;
 end
 $$;
+comment on function bridge.adopt(text) is
+'Takes up the log of a stream that was restored from elsewhere: says why, and how many events wait in it; no row where nothing had to be done. For bridge run.';
+
+
+-- Events whose transaction id is not of this cluster, restored without triggers, would be new for ever. They are not in
+-- any window, and go to the dead letters.
+create or replace function bridge.set_aside() returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    number bigint;
+begin
+    perform bridge._require_read_committed('bridge.set_aside()');
+    with loaded as (
+        delete from bridge.event e
+        using bridge.position p
+        where e.stream = p.stream and e.lane = any ('{0,1,2,3,4,5,6,7}')
+            and e.xid >= pg_snapshot_xmin(pg_current_snapshot())
+            and not pg_visible_in_snapshot(e.xid, (select pg_current_snapshot()))
+            and e.xid is distinct from pg_current_xact_id_if_assigned()
+            and not bridge._is_foreign(p.cluster, p.seen, p.upto, p.xmin)
+        returning e.*
+    )
+    insert into bridge.dead_letter (id, stream, watch, op, key, data, context, at, reason)
+    select
+        l.id, l.stream, l.watch, l.op, l.key, l.data, l.context, l.at,
+        'it was loaded from elsewhere: its transaction id is not of this cluster'
+    from loaded l
+    on conflict do nothing;
+    get diagnostics number = row_count;
+    return number;
+end
+$$;
+comment on function bridge.set_aside() is
+'Makes dead letters of events that were loaded from another cluster without triggers; returns their number. For bridge run.';
 
 
 -- 8 --- Dead letters ---------------------------------------------------------------------------------------------------------
 
+-- Events of the log become dead letters. They are copied here from the log, as they are: the process could not always
+-- write them down again (it may not even be able to read them), and it can't make up an event, nor a dead letter that
+-- somebody would retry. An event that is refused again has the newer reason. The log's index leads to transactions: each
+-- is read once, since it may have written a million events; hence no nested loop over the events that are looked for.
+-- `at` is null where Python can't say it (as in look.sql).
+create or replace function bridge.bury(stream text, ids bigint[], ats timestamptz[], xids xid8[], reasons text[]) returns bigint
+language sql security definer
+set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_nestloop = off set jit = off
+as $$
+    with asked as materialized (
+        select *
+        from unnest(ids, ats, xids, reasons) with ordinality as a (id, at, xid, reason, place)
+    ), written as (
+        select e.*, case when e.at >= '0001-01-02' and e.at < '9999-12-31' then e.at end as said_at
+        from (select distinct xid from asked) as t
+        cross join lateral (
+            select x.*
+            from bridge.event x
+            where x.lane = any ('{0,1,2,3,4,5,6,7}') and x.stream = bury.stream and x.xid = t.xid
+            offset 0
+        ) as e
+    ), buried as (
+        insert into bridge.dead_letter as d (id, stream, watch, op, key, data, context, at, reason)
+        select distinct on (w.id, w.at, hashtextextended(w.watch, 0))
+            w.id, w.stream, w.watch, w.op, w.key, w.data, w.context, w.at, r.reason
+        from written w
+        join asked r on r.id = w.id and r.xid = w.xid and r.at is not distinct from w.said_at
+        order by w.id, w.at, hashtextextended(w.watch, 0), r.place desc
+        on conflict (id, at, stream, hashtextextended(watch, 0)) do update
+            set reason = excluded.reason, failed_at = clock_timestamp()
+        returning true
+    )
+    select count(*) from buried
+$$;
+comment on function bridge.bury(text, bigint[], timestamptz[], xid8[], text[]) is
+'Copies events of the log into bridge.dead_letter, with the reasons; returns their number. For bridge run only.';
+
+
 -- The dead letters that a person means: all given conditions hold; none given is an error, since "all" should be said
--- (since => '-infinity'). The oldest first, at most so many of them, and not those that somebody else is at.
-create or replace function bridge._chosen(
+-- (since => '-infinity'). The oldest first, at most `at_most`, skipping rows that another session has locked. They are locked, so
+-- they stay where their ctid says.
+create or replace function bridge._chosen_letters(
     ids bigint[], watch text, stream text, since timestamptz, until timestamptz, at_most integer
-) returns setof bigint
+) returns setof tid
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -2075,22 +2644,22 @@ begin
             hint = 'All of them are: since => ''-infinity''.';
     end if;
     return query
-        select d.id
+        select d.ctid
         from bridge.dead_letter d
         where (ids is null or d.id = any (ids))
-            and (_chosen.watch is null or d.watch = _chosen.watch)
-            and (_chosen.stream is null or d.stream = _chosen.stream)
+            and (_chosen_letters.watch is null or d.watch = _chosen_letters.watch)
+            and (_chosen_letters.stream is null or d.stream = _chosen_letters.stream)
             and (since is null or d.failed_at >= since)
             and (until is null or d.failed_at < until)
-        order by d.id
+        order by d.id, d.at
         limit at_most
         for update skip locked;
 end
 $$;
 
 
--- Puts the events back into the log as they were, with their ids, so that their tasks keep theirs. They get the xid of
--- this transaction, which puts them into the next window.
+-- Puts the events back into the log as they were, with their ids and times, so that their tasks keep theirs. They get the
+-- xid of this transaction, which puts them into the next window.
 create or replace function bridge.retry(
     ids bigint[] default null, watch text default null, stream text default null,
     since timestamptz default null, until timestamptz default null, at_most integer default null
@@ -2099,27 +2668,27 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    chosen constant bigint[] := array(select bridge._chosen(ids, watch, stream, since, until, at_most));
+    chosen constant tid[] := array(select bridge._chosen_letters(ids, watch, stream, since, until, at_most));
     p record;
 begin
     for p in
-        select x.stream, x.cluster, s.sleep_key
+        select x.stream, bridge._is_foreign(x.cluster, x.seen, x.upto, x.xmin) as is_foreign, s.sleep_key
         from bridge.position x
         join bridge.stream s on s.name = x.stream
-        where x.stream in (select d.stream from bridge.dead_letter d where d.id = any (chosen))
+        where x.stream in (select d.stream from bridge.dead_letter d where d.ctid = any (chosen))
     loop
         -- Until then, what is old here is told by its id.
-        if p.cluster <> bridge._cluster() then
-            raise exception 'stream "%" was restored from another cluster and not served since: start the bridge first', p.stream
+        if p.is_foreign then
+            raise exception 'stream "%" was restored from elsewhere and not served since: start the bridge first', p.stream
                 using errcode = 'object_not_in_prerequisite_state';
         end if;
         if not pg_try_advisory_xact_lock_shared(p.sleep_key) then
             perform pg_notify('bridge:' || p.stream, '');
         end if;
     end loop;
-    with gone as (delete from bridge.dead_letter d where d.id = any (chosen) returning d.*)
-    insert into bridge.event (id, stream, watch, op, key, data, context, at)
-    select g.id, g.stream, g.watch, g.op, g.key, g.data, g.context, g.at from gone g order by g.id;
+    with gone as (delete from bridge.dead_letter d where d.ctid = any (chosen) returning d.*)
+    insert into bridge.ring (id, stream, watch, op, key, data, context, at)
+    select g.id, g.stream, g.watch, g.op, g.key, g.data, g.context, g.at from gone g order by g.id, g.at;
     return cardinality(chosen);
 end
 $$;
@@ -2135,9 +2704,9 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    chosen constant bigint[] := array(select bridge._chosen(ids, watch, stream, since, until, at_most));
+    chosen constant tid[] := array(select bridge._chosen_letters(ids, watch, stream, since, until, at_most));
 begin
-    delete from bridge.dead_letter d where d.id = any (chosen);
+    delete from bridge.dead_letter d where d.ctid = any (chosen);
     return cardinality(chosen);
 end
 $$;
@@ -2191,16 +2760,36 @@ comment on function bridge.forget(interval, integer) is 'Deletes old entries of 
 
 -- 10 --- Status ---------------------------------------------------------------------------------------------------------------
 
--- Events that are committed and not delivered yet. The three conditions are the window between the position and now;
--- the last one is the part of a large window that has been walked already.
+-- Events that are committed and not delivered yet: the window between the position and now, without the part of a large
+-- window that has been walked already; or what waits in a log that was restored and not adopted yet. OFFSET has the
+-- question whose position it is asked once a stream, and never beside each event.
 create or replace view bridge.waiting as
-select e.*
-from bridge.position p
-join bridge.event e
-    on e.stream = p.stream
-    and e.lane = any ('{0,1,2,3,4,5,6,7}')
-    and (e.xid >= pg_snapshot_xmax(p.seen) or e.xid = any (array(select pg_snapshot_xip(p.seen))))
-    and (p.upto is null or e.id > p.after_id or not pg_visible_in_snapshot(e.xid, p.upto));
+select w.*
+from (
+    select p.*, bridge._is_foreign(p.cluster, p.seen, p.upto, p.xmin) as is_foreign from bridge.position p offset 0
+) as p
+cross join lateral (
+    select e.*
+    from bridge.event e
+    where e.lane = any ('{0,1,2,3,4,5,6,7}') and e.stream = p.stream and e.xid >= pg_snapshot_xmax(p.seen)
+        and not p.is_foreign
+        and (p.upto is null or e.id > p.after_id or not pg_visible_in_snapshot(e.xid, p.upto))
+        -- no transaction of this cluster: bridge.set_aside
+        and pg_visible_in_snapshot(e.xid, (select pg_current_snapshot()))
+    union all
+    select e.*
+    from bridge.event e
+    where e.lane = any ('{0,1,2,3,4,5,6,7}') and e.stream = p.stream and e.xid = any (array(select pg_snapshot_xip(p.seen)))
+        and not p.is_foreign
+        and (p.upto is null or e.id > p.after_id or not pg_visible_in_snapshot(e.xid, p.upto))
+        and pg_visible_in_snapshot(e.xid, (select pg_current_snapshot()))
+    union all
+    select e.*
+    from bridge.event e
+    where e.stream = p.stream
+        and p.is_foreign
+        and bridge._waits_in_foreign_log(e.id, e.xid, e.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at)
+) as w;
 comment on view bridge.waiting is 'Events that are committed and not delivered yet.';
 
 
@@ -2223,7 +2812,7 @@ comment on function bridge.await_lock(bigint, interval) is
 'Whether this session got the advisory lock within so long. For bridge run only.';
 
 
--- Whether some session holds, or waits for, the advisory lock with this key.
+-- The session that holds the advisory lock with this key; null: none does.
 create or replace function bridge._holder(key bigint) returns integer
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -2322,3 +2911,36 @@ begin
     end loop;
 end
 $upgrade$;
+
+-- What only an older triggers.sql called. It stays while a watch has the capture of that file.
+do $obsolete$
+declare
+    signature text;
+begin
+    if exists (select from pg_proc where pronamespace = 'bridge'::regnamespace and proname like 'key\_%') then return; end if;
+    foreach signature in array array[
+        '_columns_of_condition(bridge.watch)', '_functions(bridge.watch)', '_guards_inside(bridge.watch)', '_holds_json(oid)',
+        '_moves(oid, anyelement)', '_object(regclass, text[], text)', '_row_function(text, text, text, text)',
+        '_statements(bridge.watch)', '_value(regclass, text, text)', '_trigger(bridge.watch, text)',
+        '_capture_branch(bridge.watch, text)', '_capture_function(bridge.watch)', '_drop_functions(text, text[])',
+        '_chosen(bigint[], text, text, timestamptz, timestamptz, integer)'
+    ] loop
+        if to_regprocedure('bridge.' || signature) is not null then
+            execute format('drop function bridge.%s', signature);
+        end if;
+    end loop;
+end
+$obsolete$;
+
+-- The last statement of all, since names mean again what they mean to the caller.
+do $unpin$
+declare
+    kept constant text := current_setting('bridge.search_path', true);
+    local constant boolean := kept like 'transaction:%';
+begin
+    if kept ~ '^(session|transaction):' then
+        perform set_config('bridge.search_path', '', local);
+        perform set_config('search_path', substr(kept, strpos(kept, ':') + 1), local);
+    end if;
+end
+$unpin$;

@@ -1,6 +1,7 @@
 """What capture costs the writers: transactions per second of pgbench, a single-row UPDATE each.
 
     .venv/bin/python -m benchmarks.writers [--clients 1,8,32,64] [--rounds 5] [--seconds 5] [--json] [--plot DIR]
+    git show HEAD~5:triggers.sql >/tmp/old.sql; .venv/bin/python -m benchmarks.writers --against /tmp/old.sql --fsync
 
 Every round runs all modes one after the other, so that a noisy machine hits all of them; the median counts.
 
@@ -10,13 +11,16 @@ named-only    the same with the option `named_only`: PostgreSQL looks at the SET
 awake         a matching watch, nobody asleep: an event row, no NOTIFY
 asleep        a matching watch while a relay sleeps all the time: an event row, NOTIFY at every commit
 notify        the same capture with an unconditional NOTIFY, as LISTEN/NOTIFY queues usually have it
+
+With --against, only `bare`, `non-matching` and `awake` are compared, the latter two with both files (`old ...`: the
+given one). Each file has a database of its own on the same server.
 """
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 import click
 import psycopg
@@ -30,47 +34,63 @@ from bridge import schema
 ROWS = 100_000
 SCRIPT = f"\\set id random(1, {ROWS})\nupdate item set touched = touched + 1 where id = :id;\n"
 MODES = ("bare", "non-matching", "named-only", "awake", "asleep", "notify")
+OLD = "old "
+COMPARED = ("bare", "non-matching", "old non-matching", "awake", "old awake")
 SETTINGS = {"shared_buffers": "256MB", "max_connections": "120", "max_wal_size": "4GB", "synchronous_commit": "on"}
 
 
 @report.command(__doc__)
 @click.option("--clients", default="1,8,32,64", show_default=True, help="Numbers of writers.")
 @click.option("--seconds", default=5, show_default=True, help="Length of each run.")
-def main(clients: str, seconds: int, rounds: int, as_json: bool, plot: Path | None) -> None:
+@click.option("--against", type=click.Path(path_type=Path, exists=True), help="Compare with this triggers.sql.")
+@click.option("--fsync", is_flag=True, help="With fsync = on and the data on disk, as users have it.")
+def main(
+    clients: str, seconds: int, against: Path | None, fsync: bool, rounds: int, as_json: bool, plot: Path | None
+) -> None:
     """Runs the benchmark and prints it."""
     numbers = [int(number) for number in clients.split(",")]
-    steps = [(number, mode) for _ in range(rounds) for number in numbers for mode in MODES]
+    modes = COMPARED if against else MODES
+    steps = [(number, mode) for _ in range(rounds) for number in numbers for mode in modes]
     results: dict[tuple[int, str], list[float]] = {step: [] for step in steps}
-    with Postgres(settings=SETTINGS) as server, TemporaryDirectory() as directory:
+    settings = {**SETTINGS, "fsync": "on" if fsync else "off"}
+    with (
+        Postgres(settings=settings, base=Path(gettempdir()) if fsync else None) as server,
+        TemporaryDirectory() as directory,
+    ):
         script = Path(directory, "update.sql")
         script.write_text(SCRIPT)
-        prepare(server)
+        prepare(server, "postgres", schema.read())
+        if against:
+            with closing(psycopg.connect(server.dsn(), autocommit=True)) as conn:
+                conn.execute("create database old")
+            prepare(server, "old", against.read_text())
         for number, mode in report.steps(steps, "writers"):
-            with mode_on(server, mode):
-                results[number, mode].append(pgbench(server, script, number, seconds))
+            database = "old" if mode.startswith(OLD) else "postgres"
+            with mode_on(server, database, mode.removeprefix(OLD)):
+                results[number, mode].append(pgbench(server, script, number, seconds, database))
     medians = {step: median(values) for step, values in results.items()}
-    if plot:
-        series = {mode: [(float(number), medians[number, mode]) for number in numbers] for mode in MODES}
+    if plot and not against:
+        series = {mode: [(float(number), medians[number, mode]) for number in numbers] for mode in modes}
         figure.lines(plot, "writers", "What capture costs", ("writers", "transactions per second"), series, log=True)
-    rows = [{"clients": number, **{mode: round(medians[number, mode]) for mode in MODES}} for number in numbers]
-    result = {"rounds": rounds, "seconds": seconds, "tps": rows}
-    report.publish("writers", result, [as_table(medians, numbers)], as_json)
+    rows = [{"clients": number, **{mode: round(medians[number, mode]) for mode in modes}} for number in numbers]
+    result = {"rounds": rounds, "seconds": seconds, "fsync": fsync, "tps": rows}
+    report.publish("writers", result, [as_table(medians, numbers, modes)], as_json)
 
 
-def prepare(server: Postgres) -> None:
+def prepare(server: Postgres, database: str, triggers_sql: str) -> None:
     """A table of 100,000 rows and the schema."""
-    with psycopg.connect(server.dsn(), autocommit=True) as conn:
-        conn.execute(schema.read().encode())
+    with psycopg.connect(server.dsn(database), autocommit=True) as conn:
+        conn.execute(triggers_sql.encode())
         conn.execute("create table item (id int primary key, touched int, other int) with (fillfactor = 70)")
         conn.execute("insert into item select n, 0, 0 from generate_series(1, %s) n", [ROWS])
         conn.execute("vacuum analyze item")
 
 
 @contextmanager
-def mode_on(server: Postgres, mode: str) -> Iterator[None]:
+def mode_on(server: Postgres, database: str, mode: str) -> Iterator[None]:
     """The watch that a mode needs, and somebody who sleeps or listens."""
     with ExitStack() as stack:
-        conn = stack.enter_context(closing(psycopg.connect(server.dsn(), autocommit=True)))
+        conn = stack.enter_context(closing(psycopg.connect(server.dsn(database), autocommit=True)))
         if mode != "bare":
             column = "other" if mode in ("non-matching", "named-only") else "touched"
             options = '{"named_only": true}' if mode == "named-only" else "{}"
@@ -99,13 +119,14 @@ def notify_always(conn: psycopg.Connection) -> None:
     conn.execute(changed)
 
 
-def as_table(medians: dict[tuple[int, str], float], numbers: list[int]) -> Table:
+def as_table(medians: dict[tuple[int, str], float], numbers: list[int], modes: tuple[str, ...]) -> Table:
     """A row per number of writers: tps and, in brackets, the part of the baseline."""
-    table = Table("writers", *MODES, "awake / notify", title="tps (share of bare)")
+    ours, other = "awake", "old awake" if "old awake" in modes else "notify"
+    table = Table("writers", *modes, f"{ours} / {other}", title="tps (share of bare)")
     for number in numbers:
         bare = medians[number, "bare"]
-        cells = [f"{medians[number, mode]:,.0f} ({medians[number, mode] / bare:.2f})" for mode in MODES]
-        table.add_row(str(number), *cells, f"{medians[number, 'awake'] / medians[number, 'notify']:.1f}")
+        cells = [f"{medians[number, mode]:,.0f} ({medians[number, mode] / bare:.2f})" for mode in modes]
+        table.add_row(str(number), *cells, f"{medians[number, ours] / medians[number, other]:.2f}")
     return table
 
 

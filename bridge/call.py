@@ -1,17 +1,22 @@
 """Call: one Celery task to be started, made from an event and its watch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from hashlib import sha1
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
+from bridge.call_options import complaint
 from bridge.event import Event
+from bridge.nesting import is_deep
+from bridge.reason import reason
 
 # Made once with uuid4; changing it would give redelivered events new task ids.
 NAMESPACE = UUID("6a1f2f0e-6d0b-4c39-9d53-0c7c5e1b7f5a")
 _SEED = sha1(NAMESPACE.bytes, usedforsecurity=False)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -26,15 +31,23 @@ class Targets(msgspec.Struct, frozen=True):
 
     watches: Mapping[str, Target] = {}
     sendable: frozenset[str] = frozenset()
+    unusable: Mapping[str, str] = {}
+    """Watches that can't be used, and why."""
 
     def target_for(self, event: Event) -> Target | str:
         """The target of an event, or the reason why it has none."""
-        if event.op != "send":
-            return self.watches.get(event.watch, f'there is no watch "{event.watch}"')
-        sent = event.data or {}
-        if sent.get("task") not in self.sendable:
-            return f'task "{sent.get("task")}" may not be sent: select bridge.allow(...) lets it'
-        return Target(sent["task"], sent.get("options", {}))
+        if event.op == "send":
+            return self._sent(event.data or {})
+        target = self.watches.get(event.watch)
+        return target or self.unusable.get(event.watch, f'there is no watch "{event.watch}"')
+
+    def _sent(self, sent: dict[str, Any]) -> Target | str:
+        task, options = sent.get("task"), sent.get("options", {})
+        if not isinstance(task, str) or task not in self.sendable:
+            return f'task "{task}" may not be sent: select bridge.allow(...) lets it'
+        if not isinstance(sent.get("args", []), list) or not isinstance(sent.get("kwargs", {}), dict):
+            return f'task "{task}": its args are not a JSON array, or its kwargs not a JSON object'
+        return complaint(options) or Target(task, options)
 
     @property
     def any_coalesces(self) -> bool:
@@ -45,6 +58,23 @@ class Targets(msgspec.Struct, frozen=True):
         """Whether many events of this watch and one key become one task."""
         target = self.watches.get(watch)
         return target is not None and bool(target.options.get("coalesce"))
+
+
+def targets_of(watches: Iterable[tuple[str, str, str]], sendable: Iterable[str]) -> Targets:
+    """Of watches as the database has them: name, task, and options as JSON; one that can't be used stops no other."""
+    usable: dict[str, Target] = {}
+    unusable: dict[str, str] = {}
+    for name, task, text in watches:
+        try:
+            options = msgspec.json.decode(text)
+            wrong = complaint(options)
+        except (msgspec.DecodeError, RecursionError) as error:
+            wrong = f"its options can't be read: {reason(error)}"
+        if wrong is None:
+            usable[name] = Target(task, options)
+        else:
+            unusable[name] = f'watch "{name}": {wrong}'
+    return Targets(usable, frozenset(sendable), unusable)
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -71,6 +101,8 @@ def call_for(event: Event, targets: Targets) -> Call | Refusal:
     The key's values are the positional arguments, as in `task.delay(obj.pk)`; with the option `call = "event"` one dict
     is the only argument. The header `bridge` says which change it was, either way.
     """
+    if event.flaw is not None:
+        return Refusal(event, event.flaw)
     target = targets.target_for(event)
     if isinstance(target, str):
         return Refusal(event, target)
@@ -81,21 +113,36 @@ def call_for(event: Event, targets: Targets) -> Call | Refusal:
         "at": event.at.isoformat(),
         "context": context_of(event),
     }
-    name = f"{event.watch}/{event.id}"
     if event.merged:
         header["coalesced"] = len(event.merged) + 1
-        # Of all events: a task that stands for another set of them is another task, or `once` would skip what is new.
-        name = f"{event.watch}/{','.join(map(str, event.merged))},{event.id}"
     args, kwargs = _arguments(event, target)
     own = target.options.get("headers")
     return Call(
         event=event,
         target=target,
-        task_id=task_id(name),
+        task_id=task_id(_name(event)),
         args=args,
         kwargs=kwargs,
         headers={**own, "bridge": header} if own else {"bridge": header},
     )
+
+
+def _name(event: Event) -> str:
+    """What the task's id is made of: `at` too, since an id is given twice after a failover or a restored backup.
+
+    Of all events that it stands for: a task that stands for another set of them is another task, or `once` would skip
+    what is new.
+    """
+    if not event.merged:
+        return f"{event.watch}/{event.id}/{_microseconds(event.at)}"
+    origins = ",".join([f"{origin.id}/{_microseconds(origin.at)}" for origin in event.origins])
+    return f"{event.watch}/{origins}"
+
+
+def _microseconds(at: datetime) -> int:
+    """Since 1970, whole ones, as PostgreSQL counts them."""
+    since = at - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def task_id(name: str) -> str:
@@ -128,9 +175,10 @@ def context_of(event: Event) -> Any:
     if event.context is None:
         return None
     try:
-        return msgspec.json.decode(event.context)
-    except msgspec.DecodeError:
+        value = msgspec.json.decode(event.context)
+    except (msgspec.DecodeError, RecursionError):
         return event.context
+    return event.context if is_deep(event.context, value) else value
 
 
 def _arguments(event: Event, target: Target) -> tuple[tuple[Any, ...], dict[str, Any]]:

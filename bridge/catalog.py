@@ -10,7 +10,7 @@ import msgspec
 
 from bridge import schema
 from bridge.backoff import Backoff
-from bridge.database import Connection, connect, notification, query, statement, translated
+from bridge.database import Connection, connect, notification, own_search_path, query, statement, translated
 from bridge.errors import ConfigError, LockTimeoutError
 from bridge.watch import Watch
 
@@ -19,8 +19,8 @@ _WAITING = statement("waiting")
 # Counting is reading, and during a long outage it is done again and again.
 _MOST_COUNTED = 1_000_000
 _CHANGES = {
-    "plan": "select * from bridge.plan(%(wanted)s::jsonb, %(prune)s)",
-    "apply": "select * from bridge.apply(%(wanted)s::jsonb, %(prune)s)",
+    "plan": "select * from bridge.plan(%(wanted)s::pg_catalog.jsonb, %(prune)s)",
+    "apply": "select * from bridge.apply(%(wanted)s::pg_catalog.jsonb, %(prune)s)",
 }
 
 
@@ -152,6 +152,16 @@ class Catalog:
         [(slots,)] = await query(self._connection, "select bridge.recycle(%(retention)s)", values, slow=True)
         return list(slots)
 
+    async def refresh(self) -> int:
+        """Gives capture its numbers of tables and columns anew after a restore; returns how many watches needed it."""
+        [(number,)] = await query(self._connection, "select bridge.refresh()", slow=True)
+        return int(number)
+
+    async def set_aside(self) -> int:
+        """Makes dead letters of events that were loaded from another cluster without triggers; returns their number."""
+        [(number,)] = await query(self._connection, "select bridge.set_aside()", slow=True)
+        return int(number)
+
     async def forget(self, older_than: float) -> int:
         """Deletes entries of the inbox older than so many seconds, at most ten thousand; returns their number."""
         values = {"older_than": timedelta(seconds=older_than)}
@@ -160,4 +170,6 @@ class Catalog:
 
     async def _changes(self, function: Literal["plan", "apply"], watches: Sequence[Watch], prune: bool) -> list[Change]:
         values = {"wanted": msgspec.json.encode([w.definition() for w in watches]).decode(), "prune": prune}
-        return [Change(*row) for row in await query(self._connection, _CHANGES[function], values, slow=True)]
+        async with own_search_path(self._connection):
+            rows = await query(self._connection, _CHANGES[function], values, slow=True)
+        return [Change(*row) for row in rows]

@@ -131,7 +131,12 @@ async def apply(
     "--catch-up-rate",
     type=click.FloatRange(min=0.1),
     metavar="N",
-    help="Most events per second while a backlog is delivered, to spare the workers. Default: as fast as it goes.",
+    help="Most tasks per second while a backlog is delivered, to spare the workers. Default: as fast as it goes.",
+)
+@setting(
+    "--publish-unflushed",
+    is_flag=True,
+    help="Don't wait for the disk: start tasks also for changes that a crash of the server could still take away.",
 )
 @setting(
     "--poll-floor", type=duration("100ms"), default="30s", metavar="DURATION", help="Longest sleep without a look."
@@ -225,7 +230,7 @@ async def tail(database_url: str | None, stream: str, as_json: bool) -> None:
             click.echo(msgspec.json.encode(as_argument(event)))
         else:
             key = msgspec.json.encode(event.key).decode()
-            data = "" if event.data is None else msgspec.json.encode(event.data).decode()
+            data = event.flaw or ("" if event.data is None else msgspec.json.encode(event.data).decode())
             click.echo(f"{event.at:%H:%M:%S.%f} #{event.id} {event.watch} {event.op} {key} {data}".rstrip())
 
 

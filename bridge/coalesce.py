@@ -16,13 +16,29 @@ def coalesce(events: Iterable[Event], targets: Targets) -> list[Event]:
     put in again, with events that are newer.
     """
     groups: dict[object, list[Event]] = {}
-    for event in events:
-        mergeable = event.key is not None and targets.coalesce(event.watch)
-        name = (event.watch, msgspec.json.encode(event.key)) if mergeable else event.id
+    for place, event in enumerate(events):
+        # By its place where it stays alone: two events may have one id.
+        name = _name(event, targets) or place
         group = groups.pop(name, [])
         group.append(event)
         groups[name] = group
-    return [group[0] if len(group) == 1 else merge(group) for group in groups.values()]
+    return [one for group in groups.values() for one in ([merge(group)] if _can_merge(group) else group)]
+
+
+def _name(event: Event, targets: Targets) -> tuple[str, bytes] | None:
+    """What events that become one have in common; None: it stays alone."""
+    if event.key is None or event.flaw is not None or not targets.coalesce(event.watch):
+        return None
+    return event.watch, msgspec.json.encode(event.key)
+
+
+def _can_merge(group: Sequence[Event]) -> bool:
+    """Whether there are several, and all look as capture writes them."""
+    return len(group) > 1 and all(_is_texts((event.data or {}).get("changed", [])) for event in group)
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def merge(events: Sequence[Event]) -> Event:
@@ -37,5 +53,5 @@ def merge(events: Sequence[Event]) -> Event:
     changed = sorted({column for part in parts for column in part.get("changed", ())})
     if changed:
         data["changed"] = changed
-    ids = [number for event in events for number in (*event.merged, event.id)]
-    return msgspec.structs.replace(newest, data=data or None, merged=tuple(ids[:-1]))
+    origins = [origin for event in events for origin in event.origins]
+    return msgspec.structs.replace(newest, data=data or None, merged=tuple(origins[:-1]))

@@ -22,7 +22,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     publishers: int = 1
     """Processes that publish the batches of a stream."""
     catch_up_rate: float | None = None
-    """Events per second while a backlog is delivered; None: as fast as it goes."""
+    """Tasks per second while a backlog is delivered; None: as fast as it goes."""
+    publish_unflushed: bool = False
+    """Whether tasks are started for changes that a crash of the server could still take away."""
     poll_floor: float = 30.0
     """Longest sleep in seconds."""
     grace: float = 25.0

@@ -32,20 +32,25 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 # An administrator's timeouts for applications must not cut a listener that waits by design. Windows of the log are
-# always read through its index: statistics of a log that just started would ask for a full scan.
+# always read through its index: statistics of a log that just started would ask for a full scan. Names mean
+# PostgreSQL's own objects, whatever is on the role's search_path; until that is set, each is written with its schema.
 _SESSION = """
-    select set_config(name, value, false)
-    from (values ('statement_timeout', '0'), ('lock_timeout', '0'), ('idle_in_transaction_session_timeout', '0'),
+    select pg_catalog.set_config(name, value, false)
+    from (values ('search_path', 'pg_catalog, pg_temp'),
+        ('statement_timeout', '0'), ('lock_timeout', '0'), ('idle_in_transaction_session_timeout', '0'),
         ('idle_session_timeout', '0'), ('transaction_timeout', '0'), ('enable_seqscan', 'off'), ('jit', 'off'),
+        -- Windows rely on a snapshot for each statement; under serializable, our looks could make a writer fail.
+        ('default_transaction_isolation', 'read committed'),
         ('plan_cache_mode', 'force_generic_plan'), ('max_parallel_workers_per_gather', '0'), ('timezone', 'UTC'),
         -- The server's side of the keepalives: what a vanished bridge held is free for the next one in seconds.
         ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '2'), ('tcp_keepalives_count', '3'),
         ('tcp_user_timeout', '15000')
     ) as setting (name, value)
     -- transaction_timeout is new in PostgreSQL 17.
-    where current_setting(name, true) is not null
+    where pg_catalog.current_setting(name, true) is not null
 """
 
+_PINNED_PATH = "set search_path = pg_catalog, pg_temp"
 _LOCK = "select bridge.await_lock(%(key)s, %(at_most)s)"
 _UNLOCK = "select pg_advisory_unlock_all()"
 
@@ -253,6 +258,18 @@ def _answered(connection: Connection, within: float | None) -> Iterator[None]:
         raise
     finally:
         timer.cancel()
+
+
+@asynccontextmanager
+async def own_search_path(connection: Connection) -> AsyncIterator[None]:
+    """The role's own search_path, for a statement to which a table's name means what it means to the user."""
+    await query(connection, "set search_path to default")
+    try:
+        yield
+    finally:
+        # It fails only on a connection that is gone, which somebody else tells.
+        with suppress(BridgeError):
+            await query(connection, _PINNED_PATH)
 
 
 async def notification(connection: Connection, within: float | None = None) -> bool:

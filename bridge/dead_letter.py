@@ -36,10 +36,12 @@ class DeadLetter(msgspec.Struct, frozen=True):
     stream: str
     watch: str
     op: str
-    key: Any
-    data: Any
+    key: msgspec.Raw | None
+    """JSON as it is, which may be the reason: numbers and nesting that Python can't take."""
+    data: msgspec.Raw | None
     context: str | None
-    at: datetime
+    at: datetime | None
+    """None: beyond what Python can say."""
     reason: str
     failed_at: datetime
 
@@ -61,7 +63,7 @@ class DeadLetters:
         """The oldest of them, in order of id, and the number of all."""
         values = {**msgspec.structs.asdict(choice), "at_most": at_most}
         rows = await query(self._connection, _LIST, values)
-        return [DeadLetter(*row[:-1]) for row in rows], rows[0][-1] if rows else 0
+        return [_letter(row) for row in rows], rows[0][-1] if rows else 0
 
     async def settle(self, action: Literal["retry", "discard"], choice: Choice) -> AsyncIterator[int]:
         """Retries or discards them in transactions of a thousand, those that fail meanwhile not included; yields the
@@ -74,3 +76,12 @@ class DeadLetters:
             if not number:
                 return
             yield int(number)
+
+
+def _letter(row: tuple[Any, ...]) -> DeadLetter:
+    number, stream, watch, op, key, data, *rest, _ = row
+    return DeadLetter(number, stream, watch, op, _raw(key), _raw(data), *rest)
+
+
+def _raw(text: str | None) -> msgspec.Raw | None:
+    return None if text is None else msgspec.Raw(text)

@@ -70,12 +70,13 @@ async def list_(database_url: str | None, as_json: bool, **conditions: Any) -> N
 @database_url
 @asynchronous
 async def show(id: int, database_url: str | None) -> None:  # noqa: A002 - click names it after the argument
-    """Show everything about one, as JSON."""
+    """Show everything about one, as JSON; two events may have had one id, and then about each."""
     async with DeadLetters.open(required(database_url)) as letters:
-        found, _ = await letters.list(Choice(ids=[id]), 1)
+        found, _ = await letters.list(Choice(ids=[id]), _ALL)
     if not found:
         raise ConfigError(f"there is no dead letter {id}: `bridge dead-letters list` shows those there are")
-    print_json(found[0])
+    for letter in found:
+        print_json(letter)
 
 
 @dead_letters.command()

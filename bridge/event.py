@@ -1,9 +1,21 @@
 """Event: one immutable row of the log."""
 
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 import msgspec
+
+# The time of an event whose own one Python can't say (infinity, the year 10000); such an event has a flaw.
+NO_TIME = datetime.max.replace(tzinfo=UTC)
+
+
+class Origin(NamedTuple):
+    """What tells an event from all others: an id alone is given twice after a failover or a restored backup."""
+
+    id: int
+    at: datetime
+    xid: int
+    """The transaction that wrote it into the log, which leads to the row."""
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -20,5 +32,13 @@ class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
     context: str | None
     at: datetime
     """When the trigger ran (not when the transaction committed)."""
-    merged: tuple[int, ...] = ()
-    """Ids of older events that it stands for too, in order, where the watch coalesces."""
+    xid: int = 0
+    merged: tuple[Origin, ...] = ()
+    """Older events that it stands for too, in order, where the watch coalesces."""
+    flaw: str | None = None
+    """Why the row can't be read; then key and data are None, whatever they are in the log."""
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """All events that it stands for, itself the last one."""
+        return (*self.merged, Origin(self.id, self.at, self.xid))

@@ -1,29 +1,32 @@
 """Event log: windows of committed events and the position of one stream, on one connection."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
-from bridge.call import Refusal, Target, Targets
+from bridge.call import Refusal, Targets, targets_of
 from bridge.database import Connection, advisory_lock, connect, query, statement, translated
-from bridge.errors import DatabaseError
-from bridge.event import Event
+from bridge.errors import ConfigError, DatabaseError, PositionError
+from bridge.event import NO_TIME, Event
+from bridge.reader import portion
+from bridge.reason import kept
+from bridge.row import Row
 
 _KEYS = statement("keys")
+_ADOPT = statement("adopt")
 _POSITION = statement("position")
 _LOOK = statement("look")
+_FLUSH = statement("flush")
 _REST = statement("rest")
-_RESTORED = statement("restored")
 _MOVE = statement("move")
 _BROKER_ERROR = statement("broker_error")
 _BURY = statement("bury")
 _TARGETS = statement("targets")
 
-_decode_key = msgspec.json.Decoder(list[Any]).decode
-_decode_data = msgspec.json.Decoder(dict[str, Any]).decode
+# Dead letters in one statement; those of a coalesced batch may be many.
+_BURIED = 10_000
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -34,7 +37,15 @@ class Position(msgspec.Struct, frozen=True):
     upto: str | None = None
     after_id: int | None = None
     largest_id: int = 0
-    """Of the delivered events; what a log restored in another cluster goes by."""
+    """Of the delivered events; what tells in another cluster which events came after them."""
+
+
+class Adoption(msgspec.Struct, frozen=True):
+    """A log that was restored from elsewhere became one of this cluster."""
+
+    reason: str
+    waiting: int
+    """Events in it that were not delivered where it comes from."""
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -48,6 +59,8 @@ class Batch(msgspec.Struct, frozen=True):
     """Of events that were read; fewer are here where they were coalesced."""
     oldest: datetime | None = None
     """When the first of those that were read happened."""
+    weight: int = 0
+    """Characters of JSON that were read."""
 
 
 class EventLog:
@@ -56,8 +69,9 @@ class EventLog:
     `read` may run ahead of `move`, also while it runs: the relay reads the next batch while the broker takes the last.
     """
 
-    def __init__(self, connection: Connection, stream: str, batch_size: int) -> None:
+    def __init__(self, connection: Connection, stream: str, batch_size: int, flushed_only: bool) -> None:
         self._connection = connection
+        self._flushed_only = flushed_only
         self._stream = stream
         self.batch_size = batch_size
         self._settled = Position(seen="")
@@ -67,19 +81,20 @@ class EventLog:
         self._ctid = ""
         self._generation = 0
         self._walking = False
-        self._restored = False
-        """The position is of another cluster: the settled one has not been adopted yet."""
+        self._rows: list[Row] = []
+        """What the cursor of a walk has given and no batch had room for yet."""
         self._broker_away = False
         """What the database says of the broker."""
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, database_url: str, stream: str, batch_size: int, purpose: str = "relay"
+        cls, database_url: str, stream: str, batch_size: int, purpose: str = "relay", flushed_only: bool = True
     ) -> AsyncIterator["EventLog"]:
-        """Connects; `batch_size` is the most events that `read` returns at once."""
+        """Connects; `batch_size` is the most events that `read` returns at once, `flushed_only` that no crash of the
+        server can take away what it returns."""
         async with connect(database_url, f"{purpose} {stream}") as connection:
-            yield cls(connection, stream, batch_size)
+            yield cls(connection, stream, batch_size, flushed_only)
 
     @property
     def hears(self) -> bool:
@@ -92,18 +107,18 @@ class EventLog:
         if read_only:
             raise DatabaseError("the server takes no writes now: a standby, or default_transaction_read_only")
 
-    async def own(self) -> None:
-        """Waits until this session is the only relay of the stream, then takes up its position.
+    async def own(self) -> Adoption | None:
+        """Waits until this session is the only relay of the stream, then takes up its position, and proves that it can
+        be moved. Tells whether the log had to be adopted for that.
 
         Ownership is a session advisory lock: it ends with the connection, and the next in line has it at once.
         """
         [keys] = await query(self._connection, _KEYS, {"stream": self._stream})
         with translated():
             await advisory_lock(self._connection, keys[1])
-        [row] = await query(self._connection, _POSITION, {"stream": self._stream})
-        *position, self._ctid, self._restored, self._broker_away = row
-        self._settled = Position(*position)
-        self._read = await self._begin_restored() if self._restored else self._settled
+        adopted = await query(self._connection, _ADOPT, {"stream": self._stream}, slow=True)
+        await self._take_up()
+        return Adoption(*adopted[0]) if adopted else None
 
     async def say(self) -> None:
         """A word on this session, which tells standbys that its owner lives."""
@@ -124,17 +139,11 @@ class EventLog:
             if batch.events:
                 return batch
             # The window ended exactly with a batch: what is left lies behind `upto`.
-        if self._restored:
-            # Until the new position is adopted, the other cluster's transaction ids look new.
-            return Batch((), self._read, self._generation)
         return await self._look()
 
     async def move(self, position: Position) -> None:
         """Moves the position in the database; the events before it are never read again."""
-        if self._restored:
-            await self._adopt(position)
-        else:
-            await self._save(position)
+        await self._save(position)
         self._settled = position
 
     async def finish(self) -> None:
@@ -150,92 +159,88 @@ class EventLog:
             self._broker_away = error is not None
 
     async def bury(self, refusals: Sequence[Refusal]) -> None:
-        """Keeps the events as dead letters."""
-        if not refusals:
-            return
-        events = [refusal.event for refusal in refusals]
-        values: dict[str, Any] = {
-            name: [getattr(event, name) for event in events] for name in ("id", "watch", "op", "context", "at")
-        }
-        for name in ("key", "data"):
-            values[name] = [_text(getattr(event, name)) for event in events]
-        values["reason"] = [refusal.reason for refusal in refusals]
-        await query(self._connection, _BURY, {**values, "stream": self._stream})
+        """Keeps the events as dead letters, each as it is in the log, also those that were coalesced."""
+        letters = [(origin, kept(refusal.reason)) for refusal in refusals for origin in refusal.event.origins]
+        for begin in range(0, len(letters), _BURIED):
+            part = letters[begin : begin + _BURIED]
+            values = {
+                "stream": self._stream,
+                "ids": [origin.id for origin, _ in part],
+                "ats": [None if origin.at == NO_TIME else origin.at for origin, _ in part],
+                "xids": [str(origin.xid) for origin, _ in part],
+                "reasons": [reason for _, reason in part],
+            }
+            await query(self._connection, _BURY, values)
 
     async def targets(self) -> tuple[int, Targets]:
         """The generation of the watches and all of them."""
-        [(generation, watches, sendable)] = await query(self._connection, _TARGETS)
-        return generation, Targets(msgspec.json.decode(watches, type=dict[str, Target]), frozenset(sendable))
+        [(generation, names, tasks, options, sendable)] = await query(self._connection, _TARGETS)
+        return generation, targets_of(zip(names, tasks, options, strict=True), sendable)
+
+    async def _take_up(self) -> None:
+        with _movable():
+            rows = await query(self._connection, _POSITION, {"stream": self._stream})
+        if not rows:
+            raise PositionError(f'stream "{self._stream}" has no row in bridge.position any more')
+        *position, self._ctid, self._broker_away = rows[0]
+        self._settled = self._read = Position(*position)
 
     async def _look(self) -> Batch:
         seen = self._read.seen
         rows = await query(self._connection, _LOOK, {"stream": self._stream, "seen": seen, "batch": self.batch_size})
-        snapshot: str = rows[0][7]
-        self._generation = rows[0][8]
-        events = [_event(row) for row in rows if row[0] is not None]
-        # Nothing is read, nothing is moved: a stream without events costs no writes.
-        return self._batch(events, seen, snapshot) if events else Batch((), self._read, self._generation)
+        snapshot: str
+        snapshot, self._generation, unflushed = rows[0][11:14]
+        if rows[0][0] is None:
+            # Nothing is read, nothing is moved: a stream without events costs no writes.
+            return Batch((), self._read, self._generation)
+        if unflushed and self._flushed_only:
+            # A crash could still take them away, and their tasks would be of changes that never were.
+            await query(self._connection, _FLUSH)
+        events, taken = await portion(self._connection, rows)
+        # Those that there was no room for are walked to.
+        return self._batch(events, taken, seen, snapshot, len(events) == self.batch_size or len(events) < len(rows))
 
     async def _walk(self, upto: str) -> Batch:
-        if not self._walking:
+        if not self._walking and not self._rows:
             values = {**msgspec.structs.asdict(self._read), "stream": self._stream}
             await query(self._connection, _REST, values, slow=True)
             self._walking = True
-        rows = await query(self._connection, f"fetch {self.batch_size:d} from bridge_rest")
-        if len(rows) < self.batch_size:
-            await query(self._connection, "close bridge_rest")
-            self._walking = False
-        return self._batch([_event(row) for row in rows], self._read.seen, upto)
+        missing = self.batch_size - len(self._rows)
+        if self._walking and missing > 0:
+            rows = await query(self._connection, f"fetch {missing:d} from bridge_rest")
+            self._rows += rows
+            if len(rows) < missing:
+                await query(self._connection, "close bridge_rest")
+                self._walking = False
+        events, taken = await portion(self._connection, self._rows[: self.batch_size])
+        del self._rows[: len(events)]
+        return self._batch(events, taken, self._read.seen, upto, self._walking or bool(self._rows))
 
-    async def _begin_restored(self) -> Position:
-        """The log comes from another cluster, where `seen` meant other transactions: deliver all that can be waiting,
-        then start a new position. Until then nothing is saved, so a crash starts over (with the same task ids)."""
-        # Ids beyond the largest of this moment are of this cluster, and not in this snapshot.
-        text = "select pg_current_snapshot()::text, coalesce(max(id), 0) from bridge.event where stream = %(stream)s"
-        [(snapshot, largest_id)] = await query(self._connection, text, {"stream": self._stream}, slow=True)
-        await query(self._connection, _RESTORED, {"stream": self._stream}, slow=True)
-        self._walking = True
-        return Position(snapshot, upto=snapshot, after_id=0, largest_id=largest_id)
-
-    def _batch(self, events: Sequence[Event], seen: str, upto: str) -> Batch:
-        """A full batch leaves the rest of its window behind it; any other one ends it."""
+    def _batch(self, events: Sequence[Event], taken: int, seen: str, upto: str, more: bool) -> Batch:
+        """A batch with more behind it leaves the rest of its window; any other one ends it."""
         largest = max(self._read.largest_id, events[-1].id if events else 0)
-        if len(events) == self.batch_size:
+        if more and events:
             self._read = Position(seen, upto, events[-1].id, largest)
         else:
             self._read = Position(upto, largest_id=largest)
         oldest = min((event.at for event in events), default=None)
-        return Batch(events, self._read, self._generation, len(events), oldest)
+        return Batch(events, self._read, self._generation, len(events), oldest, taken)
 
     async def _save(self, position: Position) -> None:
         values = {**msgspec.structs.asdict(position), "stream": self._stream}
-        moved = await query(self._connection, _MOVE, {**values, "ctid": self._ctid})
-        if not moved:
-            # The row is not where it was (a VACUUM FULL, say). This session owns the stream, so it may look it up.
-            [(*_, ctid, _, _)] = await query(self._connection, _POSITION, {"stream": self._stream})
-            moved = await query(self._connection, _MOVE, {**values, "ctid": ctid})
+        with _movable():
+            moved = await query(self._connection, _MOVE, {**values, "ctid": self._ctid})
+            if not moved:
+                # The row is not where it was (a VACUUM FULL, say). This session owns the stream, so it may look it up.
+                [(*_, ctid, _)] = await query(self._connection, _POSITION, {"stream": self._stream})
+                moved = await query(self._connection, _MOVE, {**values, "ctid": ctid})
         [(self._ctid,)] = moved
 
-    async def _adopt(self, position: Position) -> None:
-        if position.upto is None:
-            values = {**msgspec.structs.asdict(position), "stream": self._stream}
-            text = "select bridge.adopt(%(stream)s, %(seen)s::pg_snapshot, %(largest_id)s)"
-            await query(self._connection, text, values)
-            self._restored = False
 
-
-def _event(row: tuple[Any, ...]) -> Event:
-    key, data = row[3], row[4]
-    return Event(
-        row[0],
-        row[1],
-        row[2],
-        None if key is None else _decode_key(key),
-        None if data is None else _decode_data(data),
-        row[5],
-        row[6],
-    )
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else msgspec.json.encode(value).decode()
+@contextmanager
+def _movable() -> Iterator[None]:
+    """Whatever keeps the position from being moved is an outage of this stream: it may be over at the next try."""
+    try:
+        yield
+    except ConfigError as error:
+        raise PositionError(f"the position can't be moved: {error}") from error

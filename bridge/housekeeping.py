@@ -32,6 +32,10 @@ async def keep_house(settings: Settings, health: Health, serve: Callable[[Iterab
                 await catalog.listen()
                 while True:
                     serve(await _streams(catalog, settings))
+                    if number := await catalog.refresh():
+                        logger.info("capture knows the restored tables", extra={"watches": number})
+                    if number := await catalog.set_aside():
+                        logger.error("events from elsewhere are dead letters", extra={"number": number})
                     slots = await catalog.recycle(settings.retention)
                     if slots:
                         logger.info("log recycled", extra={"slots": slots})

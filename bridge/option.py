@@ -1,6 +1,7 @@
 """Options: what the commands share - options, the way a coroutine is run, JSON for programs."""
 
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial, update_wrapper
 from typing import Any, TypeVar
 
@@ -49,4 +50,8 @@ def required(database_url: str | None) -> str:
 
 def print_json(value: object) -> None:
     """Indented; what JSON has no type for goes as text."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value, enc_hook=str)).decode())
+    encoded = msgspec.json.encode(value, enc_hook=str)
+    # Values that are nested too deeply to be indented are printed as they are.
+    with suppress(RecursionError):
+        encoded = msgspec.json.format(encoded)
+    click.echo(encoded.decode())

@@ -33,6 +33,7 @@ async def shares_sessions(connection: Raw, connect: Callable[[], Awaitable[Raw]]
 
 
 async def _pid(connection: Raw) -> int:
-    cursor = await connection.execute("select pg_backend_pid()")
+    # With its schema, since this comes before the session's search_path is set.
+    cursor = await connection.execute("select pg_catalog.pg_backend_pid()")
     [(pid,)] = await cursor.fetchall()
     return int(pid)

@@ -10,8 +10,8 @@ with the same task ids. While the broker takes one batch, the next one is read.
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from math import ceil
@@ -27,13 +27,15 @@ from bridge.batch_size import BatchSize
 from bridge.call import Refusal, Targets
 from bridge.coalesce import coalesce
 from bridge.config import Settings
-from bridge.errors import BridgeError, BrokerError, DatabaseError
+from bridge.errors import BridgeError, BrokerError, DatabaseError, PositionError
+from bridge.event import Event
 from bridge.event_log import Batch, EventLog
 from bridge.health import Health, State
 from bridge.listener import Listener
 from bridge.metrics import Metrics
 from bridge.poller import Poller
 from bridge.publisher import Crew, Publisher
+from bridge.reason import kept
 from bridge.succession import beside, depose_frozen, keep_talking
 
 logger = logging.getLogger(__name__)
@@ -49,7 +51,11 @@ _POLL = 0.5
 # Where a watch coalesces, so many times more tasks are a batch, and that many events at most: what is read apart can't
 # become one task.
 _COALESCING = 5
+# With a rate: so many seconds' worth, published a second's worth at a time.
+_COALESCING_SECONDS = 10
 _MOST_EVENTS = 500_000
+# Characters of JSON in what is read together; the events that go into others are dropped, but not all do.
+_MOST_WEIGHT = 20_000_000
 
 
 class Relay:
@@ -68,6 +74,8 @@ class Relay:
         self._largest = _largest_batch(settings)
         self._size = BatchSize(self._largest)
         self._batch = anyio.CancelScope(shield=True)
+        self._outage: DatabaseError | None = None
+        """Of the database, as it was told."""
         self.gave_up = False
         """Whether a batch in flight was given up at the end of the grace period: it will be published again."""
 
@@ -80,8 +88,10 @@ class Relay:
                 await self._serve(backoff)
             except DatabaseError as error:
                 self._metrics.database_errors.labels(self._stream).inc()
-                if self._state(State.DATABASE_AWAY) is not State.DATABASE_AWAY:
+                self._state(State.DATABASE_AWAY)
+                if type(self._outage) is not type(error):
                     logger.warning("database away, reconnecting", extra={"stream": self._stream, "reason": str(error)})
+                self._outage = error
             await anyio.sleep(backoff.next())
 
     def stop_within(self, seconds: float) -> None:
@@ -90,14 +100,27 @@ class Relay:
 
     async def _serve(self, backoff: Backoff) -> None:
         settings = self._settings
-        async with EventLog.open(settings.database_url, self._stream, self._size.now) as log:
+        url, flushed_only = settings.database_url, not settings.publish_unflushed
+        async with EventLog.open(url, self._stream, self._size.now, flushed_only=flushed_only) as log:
             await log.require_writable()
-            if self._state(State.STANDBY) is State.DATABASE_AWAY:
-                logger.info("database is back", extra={"stream": self._stream})
+            self._state(State.STANDBY)
+            if not isinstance(self._outage, PositionError):
+                self._end_outage()
             async with beside(partial(depose_frozen, settings.database_url, self._stream, settings.takeover_after)):
-                await log.own()
+                adopted = await log.own()
+            self._end_outage()
+            if adopted is not None:
+                logger.warning(
+                    "log adopted",
+                    extra={"stream": self._stream, "reason": adopted.reason, "waiting": adopted.waiting},
+                )
             async with beside(partial(keep_talking, log.say, self._busy, settings.takeover_after)):
                 await self._own(log, backoff)
+
+    def _end_outage(self) -> None:
+        if self._outage is not None:
+            logger.info("database is back", extra={"stream": self._stream})
+        self._outage = None
 
     async def _own(self, log: EventLog, backoff: Backoff) -> None:
         # Before the first event asks for it: that one should not pay for the connection, and a wrong address shows.
@@ -159,44 +182,86 @@ class Relay:
         if not self._coalesces():
             return batch
         batch = msgspec.structs.replace(batch, events=coalesce(batch.events, self._targets))
-        while batch.position.upto and len(batch.events) < log.batch_size and batch.number < _MOST_EVENTS:
+        while (
+            batch.position.upto
+            and len(batch.events) < self._most_tasks
+            and batch.number < _MOST_EVENTS
+            and batch.weight < _MOST_WEIGHT
+        ):
             more = await log.read()
             if not more.events:
                 break
-            events = coalesce((*batch.events, *more.events), self._targets)
-            batch = msgspec.structs.replace(more, events=events, number=batch.number + more.number, oldest=batch.oldest)
+            batch = msgspec.structs.replace(
+                more,
+                events=coalesce((*batch.events, *more.events), self._targets),
+                number=batch.number + more.number,
+                oldest=min(filter(None, (batch.oldest, more.oldest)), default=None),
+                weight=batch.weight + more.weight,
+            )
         return batch
 
     def _coalesces(self) -> bool:
-        return self._settings.catch_up_rate is None and self._targets.any_coalesces
+        return self._targets.any_coalesces
+
+    @property
+    def _most_tasks(self) -> int:
+        """In a batch that coalesces."""
+        rate = self._settings.catch_up_rate
+        return ceil(_COALESCING_SECONDS * rate) if rate else _COALESCING * self._largest
 
     def _shortest(self, batch: Batch) -> float:
         """Seconds that this batch has to take: after an outage the workers must not get all of it at once."""
         rate = self._settings.catch_up_rate
-        return batch.number / rate if rate and _age(batch) > _BACKLOG else 0.0
+        # Of tasks, since it is for the workers: many events may be one.
+        return len(batch.events) / rate if rate and _age(batch) > _BACKLOG else 0.0
 
     async def _refresh(self, log: EventLog) -> None:
         self._generation, self._targets = await log.targets()
-        log.batch_size = _COALESCING * self._largest if self._coalesces() else self._size.now
+        log.batch_size = self._most_tasks if self._coalesces() else self._size.now
 
     async def _deliver(self, log: EventLog, batch: Batch) -> None:
+        """Publishes the batch, and moves the position when the broker has all of it."""
+        started = anyio.current_time()
+        refusals: list[Refusal] = []
         events = batch.events
+        portion = ceil(self._settings.catch_up_rate or 0) if self._shortest(batch) else len(events)
+        for begin in range(0, len(events), portion):
+            if begin:
+                with self._giving_up():
+                    await anyio.sleep_until(started + self._shortest(batch) * begin / len(events))
+            refusals += await self._publish(log, events[begin : begin + portion])
 
-        async def publish_and_settle() -> None:
+        async def settle() -> None:
+            with self._giving_up():
+                await self._settle(log, batch, refusals)
+
+        await self._insist(log, settle)
+
+    @contextmanager
+    def _giving_up(self) -> Iterator[None]:
+        """Notes a stop in the middle of a batch of which something is published."""
+        try:
+            yield
+        except anyio.get_cancelled_exc_class():
+            self.gave_up = True
+            raise
+
+    async def _publish(self, log: EventLog, events: Sequence[Event]) -> list[Refusal]:
+        """Until the broker has all but the refused ones."""
+        refusals: list[Refusal] = []
+
+        async def publish() -> None:
             nonlocal events
             try:
-                with self._health.publishing(self._stream):
-                    refusals = await _in_thread(partial(self._publisher.publish, events, self._targets))
-                await self._settle(log, batch, refusals)
+                with self._health.publishing(self._stream), self._giving_up():
+                    refusals.extend(await _in_thread(partial(self._publisher.publish, events, self._targets)))
             except BrokerError as error:
                 # The next try has only what the broker did not confirm.
-                events = [event for event in events if event.id not in error.settled]
-                raise
-            except anyio.get_cancelled_exc_class():
-                self.gave_up = True
+                events = [event for place, event in enumerate(events) if place not in error.settled]
                 raise
 
-        await self._insist(log, publish_and_settle)
+        await self._insist(log, publish)
+        return refusals
 
     async def _insist(self, log: EventLog, step: Callable[[], Awaitable[object]]) -> None:
         """Repeats a step that needs the broker until the broker is there: nothing is burnt, the tries are paced."""
@@ -220,17 +285,20 @@ class Relay:
     async def _settle(self, log: EventLog, batch: Batch, refusals: list[Refusal]) -> None:
         """The broker has the batch: bury what can't be published, then move the position."""
         stream, metrics = self._stream, self._metrics
-        for event, reason in ((refusal.event, refusal.reason) for refusal in refusals):
+        for event, reason in ((refusal.event, kept(refusal.reason)) for refusal in refusals):
             logger.error(
                 "dead letter", extra={"stream": stream, "watch": event.watch, "id": event.id, "reason": reason}
             )
-            metrics.dead_letters.labels(stream, event.watch).inc()
+            # A row that somebody wrote may name anything, and each name would stay here for ever.
+            known = event.watch if event.watch in self._targets.watches else ""
+            metrics.dead_letters.labels(stream, known).inc(len(event.origins))
         await log.bury(refusals)
         await log.move(batch.position)
-        refused = {refusal.event.id for refusal in refusals}
+        # By identity: two events may have one id.
+        refused = {id(refusal.event) for refusal in refusals}
         counts: Counter[str] = Counter()
         for event in batch.events:
-            if event.id not in refused:
+            if id(event) not in refused:
                 counts[event.watch] += 1 + len(event.merged)
         for watch, count in counts.items():
             metrics.published.labels(stream, watch).inc(count)

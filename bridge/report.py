@@ -14,6 +14,9 @@ from bridge.catalog import Change, StreamStatus
 from bridge.dead_letter import DeadLetter
 from bridge.watch import Watch
 
+# Of a value in a table; `bridge dead-letters show` has it whole.
+_LONGEST = 60
+
 
 def print_plan(changes: Sequence[Change], watches: Sequence[Watch], dry_run: bool) -> None:
     """The plan as a diff: what goes in red, what comes in green."""
@@ -50,15 +53,24 @@ def print_dead_letters(letters: Sequence[DeadLetter], count: int) -> None:
     """A row each; `count` is how many there are in all."""
     table = Table("id", "watch", "operation", "key", "failed", "reason")
     for letter in letters:
-        key = msgspec.json.encode(letter.key).decode()
+        key = "null" if letter.key is None else bytes(letter.key).decode()
         table.add_row(
-            str(letter.id), letter.watch, letter.op, key, f"{letter.failed_at:%Y-%m-%d %H:%M:%S}", letter.reason
+            str(letter.id),
+            _short(letter.watch),
+            letter.op,
+            _short(key),
+            f"{letter.failed_at:%Y-%m-%d %H:%M:%S}",
+            letter.reason,
         )
     console = _console()
     if letters:
         console.print(table)
     more = f", the first {len(letters)} shown: narrow it down, or --json" if count > len(letters) else ""
     console.print(f"{count:,} dead letters{more}.")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def print_status(streams: Sequence[StreamStatus], disk_use: Mapping[str, int]) -> None:

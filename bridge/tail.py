@@ -13,7 +13,7 @@ _PERIOD = 0.25
 
 async def tail(database_url: str, stream: str) -> AsyncIterator[Event]:
     """Events of the stream committed from now on, in order of id within each look; never ends."""
-    async with EventLog.open(database_url, stream, batch_size=1000, purpose="tail") as log:
+    async with EventLog.open(database_url, stream, batch_size=1000, purpose="tail", flushed_only=False) as log:
         await log.follow()
         while True:
             batch = await log.read()

@@ -6,7 +6,7 @@ from django.apps import AppConfig
 from django.core.checks import register
 from django.db.models.signals import post_migrate, pre_migrate
 
-from django_app import checks, registry, sync
+from django_app import checks, registry, router, sync
 
 
 class BridgeConfig(AppConfig):
@@ -17,6 +17,7 @@ class BridgeConfig(AppConfig):
 
     def ready(self) -> None:
         registry.autodiscover()
+        router.install()
         register(checks.check_database)
         register(checks.check_declarations)
         # Sent once for each app; with this sender we hear each once a run, before and after all migrations.

@@ -33,7 +33,7 @@ def connect(using: str) -> BaseDatabaseWrapper:
 def installed_version(connection: BaseDatabaseWrapper) -> str | None:
     """Version of the triggers.sql in the database; None where there is none."""
     with connection.cursor() as cursor:
-        cursor.execute("select to_regprocedure('bridge.version()') is not null")
+        cursor.execute("select pg_catalog.to_regprocedure('bridge.version()') is not null")
         if cursor.fetchone() != (True,):
             return None
         cursor.execute("select bridge.version()")
@@ -48,14 +48,14 @@ def is_behind(installed: str | None) -> bool:
 
 def has_schema(connection: BaseDatabaseWrapper) -> bool:
     with connection.cursor() as cursor:
-        cursor.execute("select to_regnamespace('bridge') is not null")
+        cursor.execute("select pg_catalog.to_regnamespace('bridge') is not null")
         return bool(cursor.fetchone() == (True,))
 
 
 def has_guard(connection: BaseDatabaseWrapper) -> bool:
     """Whether the triggers.sql in the database has the functions that the guard calls."""
     with connection.cursor() as cursor:
-        cursor.execute("select to_regprocedure('bridge._torn()') is not null")
+        cursor.execute("select pg_catalog.to_regprocedure('bridge._torn()') is not null")
         return bool(cursor.fetchone() == (True,))
 
 
@@ -63,8 +63,8 @@ def stranger(connection: BaseDatabaseWrapper) -> str | None:
     """What is wrong with the role that migrates: only the owner of schema bridge may change watches."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "select current_user, pg_get_userbyid(nspowner) from pg_namespace "
-            "where nspname = 'bridge' and not pg_has_role(nspowner, 'usage')"
+            "select current_user, pg_catalog.pg_get_userbyid(n.nspowner) from pg_catalog.pg_namespace as n "
+            "where n.nspname operator(pg_catalog.=) 'bridge' and not pg_catalog.pg_has_role(n.nspowner, 'usage')"
         )
         row = cursor.fetchone()
     if row is None:

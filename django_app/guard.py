@@ -28,11 +28,11 @@ CALLS = re.compile(
     r"(\s|\(|--[^\n]*(\n|$)|/\*.*?\*/)*(select|with|call|do|values|execute)\b", re.IGNORECASE | re.DOTALL
 )
 
-MENTIONED = "select t::oid::bigint from bridge._mentioned(%s) as t"
-REFUSING = "select t::oid::bigint from bridge._refusing(%s) as t"
-TORN = "select t::oid::bigint from bridge._torn() as t"
-STEP_ASIDE = "select bridge.step_aside(%s::bigint::oid::regclass)"
-STEP_BACK = "select bridge.step_back(%s::bigint::oid::regclass)"
+MENTIONED = "select t::pg_catalog.oid::pg_catalog.int8 from bridge._mentioned(%s::pg_catalog.text) as t"
+REFUSING = "select t::pg_catalog.oid::pg_catalog.int8 from bridge._refusing(%s::pg_catalog.text) as t"
+TORN = "select t::pg_catalog.oid::pg_catalog.int8 from bridge._torn() as t"
+STEP_ASIDE = "select bridge.step_aside(%s::pg_catalog.int8::pg_catalog.oid::pg_catalog.regclass)"
+STEP_BACK = "select bridge.step_back(%s::pg_catalog.int8::pg_catalog.oid::pg_catalog.regclass)"
 
 REFUSED = {"0A000", "2BP01"}  # feature_not_supported, dependent_objects_still_exist
 REFUSE_TRANSACTIONS = {"25001", "2D000"}  # active_sql_transaction, invalid_transaction_termination

@@ -22,7 +22,7 @@ def once(task_id: str | UUID) -> Iterator[bool]:
     """
     with transaction.atomic(using=alias()):
         with connections[alias()].cursor() as cursor:
-            cursor.execute("select bridge.once(%s)", [UUID(str(task_id))])
+            cursor.execute("select bridge.once(%s::pg_catalog.uuid)", [str(UUID(str(task_id)))])
             [(first,)] = cursor.fetchall()
         yield bool(first)
 

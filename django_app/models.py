@@ -1,7 +1,8 @@
 """The bridge's tables as Django sees them: read-only, made by triggers.sql and never by Django."""
 
-from django.contrib.postgres.fields import ArrayField
 from django.db import models
+
+from django_app.text_array import TextArrayField
 
 OPERATIONS = [(name, name) for name in ("insert", "update", "delete", "truncate")]
 
@@ -12,11 +13,11 @@ class Watch(models.Model):
     name = models.TextField(primary_key=True)
     relation = models.TextField("table")
     task = models.TextField()
-    operations = ArrayField(models.TextField(), verbose_name="on")
-    columns = ArrayField(models.TextField(), null=True)
+    operations = TextArrayField("on")
+    columns = TextArrayField(null=True)
     condition = models.TextField("when", null=True)
-    key = ArrayField(models.TextField(), null=True)
-    data = ArrayField(models.TextField(), null=True)
+    key = TextArrayField(null=True)
+    data = TextArrayField(null=True)
     options = models.JSONField()
     stream = models.TextField()
     changed_at = models.DateTimeField()

@@ -13,34 +13,58 @@ from django_app.declaration import SOURCE
 
 Definition = dict[str, Any]  # one object of the array that bridge.plan() and bridge.apply() take
 
+# Django's connection has the project's search_path, which may lead to what others have planted. So these statements
+# write each function, operator and type with its schema (docs/decisions/0027-nothing-planted-runs.md).
+
 # What a watch needs and the database hasn't got, or not yet: its table, or columns of it.
 _MISSING = """
     select
-        w ->> 'name',
-        w ->> 'relation',
-        to_regclass(w ->> 'relation') is null,
+        w operator(pg_catalog.->>) 'name'::pg_catalog.text,
+        w operator(pg_catalog.->>) 'relation'::pg_catalog.text,
+        r.relation is null,
         array(
             select distinct c
-            from jsonb_array_elements_text(
-                coalesce(w -> 'columns', '[]') || coalesce(w -> 'key', '[]') || coalesce(w -> 'data', '[]')
+            from pg_catalog.jsonb_array_elements_text(
+                coalesce(w operator(pg_catalog.->) 'columns'::pg_catalog.text, '[]')
+                operator(pg_catalog.||) coalesce(w operator(pg_catalog.->) 'key'::pg_catalog.text, '[]')
+                operator(pg_catalog.||) coalesce(w operator(pg_catalog.->) 'data'::pg_catalog.text, '[]')
             ) as c
-            where c not in (select attname from pg_attribute where attrelid = to_regclass(w ->> 'relation'))
+            where not exists (
+                select from pg_catalog.pg_attribute as a
+                where a.attrelid operator(pg_catalog.=) r.relation and a.attname operator(pg_catalog.=) c
+            )
             order by c
         )
-    from jsonb_array_elements(%s::jsonb) as w
+    from pg_catalog.jsonb_array_elements(%s::pg_catalog.jsonb) as w
+    cross join lateral pg_catalog.to_regclass(w operator(pg_catalog.->>) 'relation'::pg_catalog.text) as r (relation)
 """
-_DIFFERENT = "select action, name, before, after from bridge.plan(%s::jsonb) where action <> 'keep'"
+_DIFFERENT = """
+    select action, name, before, after
+    from bridge.plan(%s::pg_catalog.jsonb)
+    where action operator(pg_catalog.<>) 'keep'
+"""
 # All locks at once and in one order: whoever waits for one while it holds another may end in a deadlock with a writer.
 _LOCK = """
-    select bridge._lock_tables(coalesce(array_agg(bridge._wanted(item)), '{}'), %s)
-    from jsonb_array_elements(%s::jsonb) as item
+    select bridge._lock_tables(
+        coalesce(pg_catalog.array_agg(bridge._wanted(item)), '{}'),
+        array(select pg_catalog.jsonb_array_elements_text(%s::pg_catalog.jsonb))
+    )
+    from pg_catalog.jsonb_array_elements(%s::pg_catalog.jsonb) as item
 """
 _VANISHED = """
     select name, bridge._definition(w)
     from bridge.watch as w
-    where removed_at is null and options ->> 'source' = %s and name <> all (%s)
+    where
+        removed_at is null
+        and (options operator(pg_catalog.->>) 'source'::pg_catalog.text) operator(pg_catalog.=) %s
+        and not exists (
+            select from pg_catalog.jsonb_array_elements_text(%s::pg_catalog.jsonb) as declared
+            where declared operator(pg_catalog.=) name
+        )
     order by name
 """
+_APPLY = "select pg_catalog.count(*) from bridge.apply(%s::pg_catalog.jsonb)"
+_UNWATCH = "select bridge.unwatch(%s::pg_catalog.text)"
 
 
 @dataclass(frozen=True)
@@ -96,7 +120,7 @@ def compare(connection: BaseDatabaseWrapper, wanted: list[Definition]) -> Plan:
             broken |= _try(connection, definition, ask)
     with connection.cursor() as cursor:
         # A watch that waits for its table is declared all the same, so it has not vanished.
-        cursor.execute(_VANISHED, [SOURCE, [definition["name"] for definition in wanted]])
+        cursor.execute(_VANISHED, [SOURCE, json.dumps([definition["name"] for definition in wanted])])
         changes += [Change("remove", name, _read(before), None) for name, before in cursor]
     return Plan(changes, later, broken)
 
@@ -110,14 +134,14 @@ def execute(connection: BaseDatabaseWrapper, wanted: list[Definition], plan: Pla
 
     def apply(definition: Definition) -> None:
         with connection.cursor() as cursor:
-            cursor.execute("select count(*) from bridge.apply(%s::jsonb)", [json.dumps([definition])])
+            cursor.execute(_APPLY, [json.dumps([definition])])
 
     with connection.cursor() as cursor:
-        cursor.execute(_LOCK, [removed, json.dumps(made)])
+        cursor.execute(_LOCK, [json.dumps(removed), json.dumps(made)])
         for definition in made:
             broken |= _try(connection, definition, apply)
         for name in removed:
-            cursor.execute("select bridge.unwatch(%s)", [name])
+            cursor.execute(_UNWATCH, [name])
     return broken
 
 

@@ -1,6 +1,7 @@
 """Fixtures live in plugins, one per concern."""
 
 pytest_plugins = [
+    "tests.fix_signals",
     "tests.fix_anyio",
     "tests.fix_postgres",
     "tests.fix_schema",
@@ -9,5 +10,6 @@ pytest_plugins = [
     "tests.fix_bridge",
     "tests.fix_worker",
     "tests.fix_pooler",
+    "tests.fix_hostile",
     "tests.fix_operations",
 ]

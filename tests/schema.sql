@@ -7,7 +7,38 @@ CREATE FUNCTION bridge._add_stream(name text) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     with added as (insert into bridge.stream (name) values (name) on conflict do nothing returning name)
-    insert into bridge.position (stream) select a.name from added a
+    insert into bridge.position (stream, seen) select a.name, bridge._present() from added a
+$$;
+
+CREATE FUNCTION bridge._apply(wanted jsonb, relations regclass[], prune boolean, source text) RETURNS TABLE(action text, name text, before jsonb, after jsonb)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    step record;
+    installed bridge.watch[];
+    removed text[];
+begin
+    select
+        coalesce(array_agg(bridge._wanted(i.item, relations[i.place])) filter (where p.action not in ('keep', 'remove')), '{}'),
+        coalesce(array_agg(p.name) filter (where p.action = 'remove'), '{}')
+    into installed, removed
+    from bridge._plan(wanted, relations, prune, source) p
+    left join jsonb_array_elements(wanted) with ordinality as i (item, place) on i.item ->> 'name' = p.name;
+    perform bridge._lock_tables(installed, removed);
+    for step in select * from bridge._plan(wanted, relations, prune, source) loop
+        if step.action = 'remove' then
+            perform bridge.unwatch(step.name);
+        elsif step.action <> 'keep' then
+            perform bridge._install(bridge._wanted(i.item, relations[i.place]))
+            from jsonb_array_elements(wanted) with ordinality as i (item, place)
+            where i.item ->> 'name' = step.name;
+        end if;
+        action := step.action; name := step.name; before := step.before; after := step.after;
+        return next;
+    end loop;
+end
 $$;
 
 CREATE FUNCTION bridge._base_type(type oid) RETURNS oid
@@ -20,6 +51,35 @@ CREATE FUNCTION bridge._base_type(type oid) RETURNS oid
         select t.typbasetype from under u join pg_type t on t.oid = u.oid where t.typbasetype <> 0
     )
     select u.oid from under u join pg_type t on t.oid = u.oid where t.typbasetype = 0
+$$;
+
+CREATE TABLE bridge.event (
+    id bigint NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    stream text NOT NULL COLLATE pg_catalog."C",
+    watch text NOT NULL COLLATE pg_catalog."C",
+    op text NOT NULL COLLATE pg_catalog."C",
+    key jsonb,
+    data jsonb,
+    context text DEFAULT NULLIF(current_setting('bridge.context'::text, true), ''::text),
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) NOT NULL,
+    lane smallint DEFAULT (pg_backend_pid() & 7) NOT NULL
+)
+PARTITION BY LIST (slot);
+
+ALTER TABLE ONLY bridge.event REPLICA IDENTITY FULL;
+
+CREATE FUNCTION bridge._bury_loaded(e bridge.event) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    insert into bridge.dead_letter (id, stream, watch, op, key, data, context, at, reason)
+    values (
+        e.id, e.stream, e.watch, e.op, e.key, e.data, e.context, e.at,
+        'it was loaded from elsewhere: its transaction id is not that of the transaction that wrote it here'
+    )
+    on conflict do nothing
 $$;
 
 CREATE TABLE bridge.watch (
@@ -568,6 +628,20 @@ begin
 end
 $$;
 
+CREATE FUNCTION bridge._is_foreign(cluster bigint, seen pg_snapshot, upto pg_snapshot, written_by xid) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select cluster <> bridge._cluster() or p.ahead > p.now or p.age < 2147483648 and p.ahead > p.now - p.age
+    from (
+        select
+            x.now, greatest(pg_snapshot_xmax(seen), pg_snapshot_xmax(upto))::text::bigint,
+            -- An xid has 32 bits. In the upper half are those from before 2^31 transactions, and our own.
+            (x.now - written_by::text::bigint) & 4294967295
+        from (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint) as x (now)
+    ) as p (now, ahead, age)
+$$;
+
 CREATE FUNCTION bridge._is_intact(w bridge.watch) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -594,6 +668,16 @@ begin
     return to_jsonb(value);
 exception when data_exception or program_limit_exceeded then
     return to_jsonb(value::text);
+end
+$$;
+
+CREATE FUNCTION bridge._keep_position() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if exists (select from bridge.position p where p.stream = new.stream) then return null; end if;
+    return new;
 end
 $$;
 
@@ -720,6 +804,17 @@ CREATE FUNCTION bridge._partition_columns(relation regclass) RETURNS text[]
     left join pg_attribute a on a.attrelid = p.partrelid and a.attnum = k.attnum
 $$;
 
+CREATE FUNCTION bridge._present() RETURNS pg_snapshot
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select format(
+        '%s:%s:%s', least(pg_snapshot_xmin(p.now), p.me), least(pg_snapshot_xmax(p.now), p.me),
+        (select string_agg(x::text, ',' order by x) from pg_snapshot_xip(p.now) x where x < p.me)
+    )::pg_snapshot
+    from (select pg_current_snapshot(), pg_current_xact_id()) as p (now, me)
+$$;
+
 CREATE FUNCTION bridge._readable(w bridge.watch) RETURNS text[]
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -729,6 +824,28 @@ CREATE FUNCTION bridge._readable(w bridge.watch) RETURNS text[]
     join pg_class c on c.oid = a.attrelid
     where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
         and (a.attgenerated = '' or a.attgenerated = 's' and (c.relkind <> 'p' or 'update' <> all (w.operations)))
+$$;
+
+CREATE FUNCTION bridge._refuse_loaded() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if new.xid operator(pg_catalog.=) pg_catalog.pg_current_xact_id() then return new; end if;
+    perform bridge._bury_loaded(new);
+    return null;
+end
+$$;
+
+CREATE FUNCTION bridge._require_read_committed(what text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+        raise exception '% works at the isolation level read committed only, not at %', what, current_setting('transaction_isolation')
+            using errcode = 'invalid_transaction_state', hint = 'Begin the transaction with: begin isolation level read committed.';
+    end if;
+end
 $$;
 
 CREATE FUNCTION bridge._row_function(name text, arguments text, result text, body text) RETURNS text
@@ -841,26 +958,32 @@ CREATE FUNCTION bridge._value(relation regclass, name text, row_name text) RETUR
     where a.attrelid = relation and a.attname = name
 $$;
 
+CREATE FUNCTION bridge._waits_in_foreign_log(id bigint, xid xid8, at timestamp with time zone, seen pg_snapshot, upto pg_snapshot, after_id bigint, largest_id bigint, moved_at timestamp with time zone) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    BEGIN ATOMIC
+ SELECT ((id > largest_id) OR (at > moved_at) OR ((NOT pg_visible_in_snapshot(xid, seen)) AND ((upto IS NULL) OR (id > after_id) OR (NOT pg_visible_in_snapshot(xid, upto)))));
+END;
+
 CREATE FUNCTION bridge._wanted(item jsonb) RETURNS bridge.watch
     LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     known constant text[] := '{name,relation,task,operations,columns,condition,key,data,options,stream}';
     unknown text;
     w bridge.watch;
 begin
-    -- No fixed search_path: a table's name means here what it means to the caller.
     select k into unknown from jsonb_object_keys(item) k where k <> all (known) limit 1;
     if unknown is not null then
         raise exception 'watch "%": unknown parameter "%"; there are: %', item ->> 'name', unknown, array_to_string(known, ', ')
             using errcode = 'invalid_parameter_value';
     end if;
-    if to_regclass(item ->> 'relation') is null then
+    if relation is null then
         raise exception 'watch "%": there is no table %', item ->> 'name', coalesce(item ->> 'relation', '(none is named)')
             using errcode = 'undefined_table', hint = 'Quote a name with capitals or spaces as SQL does: "Odd Name", or "My Schema"."Odd Name".';
     end if;
     w := bridge._watch(
-        item ->> 'name', to_regclass(item ->> 'relation'), item ->> 'task',
+        item ->> 'name', relation, item ->> 'task',
         coalesce(bridge._texts(item -> 'operations'), '{insert,update,delete}'), bridge._texts(item -> 'columns'),
         item ->> 'condition', bridge._texts(item -> 'key'), bridge._texts(item -> 'data'), item -> 'options', item ->> 'stream'
     );
@@ -880,19 +1003,58 @@ CREATE FUNCTION bridge._watch(name text, relation regclass, task text, operation
     )::bridge.watch
 $$;
 
-CREATE FUNCTION bridge.adopt(stream text, seen pg_snapshot, largest_id bigint) RETURNS void
+CREATE FUNCTION bridge.adopt(stream text) RETURNS TABLE(reason text, waiting bigint)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+#variable_conflict use_column
+declare
+    p record;
 begin
-    delete from bridge.event e where e.stream = adopt.stream and e.xid >= pg_snapshot_xmax(adopt.seen)
-        and e.id <= adopt.largest_id;
-    update bridge.position p
-    set seen = adopt.seen, upto = null, after_id = null, largest_id = adopt.largest_id, cluster = bridge._cluster(),
-        moved_at = clock_timestamp()
-    where p.stream = adopt.stream;
+    perform bridge._require_read_committed('bridge.adopt()');
+    -- A second position, restored without triggers: the one of this cluster that moved last counts.
+    delete from bridge.position x
+    where x.stream = adopt.stream and x.ctid <> (
+        select y.ctid from bridge.position y
+        where y.stream = adopt.stream
+        order by bridge._is_foreign(y.cluster, y.seen, y.upto, y.xmin), y.moved_at desc
+        limit 1
+    );
+    select x.*, bridge._is_foreign(x.cluster, x.seen, x.upto, x.xmin) as is_foreign into p
+    from bridge.position x
+    where x.stream = adopt.stream
+    for update;
+    if p.is_foreign is not true then return; end if;
+    -- One statement, for its one snapshot: no writer's commit can fall between what is judged and where the position goes.
+    return query
+        with adopted as (
+            update bridge.event e
+            -- 2 is the id of frozen rows, which is older than every snapshot.
+            set xid = case when bridge._waits_in_foreign_log(e.id, e.xid, e.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at)
+                then pg_current_xact_id() else '2' end
+            where e.stream = adopt.stream
+                and (
+                    bridge._waits_in_foreign_log(e.id, e.xid, e.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at)
+                    or not pg_visible_in_snapshot(e.xid, (select bridge._present()))
+                )
+            returning e.xid
+        ),
+        moved as (
+            update bridge.position x
+            set seen = bridge._present(), upto = null, after_id = null, cluster = bridge._cluster(), moved_at = clock_timestamp()
+            where x.stream = adopt.stream
+        )
+        select
+            case
+                when p.cluster <> bridge._cluster() then 'it was restored from another cluster'
+                else 'its position lies ahead of this server''s transactions: it was restored from another copy of this cluster'
+            end,
+            count(*) filter (where a.xid <> '2')
+        from adopted a;
 end
 $$;
+
+COMMENT ON FUNCTION bridge.adopt(stream text) IS 'Takes up the log of a stream that was restored from elsewhere: says why, and how many events wait in it; no row where nothing had to be done. For bridge run.';
 
 CREATE FUNCTION bridge.allow(task text) RETURNS void
     LANGUAGE plpgsql
@@ -907,32 +1069,8 @@ $$;
 COMMENT ON FUNCTION bridge.allow(task text) IS 'Lets send() start this task.';
 
 CREATE FUNCTION bridge.apply(wanted jsonb, prune boolean DEFAULT false, source text DEFAULT NULL::text) RETURNS TABLE(action text, name text, before jsonb, after jsonb)
-    LANGUAGE plpgsql
-    AS $$
-#variable_conflict use_column
-declare
-    step record;
-    installed bridge.watch[];
-    removed text[];
-begin
-    select
-        coalesce(array_agg(bridge._wanted(item)) filter (where p.action not in ('keep', 'remove')), '{}'),
-        coalesce(array_agg(p.name) filter (where p.action = 'remove'), '{}')
-    into installed, removed
-    from bridge.plan(wanted, prune, source) p
-    left join jsonb_array_elements(wanted) item on item ->> 'name' = p.name;
-    perform bridge._lock_tables(installed, removed);
-    for step in select * from bridge.plan(wanted, prune, source) loop
-        if step.action = 'remove' then
-            perform bridge.unwatch(step.name);
-        elsif step.action <> 'keep' then
-            perform bridge._install(bridge._wanted(item)) from jsonb_array_elements(wanted) item where item ->> 'name' = step.name;
-        end if;
-        action := step.action; name := step.name; before := step.before; after := step.after;
-        return next;
-    end loop;
-end
-$$;
+    LANGUAGE sql
+    AS $$ select action, name, before, after from bridge._apply(wanted, bridge._relations(wanted), prune, source) $$;
 
 COMMENT ON FUNCTION bridge.apply(wanted jsonb, prune boolean, source text) IS 'Brings the watches in line with a JSON array of objects whose keys are the parameters of watch(); returns what plan() said.';
 
@@ -1032,41 +1170,8 @@ $$;
 COMMENT ON FUNCTION bridge.once(id uuid) IS 'Notes a task''s id in the calling transaction: true the first time, false when it is there already.';
 
 CREATE FUNCTION bridge.plan(wanted jsonb, prune boolean DEFAULT false, source text DEFAULT NULL::text) RETURNS TABLE(action text, name text, before jsonb, after jsonb)
-    LANGUAGE plpgsql STABLE
-    AS $$
-#variable_conflict use_column
-declare
-    twice text;
-begin
-    select w ->> 'name' into twice from jsonb_array_elements(wanted) w group by 1 having count(*) > 1 limit 1;
-    if twice is not null then
-        raise exception 'watch "%" is declared twice; give each watch its own name', twice using errcode = 'invalid_parameter_value';
-    end if;
-    return query
-        with target as (
-            select w.name, w as row_, bridge._definition(w) as definition
-            from jsonb_array_elements(wanted) item
-            cross join lateral bridge._wanted(item) w
-        ),
-        present as (
-            select w.name, w as row_, bridge._definition(w) as definition from bridge.watch w where w.removed_at is null
-        )
-        select
-            case
-                when p.name is null then 'create'
-                when t.name is null then 'remove'
-                when p.definition <> t.definition then 'replace'
-                when not bridge._is_intact(p.row_) then 'repair'
-                else 'keep'
-            end,
-            coalesce(t.name, p.name), p.definition, t.definition
-        from target t
-        full join present p on p.name = t.name
-        -- Who prunes removes only what it declared itself: Django's watches and those of a bridge.toml live side by side.
-        where t.name is not null or prune and p.definition -> 'options' ->> 'source' is not distinct from plan.source
-        order by 2;
-end
-$$;
+    LANGUAGE sql STABLE
+    AS $$ select action, name, before, after from bridge._plan(wanted, bridge._relations(wanted), prune, source) $$;
 
 COMMENT ON FUNCTION bridge.plan(wanted jsonb, prune boolean, source text) IS 'What apply() would do: one row a watch, action create, replace, repair (triggers missing, switched off or outdated), keep, or, with prune, remove.';
 
@@ -1081,8 +1186,13 @@ declare
     filled boolean;
     waiting boolean;
 begin
+    perform bridge._require_read_committed('bridge.recycle()');
     if retention < interval '0' or retention > interval '24 hours' then
         raise exception 'the log keeps events for up to 24 hours, not for %', retention using errcode = 'invalid_parameter_value';
+    end if;
+    -- What waits in a restored log is not told by the position alone until the log is adopted.
+    if exists (select from bridge.position p where bridge._is_foreign(p.cluster, p.seen, p.upto, p.xmin)) then
+        return done;
     end if;
     -- From the youngest slot that is no longer written to the oldest.
     for age in 1..7 loop
@@ -1120,14 +1230,14 @@ declare
     p record;
 begin
     for p in
-        select x.stream, x.cluster, s.sleep_key
+        select x.stream, bridge._is_foreign(x.cluster, x.seen, x.upto, x.xmin) as is_foreign, s.sleep_key
         from bridge.position x
         join bridge.stream s on s.name = x.stream
         where x.stream in (select d.stream from bridge.dead_letter d where d.id = any (chosen))
     loop
         -- Until then, what is old here is told by its id.
-        if p.cluster <> bridge._cluster() then
-            raise exception 'stream "%" was restored from another cluster and not served since: start the bridge first', p.stream
+        if p.is_foreign then
+            raise exception 'stream "%" was restored from elsewhere and not served since: start the bridge first', p.stream
                 using errcode = 'object_not_in_prerequisite_state';
         end if;
         if not pg_try_advisory_xact_lock_shared(p.sleep_key) then
@@ -1175,6 +1285,37 @@ $$;
 
 COMMENT ON FUNCTION bridge.send(task text, args jsonb, kwargs jsonb, options jsonb, stream text) IS 'Starts an allowed task once the calling transaction has committed; returns the id of the event.';
 
+CREATE FUNCTION bridge.set_aside() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    number bigint;
+begin
+    perform bridge._require_read_committed('bridge.set_aside()');
+    with loaded as (
+        delete from bridge.event e
+        using bridge.position p
+        where e.stream = p.stream and e.lane = any ('{0,1,2,3,4,5,6,7}')
+            and e.xid >= pg_snapshot_xmin(pg_current_snapshot())
+            and not pg_visible_in_snapshot(e.xid, (select pg_current_snapshot()))
+            and e.xid is distinct from pg_current_xact_id_if_assigned()
+            and not bridge._is_foreign(p.cluster, p.seen, p.upto, p.xmin)
+        returning e.*
+    )
+    insert into bridge.dead_letter (id, stream, watch, op, key, data, context, at, reason)
+    select
+        l.id, l.stream, l.watch, l.op, l.key, l.data, l.context, l.at,
+        'it was loaded from elsewhere: its transaction id is not of this cluster'
+    from loaded l
+    on conflict do nothing;
+    get diagnostics number = row_count;
+    return number;
+end
+$$;
+
+COMMENT ON FUNCTION bridge.set_aside() IS 'Makes dead letters of events that were loaded from another cluster without triggers; returns their number. For bridge run.';
+
 CREATE FUNCTION bridge.status() RETURNS TABLE(stream text, watches bigint, waiting bigint, of_removed bigint, lag interval, dead_letters bigint, owner_pid integer, asleep boolean, moved_at timestamp with time zone, broker_error text, broker_away_since timestamp with time zone)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1212,10 +1353,11 @@ CREATE FUNCTION bridge.unwatch(name text) RETURNS boolean
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
+    -- The tables first, as watch() does: two who change watches would else wait for each other.
+    perform bridge._lock_tables('{}', array[name]);
     update bridge.installation set generation = generation + 1;
     update bridge.watch w set removed_at = clock_timestamp() where w.name = unwatch.name and w.removed_at is null;
     if not found then return false; end if;
-    perform bridge._lock_tables('{}', array[name]);
     perform bridge._drop_triggers(name, null, '{}');
     perform bridge._drop_functions(name, '{}');
     return true;
@@ -1259,21 +1401,6 @@ CREATE TABLE bridge.dead_letter (
     failed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
-CREATE TABLE bridge.event (
-    id bigint NOT NULL,
-    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
-    stream text NOT NULL COLLATE pg_catalog."C",
-    watch text NOT NULL COLLATE pg_catalog."C",
-    op text NOT NULL COLLATE pg_catalog."C",
-    key jsonb,
-    data jsonb,
-    context text DEFAULT NULLIF(current_setting('bridge.context'::text, true), ''::text),
-    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) NOT NULL,
-    lane smallint DEFAULT (pg_backend_pid() & 7) NOT NULL
-)
-PARTITION BY LIST (slot);
-
 CREATE SEQUENCE bridge.event_id
     START WITH 1
     INCREMENT BY 1
@@ -1297,6 +1424,8 @@ CREATE TABLE bridge.event_0 (
     lane smallint DEFAULT (pg_backend_pid() & 7) CONSTRAINT event_lane_not_null NOT NULL
 );
 
+ALTER TABLE ONLY bridge.event_0 REPLICA IDENTITY FULL;
+
 CREATE TABLE bridge.event_1 (
     id bigint DEFAULT nextval('bridge.event_id'::regclass) CONSTRAINT event_id_not_null NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() CONSTRAINT event_xid_not_null NOT NULL,
@@ -1310,6 +1439,8 @@ CREATE TABLE bridge.event_1 (
     slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL,
     lane smallint DEFAULT (pg_backend_pid() & 7) CONSTRAINT event_lane_not_null NOT NULL
 );
+
+ALTER TABLE ONLY bridge.event_1 REPLICA IDENTITY FULL;
 
 CREATE TABLE bridge.event_2 (
     id bigint DEFAULT nextval('bridge.event_id'::regclass) CONSTRAINT event_id_not_null NOT NULL,
@@ -1325,6 +1456,8 @@ CREATE TABLE bridge.event_2 (
     lane smallint DEFAULT (pg_backend_pid() & 7) CONSTRAINT event_lane_not_null NOT NULL
 );
 
+ALTER TABLE ONLY bridge.event_2 REPLICA IDENTITY FULL;
+
 CREATE TABLE bridge.event_3 (
     id bigint DEFAULT nextval('bridge.event_id'::regclass) CONSTRAINT event_id_not_null NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() CONSTRAINT event_xid_not_null NOT NULL,
@@ -1338,6 +1471,8 @@ CREATE TABLE bridge.event_3 (
     slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL,
     lane smallint DEFAULT (pg_backend_pid() & 7) CONSTRAINT event_lane_not_null NOT NULL
 );
+
+ALTER TABLE ONLY bridge.event_3 REPLICA IDENTITY FULL;
 
 CREATE TABLE bridge.event_4 (
     id bigint DEFAULT nextval('bridge.event_id'::regclass) CONSTRAINT event_id_not_null NOT NULL,
@@ -1353,6 +1488,8 @@ CREATE TABLE bridge.event_4 (
     lane smallint DEFAULT (pg_backend_pid() & 7) CONSTRAINT event_lane_not_null NOT NULL
 );
 
+ALTER TABLE ONLY bridge.event_4 REPLICA IDENTITY FULL;
+
 CREATE TABLE bridge.event_5 (
     id bigint DEFAULT nextval('bridge.event_id'::regclass) CONSTRAINT event_id_not_null NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() CONSTRAINT event_xid_not_null NOT NULL,
@@ -1366,6 +1503,8 @@ CREATE TABLE bridge.event_5 (
     slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL,
     lane smallint DEFAULT (pg_backend_pid() & 7) CONSTRAINT event_lane_not_null NOT NULL
 );
+
+ALTER TABLE ONLY bridge.event_5 REPLICA IDENTITY FULL;
 
 CREATE TABLE bridge.event_6 (
     id bigint DEFAULT nextval('bridge.event_id'::regclass) CONSTRAINT event_id_not_null NOT NULL,
@@ -1381,6 +1520,8 @@ CREATE TABLE bridge.event_6 (
     lane smallint DEFAULT (pg_backend_pid() & 7) CONSTRAINT event_lane_not_null NOT NULL
 );
 
+ALTER TABLE ONLY bridge.event_6 REPLICA IDENTITY FULL;
+
 CREATE TABLE bridge.event_7 (
     id bigint DEFAULT nextval('bridge.event_id'::regclass) CONSTRAINT event_id_not_null NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() CONSTRAINT event_xid_not_null NOT NULL,
@@ -1394,6 +1535,8 @@ CREATE TABLE bridge.event_7 (
     slot smallint DEFAULT (((EXTRACT(epoch FROM transaction_timestamp()))::bigint / 14400) % (8)::bigint) CONSTRAINT event_slot_not_null NOT NULL,
     lane smallint DEFAULT (pg_backend_pid() & 7) CONSTRAINT event_lane_not_null NOT NULL
 );
+
+ALTER TABLE ONLY bridge.event_7 REPLICA IDENTITY FULL;
 
 CREATE TABLE bridge.inbox (
     id uuid NOT NULL,
@@ -1409,7 +1552,7 @@ CREATE TABLE bridge.installation (
 
 CREATE TABLE bridge."position" (
     stream text NOT NULL COLLATE pg_catalog."C",
-    seen pg_snapshot DEFAULT pg_current_snapshot() NOT NULL,
+    seen pg_snapshot DEFAULT bridge._present() NOT NULL,
     upto pg_snapshot,
     after_id bigint,
     largest_id bigint DEFAULT 0 NOT NULL,
@@ -1421,6 +1564,8 @@ CREATE TABLE bridge."position" (
     CONSTRAINT position_check1 CHECK (((upto IS NULL) = (after_id IS NULL)))
 )
 WITH (fillfactor='50');
+
+ALTER TABLE ONLY bridge."position" REPLICA IDENTITY FULL;
 
 CREATE TABLE bridge.sendable (
     task text NOT NULL COLLATE pg_catalog."C",
@@ -1445,19 +1590,70 @@ ALTER TABLE bridge.stream ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
 );
 
 CREATE VIEW bridge.waiting AS
- SELECT e.id,
-    e.xid,
-    e.stream,
-    e.watch,
-    e.op,
-    e.key,
-    e.data,
-    e.context,
-    e.at,
-    e.slot,
-    e.lane
-   FROM (bridge."position" p
-     JOIN bridge.event e ON (((e.stream = p.stream) AND (e.lane = ANY ('{0,1,2,3,4,5,6,7}'::smallint[])) AND ((e.xid >= pg_snapshot_xmax(p.seen)) OR (e.xid = ANY (ARRAY( SELECT pg_snapshot_xip(p.seen) AS pg_snapshot_xip)))) AND ((p.upto IS NULL) OR (e.id > p.after_id) OR (NOT pg_visible_in_snapshot(e.xid, p.upto))))));
+ SELECT w.id,
+    w.xid,
+    w.stream,
+    w.watch,
+    w.op,
+    w.key,
+    w.data,
+    w.context,
+    w.at,
+    w.slot,
+    w.lane
+   FROM (( SELECT p_1.stream,
+            p_1.seen,
+            p_1.upto,
+            p_1.after_id,
+            p_1.largest_id,
+            p_1.cluster,
+            p_1.moved_at,
+            p_1.broker_error,
+            p_1.broker_away_since,
+            bridge._is_foreign(p_1.cluster, p_1.seen, p_1.upto, p_1.xmin) AS is_foreign
+           FROM bridge."position" p_1
+         OFFSET 0) p
+     CROSS JOIN LATERAL ( SELECT e.id,
+            e.xid,
+            e.stream,
+            e.watch,
+            e.op,
+            e.key,
+            e.data,
+            e.context,
+            e.at,
+            e.slot,
+            e.lane
+           FROM bridge.event e
+          WHERE ((e.lane = ANY ('{0,1,2,3,4,5,6,7}'::smallint[])) AND (e.stream = p.stream) AND (e.xid >= pg_snapshot_xmax(p.seen)) AND (NOT p.is_foreign) AND ((p.upto IS NULL) OR (e.id > p.after_id) OR (NOT pg_visible_in_snapshot(e.xid, p.upto))) AND pg_visible_in_snapshot(e.xid, ( SELECT pg_current_snapshot() AS pg_current_snapshot)))
+        UNION ALL
+         SELECT e.id,
+            e.xid,
+            e.stream,
+            e.watch,
+            e.op,
+            e.key,
+            e.data,
+            e.context,
+            e.at,
+            e.slot,
+            e.lane
+           FROM bridge.event e
+          WHERE ((e.lane = ANY ('{0,1,2,3,4,5,6,7}'::smallint[])) AND (e.stream = p.stream) AND (e.xid = ANY (ARRAY( SELECT pg_snapshot_xip(p.seen) AS pg_snapshot_xip))) AND (NOT p.is_foreign) AND ((p.upto IS NULL) OR (e.id > p.after_id) OR (NOT pg_visible_in_snapshot(e.xid, p.upto))) AND pg_visible_in_snapshot(e.xid, ( SELECT pg_current_snapshot() AS pg_current_snapshot)))
+        UNION ALL
+         SELECT e.id,
+            e.xid,
+            e.stream,
+            e.watch,
+            e.op,
+            e.key,
+            e.data,
+            e.context,
+            e.at,
+            e.slot,
+            e.lane
+           FROM bridge.event e
+          WHERE ((e.stream = p.stream) AND p.is_foreign AND bridge._waits_in_foreign_log(e.id, e.xid, e.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at))) w);
 
 COMMENT ON VIEW bridge.waiting IS 'Events that are committed and not delivered yet.';
 
@@ -1533,6 +1729,14 @@ ALTER INDEX bridge.event_lane_stream_xid ATTACH PARTITION bridge.event_6_lane_st
 
 ALTER INDEX bridge.event_lane_stream_xid ATTACH PARTITION bridge.event_7_lane_stream_xid_idx;
 
+CREATE TRIGGER loaded BEFORE INSERT ON bridge.event FOR EACH ROW EXECUTE FUNCTION bridge._refuse_loaded();
+
+ALTER TABLE bridge.event ENABLE ALWAYS TRIGGER loaded;
+
+CREATE TRIGGER one BEFORE INSERT ON bridge."position" FOR EACH ROW EXECUTE FUNCTION bridge._keep_position();
+
+ALTER TABLE bridge."position" ENABLE ALWAYS TRIGGER one;
+
 ALTER TABLE ONLY bridge."position"
     ADD CONSTRAINT position_stream_fkey FOREIGN KEY (stream) REFERENCES bridge.stream(name);
 
@@ -1541,7 +1745,11 @@ ALTER TABLE ONLY bridge.watch
 
 REVOKE ALL ON FUNCTION bridge._add_stream(name text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge._apply(wanted jsonb, relations regclass[], prune boolean, source text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge._base_type(type oid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._bury_loaded(e bridge.event) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._capture_branch(w bridge.watch, op text) FROM PUBLIC;
 
@@ -1589,9 +1797,13 @@ REVOKE ALL ON FUNCTION bridge._holds_json(type oid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._install(w bridge.watch) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge._is_foreign(cluster bigint, seen pg_snapshot, upto pg_snapshot, written_by xid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge._is_intact(w bridge.watch) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._json(value anyelement) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._keep_position() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._key(relation regclass, key text[]) FROM PUBLIC;
 
@@ -1609,7 +1821,13 @@ REVOKE ALL ON FUNCTION bridge._operations(w bridge.watch) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._partition_columns(relation regclass) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge._present() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge._readable(w bridge.watch) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._refuse_loaded() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._require_read_committed(what text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._row_function(name text, arguments text, result text, body text) FROM PUBLIC;
 
@@ -1625,11 +1843,13 @@ REVOKE ALL ON FUNCTION bridge._triggers(watch_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._value(relation regclass, name text, row_name text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge._waits_in_foreign_log(id bigint, xid xid8, at timestamp with time zone, seen pg_snapshot, upto pg_snapshot, after_id bigint, largest_id bigint, moved_at timestamp with time zone) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge._wanted(item jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._watch(name text, relation regclass, task text, operations text[], columns text[], condition text, key text[], data text[], options jsonb, stream text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge.adopt(stream text, seen pg_snapshot, largest_id bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge.adopt(stream text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.allow(task text) FROM PUBLIC;
 
@@ -1656,6 +1876,8 @@ REVOKE ALL ON FUNCTION bridge.recycle(retention interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION bridge.retry(ids bigint[], watch text, stream text, since timestamp with time zone, until timestamp with time zone, at_most integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.send(task text, args jsonb, kwargs jsonb, options jsonb, stream text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.set_aside() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.status() FROM PUBLIC;
 

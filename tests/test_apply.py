@@ -88,7 +88,7 @@ def test_wrong_declarations_are_one_clear_error(
         "alter table product disable trigger user",
         "drop trigger bridge_insert_product on product",
         "alter table product drop column price cascade",
-        "drop function bridge.key_product(product) cascade",
+        "drop function bridge.capture_product() cascade",
         "update bridge.watch set fingerprint = 'of an older version'",
     ],
 )

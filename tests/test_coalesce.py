@@ -17,6 +17,7 @@ from tests.fix_postgres import Database, on_pg18
 from tests.inbox import inbox
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
+MICROSECONDS = 1_795_478_400_000_000
 TARGETS = Targets({"one": Target("t", {"coalesce": True, "call": "event"}), "each": Target("t", {})})
 
 
@@ -25,7 +26,7 @@ def event(number: int, watch: str, key: int | None, **data: object) -> Event:
 
 
 def ids(events: list[Event]) -> list[list[int]]:
-    return [[*one.merged, one.id] for one in coalesce(events, TARGETS)]
+    return [[origin.id for origin in one.origins] for one in coalesce(events, TARGETS)]
 
 
 def test_events_of_one_key_become_one_where_the_newest_stood() -> None:
@@ -63,7 +64,8 @@ def test_another_set_of_events_is_another_task() -> None:
     a, b, c, again = [call.task_id for call in calls if isinstance(call, Call)]
     assert len({a, b, c}) == 3
     assert again == a
-    assert c == str(uuid5(NAMESPACE, "one/7"))
+    assert c == str(uuid5(NAMESPACE, f"one/7/{MICROSECONDS}"))
+    assert a == str(uuid5(NAMESPACE, f"one/5/{MICROSECONDS},7/{MICROSECONDS}"))
 
 
 @given(st.text())

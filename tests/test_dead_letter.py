@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 
+import anyio.to_thread
 import msgspec
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
 from psycopg.types.json import Jsonb
 
+from bridge.call import Call, Refusal, call_for
 from bridge.cli import cli
+from bridge.coalesce import coalesce
 from bridge.dead_letter import CHUNK
 from bridge.event_log import EventLog
 from tests.eventually import eventually
@@ -84,9 +87,10 @@ async def test_a_retry_wakes_a_sleeping_relay(database: Database, conn: psycopg.
         assert notice.channel == "bridge:default"
 
 
-async def test_before_a_restored_stream_is_served_nothing_is_retried(conn: psycopg.Connection) -> None:
+@pytest.mark.parametrize("foreign", ["cluster = 1", "seen = '1000000000:1000000000:'"])
+async def test_before_a_restored_stream_is_served_nothing_is_retried(conn: psycopg.Connection, foreign: str) -> None:
     bury(conn, 7)
-    conn.execute("update bridge.position set cluster = 1")
+    conn.execute(f"update bridge.position set {foreign}".encode())
     with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="start the bridge first"):
         conn.execute("select bridge.retry(array[7])")
     assert kept(conn) == [7]
@@ -158,6 +162,193 @@ def test_many_are_retried_in_chunks(database: Database, conn: psycopg.Connection
     assert run(database, "retry", "--all").stdout == f"{2 * CHUNK + 1} put back into the log.\n"
     assert kept(conn) == []
     assert conn.execute("select count(distinct id), count(distinct xid) from bridge.event").fetchone() == (2001, 3)
+
+
+async def refuse_all(database: Database, reason: str) -> None:
+    """As a relay that can publish nothing."""
+    async with EventLog.open(database.dsn, "default", 100) as log:
+        await log.own()
+        while (batch := await log.read()).events:
+            await log.bury([Refusal(event, reason) for event in batch.events])
+            await log.move(batch.position)
+        await log.finish()
+
+
+async def test_an_event_that_is_refused_again_is_one_dead_letter_with_the_newer_reason(
+    database: Database, conn: psycopg.Connection
+) -> None:
+    conn.execute("insert into item values (1)")
+    for reason in ("first", "second"):
+        conn.execute("update bridge.position set seen = '3:3:'")
+        await refuse_all(database, reason)
+    assert conn.execute("select key, reason from bridge.dead_letter").fetchall() == [([1], "second")]
+
+
+async def test_an_event_that_is_twice_in_a_batch_is_one_dead_letter(
+    database: Database, conn: psycopg.Connection
+) -> None:
+    """A relay died after it had buried the event and before it moved; then the event was retried: it is read twice."""
+    conn.execute("insert into item values (1)")
+    async with EventLog.open(database.dsn, "default", 100) as log:
+        await log.own()
+        await log.bury([Refusal(event, "first") for event in (await log.read()).events])
+    assert conn.execute("select bridge.retry(watch => 'item')").fetchone() == (1,)
+    async with EventLog.open(database.dsn, "default", 100) as log:
+        await log.own()
+        assert len((await log.read()).events) == 2
+    await refuse_all(database, "again")
+    assert conn.execute("select key, reason from bridge.dead_letter").fetchall() == [([1], "again")]
+    assert conn.execute("select bridge.retry(watch => 'item')").fetchone() == (1,)
+
+
+async def test_two_events_with_one_id_are_two_dead_letters_and_both_are_retried(
+    database: Database, conn: psycopg.Connection
+) -> None:
+    """As after a failover: the sequence went back."""
+    conn.execute("insert into item values (1)")
+    conn.execute("select setval('bridge.event_id', 1, false)")
+    conn.execute("insert into item values (2)")
+    await refuse_all(database, "because")
+    assert conn.execute("select id, key from bridge.dead_letter order by id, at").fetchall() == [(1, [1]), (1, [2])]
+    shown = await anyio.to_thread.run_sync(run, database, "show", "1")
+    assert [letter["key"] for letter in decoded(shown.stdout)] == [[1], [2]]
+    retried = await anyio.to_thread.run_sync(run, database, "retry", "--id", "1")
+    assert retried.stdout == "2 put back into the log.\n"
+    assert conn.execute("select key from bridge.waiting order by key").fetchall() == [([1],), ([2],)]
+
+
+def decoded(text: str) -> list[dict[str, object]]:
+    return [msgspec.json.decode(f"{one}}}") for one in text.split("\n}")[:-1]]
+
+
+_DEEP = "[" * 3000 + "]" * 3000
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ("data", '{"new": ' + _DEEP + "}"),
+        ("data", '{"new": 1e5000}'),
+        ("data", '{"new": [1' + 400 * "0" + ".5]}"),
+        ("data", "7"),
+        ("key", '{"a": 1}'),
+        ("key", _DEEP),
+        ("at", "infinity"),
+        ("at", "0044-03-15 BC"),
+        ("at", "12000-01-01"),
+    ],
+    ids=str,
+)
+async def test_what_python_cannot_read_is_kept_as_it_is(
+    database: Database, conn: psycopg.Connection, column: str, text: str
+) -> None:
+    values = {"key": "[1]", "data": "{}", "at": "2026-01-01"} | {column: text}
+    conn.execute(
+        "insert into bridge.event (stream, watch, op, key, data, at) values ('default', 'item', 'insert', %s, %s, %s)",
+        [values["key"], values["data"], values["at"]],
+    )
+    conn.execute("insert into item values (7)")
+    before = conn.execute("select id, watch, op, key::text, data::text, at::text from bridge.event order by id limit 1")
+    written = before.fetchall()
+    async with EventLog.open(database.dsn, "default", 100) as log:
+        await log.own()
+        batch = await log.read()
+        flawed, healthy = batch.events
+        assert flawed.flaw is not None
+        assert (healthy.flaw, healthy.key) == (None, [7])
+        await log.bury([Refusal(flawed, flawed.flaw)])
+        await log.move(batch.position)
+    letters = conn.execute("select id, watch, op, key::text, data::text, at::text from bridge.dead_letter")
+    assert letters.fetchall() == written
+    for command in (["list"], ["list", "--json"], ["show", str(written[0][0])]):
+        assert (await anyio.to_thread.run_sync(run, database, *command)).exit_code == 0
+    assert conn.execute("select bridge.retry(since => '-infinity')").fetchone() == (1,)
+    again = conn.execute("select id, watch, op, key::text, data::text, at::text from bridge.waiting").fetchall()
+    assert again == written
+
+
+async def test_all_events_that_a_refused_task_stands_for_are_kept(database: Database, conn: psycopg.Connection) -> None:
+    conn.execute("select bridge.watch('item', 'item', 'shop.touch', options => '{\"coalesce\": true}')")
+    conn.execute("insert into item values (1), (2)")
+    conn.execute("delete from item where id = 1")
+    async with EventLog.open(database.dsn, "default", 100) as log:
+        await log.own()
+        _, targets = await log.targets()
+        batch = await log.read()
+        _, one = coalesce(batch.events, targets)
+        call = call_for(one, targets)
+        await log.bury([Refusal(one, "because")])
+        await log.move(batch.position)
+        assert conn.execute("select op, key from bridge.dead_letter order by id").fetchall() == [
+            ("insert", [1]),
+            ("delete", [1]),
+        ]
+        conn.execute("select bridge.retry(since => '-infinity')")
+        [again] = coalesce((await log.read()).events, targets)
+    retried = call_for(again, targets)
+    assert isinstance(call, Call)
+    assert isinstance(retried, Call)
+    assert retried.task_id == call.task_id
+
+
+async def test_a_reason_is_kept_whatever_it_says(database: Database, conn: psycopg.Connection) -> None:
+    conn.execute("insert into item values (1)")
+    await refuse_all(database, "nul \0, half a character \ud800, a line\nand " + "more " * 1000)
+    [(reason,)] = conn.execute("select reason from bridge.dead_letter").fetchall()
+    assert reason.startswith("nul \\0, half a character \\ud800, a line and more")
+    assert len(reason) == 1000
+
+
+def test_a_watch_name_of_any_length_can_be_kept(conn: psycopg.Connection) -> None:
+    conn.execute(
+        "insert into bridge.event (id, stream, watch, op, at) "
+        "select 1, 'default', string_agg(md5(n::text), ''), 'insert', '2026-01-01' from generate_series(1, 10000) n"
+    )
+    bury = "select bridge.bury('default', '{1}', '{2026-01-01}', array(select xid from bridge.event), '{because}')"
+    assert conn.execute(bury).fetchone() == (1,)
+
+
+def test_dead_letters_can_be_written_under_a_publication_for_all_tables(conn: psycopg.Connection) -> None:
+    """PostgreSQL refuses updates and deletes of a published table without a replica identity."""
+    conn.execute("create publication everything for all tables")
+    conn.execute("insert into item values (1)")
+    bury = "select bridge.bury('default', array[id], array[at], array[xid], '{because}') from bridge.event"
+    assert conn.execute(bury).fetchone() == (1,)
+    assert conn.execute(bury).fetchone() == (1,)
+    assert conn.execute("select bridge.retry(watch => 'item')").fetchone() == (1,)
+    conn.execute(bury.replace("bridge.event", "bridge.event limit 1"))
+    assert conn.execute("select bridge.discard(watch => 'item')").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 50_000])
+def test_events_to_bury_are_found_through_the_index(conn: psycopg.Connection, rows: int) -> None:
+    conn.execute("insert into item select n from generate_series(1, %s) n", [rows])
+    [(body, settings)] = conn.execute(
+        "select prosrc, proconfig from pg_proc where oid = 'bridge.bury'::regproc"
+    ).fetchall()
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        conn.execute("select set_config(%s, %s, false)", [name, value])
+    names = {"bury.stream": "$1", "unnest(ids, ats, xids, reasons)": "unnest($2, $3, $4, $5)"}
+    for name, parameter in names.items():
+        assert name in body
+        body = body.replace(name, parameter)
+    conn.execute(f"prepare bury (text, bigint[], timestamptz[], xid8[], text[]) as {body}".encode())
+    conn.execute("set plan_cache_mode = force_generic_plan")
+    many = "array_fill(1::bigint, '{5000}'), array_fill(now(), '{5000}'), array_fill('1'::xid8, '{5000}'), '{}'"
+    plan = "\n".join(row[0] for row in conn.execute(f"explain execute bury ('default', {many})".encode()))
+    assert "Seq Scan on event" not in plan
+    assert "event_0_lane_stream_xid_idx" in plan
+    assert "xid = " in plan.partition("event_0_lane_stream_xid_idx")[2].partition("event_1")[0]
+    joined = plan.partition("CTE written")[0]
+    assert joined.count("Nested Loop") == 1, "that of the transactions"
+
+
+def test_many_events_of_one_transaction_are_buried_in_seconds(conn: psycopg.Connection) -> None:
+    conn.execute("insert into item select n from generate_series(1, 50000) n")
+    conn.execute("set statement_timeout = '20s'")
+    bury = "select bridge.bury('default', array_agg(id), array_agg(at), array_agg(xid), array_agg('because'::text))"
+    assert conn.execute(f"{bury} from (select * from bridge.event limit 10000) e".encode()).fetchone() == (10000,)
 
 
 @pytest.fixture

@@ -51,6 +51,11 @@ def rows(server: Postgres) -> list[tuple[int]]:
         return connection.execute("select * from kept").fetchall()
 
 
+def in_recovery(server: Postgres) -> bool:
+    with psycopg.connect(server.dsn()) as connection:
+        return connection.execute("select pg_is_in_recovery()").fetchone() == (True,)
+
+
 def busy(server: Postgres) -> bool:
     with psycopg.connect(server.dsn()) as connection:
         query = "select from pg_stat_activity where query like 'set statement_timeout%' and state = 'active'"
@@ -127,6 +132,26 @@ def test_postgres_starts_again_beside_a_busy_orphan() -> None:
         server.kill()
         server.start()
         assert rows(server) == [(1,)]
+
+
+def test_promoted_standby_takes_writes_beside_its_old_primary() -> None:
+    with Postgres() as primary:
+        with psycopg.connect(primary.dsn()) as connection:
+            connection.execute("create table kept as select 1")
+        with Postgres(origin=primary, role="standby") as standby:
+            with psycopg.connect(primary.dsn()) as connection:
+                connection.execute("insert into kept values (2)")
+            assert eventually(lambda: rows(standby) == [(1,), (2,)])
+            with psycopg.connect(standby.dsn()) as connection, pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                connection.execute("insert into kept values (3)")
+            primary.kill()
+            standby.promote()
+            assert eventually(lambda: not in_recovery(standby))
+            with psycopg.connect(standby.dsn()) as connection:
+                connection.execute("insert into kept values (4)")
+            primary.start()
+            assert (rows(primary), rows(standby)) == ([(1,), (2,)], [(1,), (2,), (4,)])
+    assert not standby.directory.path.exists()
 
 
 def test_prepared_transactions_survive_a_killed_postgres() -> None:

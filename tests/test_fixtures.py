@@ -1,6 +1,10 @@
 """What the other tests rely on."""
 
+import subprocess
+import sys
+
 from tests.eventually import eventually
+from tests.fix_bridge import ROOT, environment
 from tests.fix_broker import Broker
 from tests.fix_postgres import Database, PgServer, on_pg18
 
@@ -50,3 +54,17 @@ def test_broker_carries_a_message(broker: Broker) -> None:
             queue.put({"n": 1})
             assert queue.get(timeout=5).payload == {"n": 1}
             queue.close()
+
+
+def test_children_hear_ctrl_c_also_where_the_tests_do_not() -> None:
+    child = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    tests = f"import subprocess, sys; import tests.fix_signals; subprocess.run([sys.executable, '-c', {child!r}])"
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-c", tests],
+        check=True,
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "True\n"

@@ -3,7 +3,6 @@
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -14,18 +13,23 @@ from psycopg.conninfo import make_conninfo
 
 from bridge.call import Refusal
 from bridge.catalog import Catalog
-from bridge.event import Event
 from bridge.event_log import EventLog
 from bridge.listener import Listener
 from tests.fix_postgres import Database
 
 ROLES_SQL = Path(__file__).parent.parent / "docs" / "howto" / "roles.sql"
-ROLES = ("owner", "application", "process")
+ROLES = ("owner", "application", "worker", "process")
+
+# What a retry would make an event of.
+INVENTED = """
+    insert into bridge.dead_letter (id, stream, watch, op, key, at, reason)
+    values (1, 'default', 'item', 'insert', '[1]', now(), '')
+"""
 
 
 @pytest.fixture
 def names(database: Database, conn: psycopg.Connection, embedded_postgres: Postgres) -> Iterator[dict[str, str]]:
-    """Three roles of this database: the shop's tables and the schema belong to the first."""
+    """The roles of this database: the shop's tables and the schema belong to the first."""
     names = {role: f"{database.name}_{role}" for role in ROLES}
     for name in names.values():
         conn.execute(sql.SQL("create role {} login").format(sql.Identifier(name)))
@@ -42,17 +46,19 @@ def names(database: Database, conn: psycopg.Connection, embedded_postgres: Postg
     conn.execute(
         sql.SQL("grant select, insert, update, delete on item to {}").format(sql.Identifier(names["application"]))
     )
-    variables = [part for role, name in names.items() for part in ("-v", f"{role}={name}")]
-    subprocess.run(
-        [embedded_postgres.bin("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", *variables, "-f", ROLES_SQL, database.dsn],
-        check=True,
-    )
+    apply_roles(database, names, embedded_postgres)
     with role_of(database, names["owner"]) as connection:
         connection.execute("select bridge.watch('item', 'item', 'shop.touch', data => '{price}')")
     yield names
     for name in names.values():
         conn.execute(sql.SQL("drop owned by {} cascade").format(sql.Identifier(name)))
         conn.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
+
+
+def apply_roles(database: Database, names: dict[str, str], postgres: Postgres) -> None:
+    variables = [part for role, name in names.items() for part in ("-v", f"{role}={name}")]
+    psql: list[str | Path] = [postgres.bin("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1"]
+    subprocess.run([*psql, *variables, "-f", ROLES_SQL, database.dsn], check=True)
 
 
 def role_of(database: Database, name: str) -> closing[psycopg.Connection]:
@@ -99,8 +105,11 @@ def test_the_application_writes_its_tables_without_any_right_on_the_log(
         "select bridge.apply('[]', true)",
         "select bridge.allow('os.system')",
         "select bridge.send('os.system')",
+        "select bridge.once(gen_random_uuid())",
+        "select bridge.bury('default', '{1}', '{2026-01-01}', '{1}', '{because}')",
+        "select bridge.retry(since => '-infinity')",
         "select bridge.recycle('0')",
-        "select bridge.key_item(null)",
+        "select bridge.step_aside('item')",
         "create table bridge.mine ()",
         "drop schema bridge cascade",
     ],
@@ -137,6 +146,9 @@ def test_the_application_sends_only_tasks_that_the_owner_allowed(
         "insert into bridge.sendable values ('os.system')",
         "insert into bridge.position (stream) values ('mine')",
         "delete from bridge.position",
+        INVENTED,
+        "update bridge.dead_letter set watch = 'other'",
+        "delete from bridge.dead_letter",
         "select bridge.watch('evil', 'item', 'os.system')",
         "select bridge.send('shop.mail')",
         "select bridge.allow('os.system')",
@@ -147,6 +159,49 @@ def test_the_process_can_neither_touch_tables_nor_make_up_work(
 ) -> None:
     with role_of(database, names["process"]) as process:
         assert refused(process, statement)
+
+
+def test_the_worker_notes_what_it_has_done_and_can_do_nothing_else(
+    database: Database, conn: psycopg.Connection, names: dict[str, str]
+) -> None:
+    conn.execute("select bridge.allow('shop.mail')")
+    with role_of(database, names["worker"]) as worker:
+        assert worker.execute("select bridge.once('6a1f2f0e-6d0b-4c39-9d53-0c7c5e1b7f5a')").fetchone() == (True,)
+        assert refused(worker, "select bridge.send('shop.mail')")
+        assert refused(worker, "select * from bridge.inbox")
+        assert refused(worker, "delete from bridge.inbox")
+
+
+def test_without_a_role_of_their_own_workers_are_the_application(
+    database: Database, names: dict[str, str], embedded_postgres: Postgres
+) -> None:
+    apply_roles(database, {role: name for role, name in names.items() if role != "worker"}, embedded_postgres)
+    with role_of(database, names["application"]) as application:
+        assert application.execute("select bridge.once(gen_random_uuid())").fetchone() == (True,)
+
+
+def test_an_older_grant_that_let_the_process_make_up_work_is_taken_back(
+    database: Database, conn: psycopg.Connection, names: dict[str, str], embedded_postgres: Postgres
+) -> None:
+    process = sql.Identifier(names["process"])
+    conn.execute(sql.SQL("grant insert, update on bridge.dead_letter to {}").format(process))
+    apply_roles(database, names, embedded_postgres)
+    with role_of(database, names["process"]) as connection:
+        assert refused(connection, INVENTED)
+
+
+def test_burying_what_is_not_in_the_log_makes_no_work(
+    database: Database, conn: psycopg.Connection, names: dict[str, str]
+) -> None:
+    conn.execute("insert into item values (1, 1)")
+    with role_of(database, names["process"]) as process:
+        for number, at, xid in ((1, "2026-01-01", "1"), (10**6, "now", "1")):
+            bury = (
+                "select bridge.bury('default', array[%s]::bigint[], array[%s]::timestamptz[], array[%s]::xid8[], '{x}')"
+            )
+            assert process.execute(bury, [number, at, xid]).fetchone() == (0,)
+        assert process.execute("select bridge.retry(since => '-infinity')").fetchone() == (0,)
+    assert conn.execute("select count(*) from bridge.event").fetchone() == (1,)
 
 
 @pytest.mark.anyio
@@ -161,9 +216,11 @@ async def test_the_process_has_all_it_needs(
         await log.targets()
         await log.note_broker("refused")
         await log.note_broker(None)
-        await log.bury([Refusal(Event(1, "item", "insert", [1], None, None, datetime.now(UTC)), "a reason")])
         while (batch := await log.read()).events:
+            await log.bury([Refusal(batch.events[0], "a reason")])
             await log.move(batch.position)
+        buried = "select key, reason from bridge.dead_letter order by id"
+        assert conn.execute(buried).fetchall() == [([1], "a reason"), ([2], "a reason")]
         conn.execute("update bridge.position set cluster = 1")
     async with EventLog.open(dsn, "default", 10) as log:
         await log.own()

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
+from bridge.publisher.confirms import Confirms
 from bridge.publisher.message import Filled, Message
 
 
@@ -28,8 +29,9 @@ class Carrier(Protocol):
     def form(self, message: Message) -> Form | None:
         """The form of this target's messages; None: they can't be carried this way."""
 
-    def carry(self, load: Sequence[Any]) -> None:
-        """Sends all of them, of whatever targets; errors are those of the transport."""
+    def carry(self, load: Sequence[tuple[int, Any]]) -> Mapping[int, str]:
+        """Sends all of them, of whatever targets, each with its place in the batch; returns what the broker has refused
+        already, and why. Errors are those of the transport."""
 
 
 class QuickCarrier:
@@ -55,20 +57,24 @@ class PlainCarrier:
 
     portion = 1000
 
-    def __init__(self, producer: Any, extra: Mapping[str, Any]) -> None:
+    def __init__(self, producer: Any, extra: Mapping[str, Any], confirms: Confirms | None) -> None:
         """`extra` are options of each publish."""
         self._producer = producer
         self._extra = extra
+        self._confirms = confirms
 
     def form(self, message: Message) -> Form:
         """See Carrier: it carries any."""
         return _Options(message, self._extra)
 
-    def carry(self, load: Sequence[dict[str, Any]]) -> None:
+    def carry(self, load: Sequence[tuple[int, dict[str, Any]]]) -> Mapping[int, str]:
         """See Carrier."""
         with self._producer.batch(max_size=self.portion) if hasattr(self._producer, "batch") else nullcontext():
-            for options in load:
+            for place, options in load:
+                if self._confirms:
+                    self._confirms.sending = place
                 self._producer.publish(**options)
+        return {}
 
 
 class _Options:

@@ -11,6 +11,13 @@ from typing import Any
 from amqp import spec
 
 from bridge.errors import BrokerError
+from bridge.publisher.answer import AnswerError
+
+# Of a frame with headers, beside them: 8 of the frame and 14 of what it says of the body.
+_FRAME_OVERHEAD = 22
+
+# A place in the batch, and the task's id; None for what Celery publishes beside tasks.
+_Expected = tuple[int, str | None]
 
 
 class Confirms:
@@ -24,10 +31,15 @@ class Confirms:
         self._channel = channel
         self._published = 0
         self._lowest = 1
-        self._outstanding: dict[int, str | None] = {}
-        self._confirmed: set[str | None] = set()
-        self._refused: set[str | None] = set()
+        # By the message's number on the channel.
+        self._outstanding: dict[int, _Expected] = {}
+        self._confirmed: set[_Expected] = set()
+        self._refused: set[_Expected] = set()
+        # Task ids, since RabbitMQ does not number what it sends back.
+        self._returned: set[str | None] = set()
         self._reason = ""
+        self.sending = 0
+        """The place of what is published next by way of kombu."""
         self._blocked: str | None = None
         self._hear_of_blocking(channel.connection)
         channel.events["basic_ack"].add(self._on_ack)
@@ -39,19 +51,22 @@ class Confirms:
         self._publish = channel.basic_publish
         channel.basic_publish = self._counted_publish
 
-    def expect(self, task_id: str | None) -> None:
+    def expect(self, place: int, task_id: str | None) -> None:
         """A message was, or is about to be, written to the channel."""
         self._published += 1
-        self._outstanding[self._published] = task_id
+        self._outstanding[self._published] = place, task_id
 
     def begin(self) -> None:
         """A new batch."""
         self._confirmed.clear()
 
     @property
-    def settled(self) -> frozenset[str]:
-        """Task ids of the batch that the broker has for certain."""
-        return frozenset(task_id for task_id in self._confirmed - self._refused if task_id is not None)
+    def settled(self) -> frozenset[int]:
+        """Places of the batch that the broker has for certain, with all that Celery published for them."""
+        open_ = {place for place, _ in self._outstanding.values()} | {place for place, _ in self._refused}
+        return frozenset(
+            place for place, task_id in self._confirmed if place not in open_ and task_id not in self._returned
+        )
 
     def look(self) -> str | None:
         """Reads what RabbitMQ has said, as who gave up while writing did not; why it blocks publishers, if it does.
@@ -65,8 +80,10 @@ class Confirms:
         return self._blocked
 
     def wait(self, timeout: float) -> None:
-        """Waits until the broker has answered for every message; BrokerError when it refused one, or after `timeout` s
-        without all answers."""
+        """Waits until the broker has answered for every message.
+
+        BrokerError when it refused one, or after `timeout` s without all answers; AnswerError when one found no queue.
+        """
         deadline = monotonic() + timeout
         while self._outstanding:
             remaining = deadline - monotonic()
@@ -75,12 +92,18 @@ class Confirms:
             with suppress(socket.timeout):
                 self._channel.connection.drain_events(timeout=remaining)
         if self._refused:
-            raise BrokerError(self._reason)
+            raise BrokerError("the broker refused a message (a full queue that rejects, or an internal error)")
+        if self._returned:
+            raise AnswerError(self._reason)
 
     def _counted_publish(self, message: Any, *args: Any, **kwargs: Any) -> Any:
+        size, largest = len(message._serialize_properties()), self._channel.connection.frame_max - _FRAME_OVERHEAD
+        if size > largest:
+            # RabbitMQ would end the connection, and not say which message it was.
+            raise ValueError(f"the headers take {size:,} bytes, and a frame holds {largest:,}")
         # Behind it: what could not be made into frames has no number.
         published = self._publish(message, *args, **kwargs)
-        self.expect(message.properties.get("correlation_id"))
+        self.expect(self.sending, message.properties.get("correlation_id"))
         return published
 
     def _hear_of_blocking(self, connection: Any) -> None:
@@ -101,14 +124,13 @@ class Confirms:
 
     def _on_nack(self, tag: int, multiple: bool) -> None:
         self._refused.update(self._answered(tag, multiple))
-        self._reason = "the broker refused a message (a full queue that rejects, or an internal error)"
 
     def _on_return(self, error: Exception, exchange: str, routing_key: str, message: Any) -> None:
         # The confirm comes all the same, after this.
-        self._refused.add(message.properties.get("correlation_id"))
+        self._returned.add(message.properties.get("correlation_id"))
         self._reason = f"no queue takes messages for exchange {exchange!r}, routing key {routing_key!r}"
 
-    def _answered(self, tag: int, multiple: bool) -> list[str | None]:
+    def _answered(self, tag: int, multiple: bool) -> list[_Expected]:
         tags = range(self._lowest, tag + 1) if multiple else (tag,)
         if multiple:
             self._lowest = tag + 1

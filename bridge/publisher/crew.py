@@ -20,6 +20,7 @@ from bridge.call import Refusal, Targets
 from bridge.errors import BrokerError
 from bridge.event import Event
 from bridge.publisher.publisher import Publisher
+from bridge.reason import kept
 
 # A forked copy of a process with threads and connections may hang: each member starts from nothing.
 _CONTEXT = get_context("spawn")
@@ -34,7 +35,7 @@ class _Request(msgspec.Struct, array_like=True):
 
 
 class _Answer(msgspec.Struct, array_like=True):
-    """What became of a request, by the ids of its events."""
+    """What became of a request, by the places of its events."""
 
     refused: Mapping[int, str] = {}
     """The reason of each."""
@@ -61,23 +62,23 @@ class Crew:
 
     def publish(self, events: Sequence[Event], targets: Targets) -> list[Refusal]:
         """See Publisher: all members at once, each with the events of its keys."""
-        shares: list[list[Event]] = [[] for _ in self._members]
-        for event in events:
-            shares[hash((event.watch, _encode(event.key))) % len(shares)].append(event)
+        shares: list[list[int]] = [[] for _ in self._members]
+        for place, event in enumerate(events):
+            shares[hash((event.watch, _encode(event.key))) % len(shares)].append(place)
         asked = [(member, share) for member, share in zip(self._members, shares, strict=True) if share]
         for member, share in asked:
-            member.ask(share, targets)
-        answers = [member.answer() for member, _ in asked]
-        refused = {number: reason for answer in answers for number, reason in answer.refused.items()}
-        failures = [answer.failure for answer in answers if answer.failure is not None]
+            member.ask([events[place] for place in share], targets)
+        refused: dict[int, str] = {}
+        settled: set[int] = set()
+        failures: list[str] = []
+        for (_, share), answer in zip(asked, [member.answer() for member, _ in asked], strict=True):
+            refused |= {share[place]: reason for place, reason in answer.refused.items()}
+            settled.update(share if answer.failure is None else [share[place] for place in answer.settled])
+            failures += [] if answer.failure is None else [answer.failure]
         if failures:
-            settled = {number for answer in answers for number in answer.settled}
-            for (_, share), answer in zip(asked, answers, strict=True):
-                if answer.failure is None:
-                    # But what is refused is to be refused again, when there are dead letters to be made of it.
-                    settled.update(event.id for event in share if event.id not in refused)
-            raise BrokerError(failures[0], frozenset(settled))
-        return [Refusal(event, refused[event.id]) for event in events if event.id in refused] if refused else []
+            # But what is refused is to be refused again, when there are dead letters to be made of it.
+            raise BrokerError(failures[0], frozenset(settled - refused.keys()))
+        return [Refusal(events[place], refused[place]) for place in sorted(refused)]
 
     def connect(self) -> None:
         """See Publisher."""
@@ -161,4 +162,6 @@ def _answer(publisher: Publisher, events: Sequence[Event], targets: Targets) -> 
         refusals = publisher.publish(events, targets) if events else []
     except BrokerError as error:
         return _Answer(failure=str(error), settled=tuple(error.settled))
-    return _Answer({refusal.event.id: refusal.reason for refusal in refusals})
+    # By identity: two events may have one id.
+    places = {id(event): place for place, event in enumerate(events)}
+    return _Answer({places[id(refusal.event)]: kept(refusal.reason) for refusal in refusals})

@@ -16,6 +16,8 @@ from kombu.transport.native_delayed_delivery import (
     declare_native_delayed_delivery_exchanges_and_queues,
 )
 
+from bridge.publisher.answer import AnswerError, translated
+
 
 class DelayedRouter:
     """The app's router for messages with a countdown, over one connection: where it leads to is made ready."""
@@ -25,9 +27,17 @@ class DelayedRouter:
         self._connection = connection
         # Names of queues; declaring again would take hundreds of round trips.
         self._ready: set[str] = set()
+        # What RabbitMQ has refused in this batch, and why.
+        self._denied: dict[str, AnswerError] = {}
+        self.failed = False
+        """Whether the last error was raised by the connection here."""
+
+    def begin(self) -> None:
+        """A new batch: what was refused may be right by now."""
+        self._denied.clear()
 
     def route(self, options: Any, name: str, args: Any, kwargs: Any, task_type: Any) -> dict[str, Any]:
-        """As the app's router; the transport's errors where RabbitMQ does not take a declaration."""
+        """As the app's router; AnswerError where RabbitMQ does not take a declaration, BrokerError where it is away."""
         app: Any = self._app
         routed: dict[str, Any] = app.amqp.router.route(options, name, args, kwargs, task_type)
         queue = routed.get("queue")
@@ -35,7 +45,16 @@ class DelayedRouter:
         if queue is None or isinstance(queue, Broadcast) or queue.exchange.type == "direct":
             return routed
         if queue.name not in self._ready and detect_quorum_queues(app, self._connection.transport.driver_type)[0]:
-            self._make_ready(queue)
+            if queue.name in self._denied:
+                raise self._denied[queue.name]
+            try:
+                self._make_ready(queue)
+            except Exception as error:
+                self.failed = True
+                answer = translated(error, self._connection)
+                if isinstance(answer, AnswerError):
+                    self._denied[queue.name] = answer
+                raise answer from error
             self._ready.add(queue.name)
         return routed
 

@@ -110,8 +110,9 @@ class Messages:
                 self._known.clear()
             try:
                 self._known[name] = _record(self._app, target)
-            except task.UNSENDABLE:
-                # Celery says so again for each call, which is refused with the reason.
+            except MemoryError:
+                raise
+            except Exception:  # Celery says so again for each call, which is refused with the reason
                 self._known[name] = None
         return self._known[name]
 

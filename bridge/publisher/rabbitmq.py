@@ -6,7 +6,7 @@ Source: the AMQP 0-9-1 specification, sections 2.3.5 (frames), 4.2.5 (fields) an
 https://www.rabbitmq.com/amqp-0-9-1-errata
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from struct import pack
 from typing import Any
 
@@ -33,11 +33,12 @@ class RabbitCarrier(QuickCarrier):
         self._channel = channel
         self._confirms = confirms
 
-    def carry(self, load: Sequence[tuple[str, bytes]]) -> None:
+    def carry(self, load: Sequence[tuple[int, tuple[str, bytes]]]) -> Mapping[int, str]:
         """See Carrier; returns before the broker has confirmed."""
-        for task_id, _ in load:
-            self._confirms.expect(task_id)
-        self._channel.connection.transport.write(b"".join([frames for _, frames in load]))
+        for place, (task_id, _) in load:
+            self._confirms.expect(place, task_id)
+        self._channel.connection.transport.write(b"".join([frames for _, (_, frames) in load]))
+        return {}
 
 
 class _Frames:

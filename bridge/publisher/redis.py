@@ -2,14 +2,17 @@
 
 import json
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from itertools import count, groupby
 from operator import itemgetter
 from typing import Any
 
 import msgspec
+from kombu import Connection
 
+from bridge.errors import BrokerError
+from bridge.publisher.answer import translated
 from bridge.publisher.carrier import QuickCarrier, UnsuitableError
 from bridge.publisher.message import TASK_ID, Filled, Message
 
@@ -17,6 +20,8 @@ _encode = msgspec.json.Encoder().encode
 _BODY = b"bridge-body-b3c1d9f0"
 # Where the values of a call go, as they stand in JSON text. Nobody's header has them.
 _HOLE = "bridge-hole-b3c1d9f0-"
+# proto-max-bulk-len
+_LARGEST_VALUE = 512 * 1024 * 1024
 
 
 def is_redis(channel: Any) -> bool:
@@ -30,17 +35,31 @@ class RedisCarrier(QuickCarrier):
 
     portion = 500
 
-    def __init__(self, channel: Any) -> None:
-        tags = _tags(channel)
-        super().__init__(lambda message: _Envelope(channel, message, tags))
+    def __init__(self, channel: Any, connection: Connection) -> None:
+        tags, largest = _tags(channel), _largest_value(channel)
+        super().__init__(lambda message: _Envelope(channel, message, tags, largest))
         self._channel = channel
+        self._connection = connection
 
-    def carry(self, load: Sequence[tuple[str, bytes]]) -> None:
-        """See Carrier."""
+    def carry(self, load: Sequence[tuple[int, tuple[str, bytes]]]) -> Mapping[int, str]:
+        """See Carrier; what it says of one key does not concern the others."""
+        pushed: list[tuple[int, ...]] = []
         with self._channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipeline:
-            for key, group in groupby(load, key=lambda pair: pair[0]):
-                pipeline.lpush(key, *[text for _, text in group])
-            pipeline.execute()
+            for key, group in groupby(load, key=lambda placed: placed[1][0]):
+                places, messages = zip(*group, strict=True)
+                pipeline.lpush(key, *[text for _, text in messages])
+                pushed.append(places)
+            answers = pipeline.execute(raise_on_error=False)
+        refused: dict[int, str] = {}
+        for places, answer in zip(pushed, answers, strict=True):
+            if isinstance(answer, Exception):
+                error = translated(answer, self._connection)
+                if isinstance(error, BrokerError):
+                    taken = zip(pushed, answers, strict=True)
+                    settled = {place for some, one in taken if isinstance(one, int) for place in some}
+                    raise BrokerError(str(error), frozenset(settled)) from answer
+                refused.update(dict.fromkeys(places, str(error)))
+        return refused
 
 
 class _Recorder:
@@ -60,8 +79,9 @@ class _Recorder:
 class _Envelope:
     """The text around a message, with holes for what differs from call to call."""
 
-    def __init__(self, channel: Any, message: Message, tags: Iterator[bytes]) -> None:
+    def __init__(self, channel: Any, message: Message, tags: Iterator[bytes], largest: int) -> None:
         self._tags = tags
+        self._largest = largest
         properties = {**message.properties, "delivery_mode": message.delivery_mode, "correlation_id": TASK_ID}
         prepared = channel.prepare_message(
             _BODY, message.priority, message.content_type, message.content_encoding, dict(message.headers), properties
@@ -105,13 +125,24 @@ class _Envelope:
             "kwargsrepr": _encode(headers["kwargsrepr"]),
             "bridge": _encode(headers["bridge"]),
         }
-        return self._key, self._template % self._in_order(values)
+        text = self._template % self._in_order(values)
+        if len(text) > self._largest:
+            # Redis would close the connection in the middle of it, as a broker that goes away does.
+            raise ValueError(f"the message takes {len(text):,} bytes, and Redis takes {self._largest:,} at most")
+        return self._key, text
 
 
 def _tags(channel: Any) -> Iterator[bytes]:
     """Delivery tags, which are UUIDs to kombu: counted up from one of its own, since making each takes 3 us."""
     first = channel._next_delivery_tag()
     return (b"%b%012x" % (first[:-12].encode(), number) for number in count(int(first[-12:], 16)))
+
+
+def _largest_value(channel: Any) -> int:
+    """What the server says, or, where it keeps that to itself, what it is by default."""
+    with suppress(Exception), channel.conn_or_acquire() as client:
+        return int(client.config_get("proto-max-bulk-len")["proto-max-bulk-len"])
+    return _LARGEST_VALUE
 
 
 def _split(text: bytes) -> tuple[bytes, list[str]]:

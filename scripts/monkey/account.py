@@ -1,8 +1,11 @@
 """Account: what was committed against what was delivered.
 
-A change is (stream, row, version, operation): the ledger has it once, in the transaction that made it. Order is judged
-by first deliveries: of each row, in the order of the worker's notes, versions grow. Later ones are the repetitions
-that "at least once" allows; they must carry the same task id.
+The ledger has each change once, in the transaction that made it. Order is judged by first deliveries: of each row, in
+the order of the worker's notes, places grow. Later ones are the repetitions that "at least once" allows; they must
+carry the same task id, and no other change may carry it.
+
+What a failover lost is no promise of the bridge: `fallen` are the changes that the dead primary's ledger had and the
+promoted one's had not. They may have been delivered, or not, and have no place in the order of those that stand.
 """
 
 import json
@@ -10,9 +13,8 @@ from collections import defaultdict
 
 import msgspec
 
-from monkey.zoo import STREAMS, Zoo
-
-Change = tuple[str, int, int, str]
+from monkey.ledger import STREAMS, Change
+from monkey.zoo import Zoo
 
 
 class Account(msgspec.Struct):
@@ -24,25 +26,22 @@ class Account(msgspec.Struct):
     phantom: int = 0
     duplicates: int = 0
     duplicates_with_new_id: int = 0
+    ids_of_two_changes: int = 0
     out_of_order_keys: int = 0
+    lost_by_failover: int = 0
+    phantom_by_failover: int = 0
+    """Delivered, and lost by a failover."""
 
     @property
     def balanced(self) -> bool:
         """Whether every promise was kept."""
         return self.committed > 0 and not (
-            self.lost or self.phantom or self.duplicates_with_new_id or self.out_of_order_keys
+            self.lost
+            or self.phantom
+            or self.duplicates_with_new_id
+            or self.ids_of_two_changes
+            or self.out_of_order_keys
         )
-
-
-def committed(zoo: Zoo) -> set[Change]:
-    """All that the ledgers have."""
-    with zoo.connect() as conn:
-        rows = [
-            (stream, *row)
-            for stream in STREAMS
-            for row in conn.execute(f"select id, version, operation from {stream}_ledger".encode())
-        ]
-    return set(rows)
 
 
 def noted(zoo: Zoo) -> list[tuple[str, Change]]:
@@ -54,28 +53,32 @@ def noted(zoo: Zoo) -> list[tuple[str, Change]]:
         for line in zoo.notes(stream).read_text().splitlines(keepends=True)
         if line.endswith("\n")
     ]
-    return [(task_id, (watch, key, version, operation)) for task_id, watch, key, version, operation in lines]
+    return [(task_id, Change(*change)) for task_id, *change in lines]
 
 
-def balance(changes: set[Change], notes: list[tuple[str, Change]]) -> Account:
+def balance(committed: set[Change], fallen: set[Change], notes: list[tuple[str, Change]]) -> Account:
     """Both sides compared."""
     ids: dict[Change, set[str]] = defaultdict(set)
-    latest: dict[tuple[str, int], tuple[int, bool]] = {}
+    named: dict[str, set[Change]] = defaultdict(set)
+    latest: dict[tuple[str, int], tuple[int, int, bool]] = {}
     disordered: set[tuple[str, int]] = set()
     for task_id, change in notes:
-        stream, row, version, operation = change
-        if change not in ids:
-            place = version, operation == "delete"
-            if latest.get((stream, row), (0, False)) > place:
-                disordered.add((stream, row))
-            latest[stream, row] = place
+        key = change.stream, change.row
+        if change not in ids and change not in fallen:
+            if latest.get(key, change.place) > change.place:
+                disordered.add(key)
+            latest[key] = change.place
         ids[change].add(task_id)
+        named[task_id].add(change)
     return Account(
-        committed=len(changes),
-        delivered=len(changes & ids.keys()),
-        lost=len(changes - ids.keys()),
-        phantom=len(ids.keys() - changes),
+        committed=len(committed),
+        delivered=len(committed & ids.keys()),
+        lost=len(committed - ids.keys()),
+        phantom=len(ids.keys() - committed - fallen),
         duplicates=len(notes) - len(ids),
         duplicates_with_new_id=sum(len(of_change) > 1 for of_change in ids.values()),
+        ids_of_two_changes=sum(len(of_id) > 1 for of_id in named.values()),
         out_of_order_keys=len(disordered),
+        lost_by_failover=len(fallen),
+        phantom_by_failover=len(fallen & ids.keys()),
     )

@@ -7,9 +7,22 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+import psycopg
+
 from monkey.zoo import Bridge, Zoo
 
 Fault = Callable[[Zoo, random.Random], None]
+# SQLSTATE: no connection, ended by an operator or by a crash, two sessions in each other's way.
+_CLASSES = ("08", "57", "40")
+
+
+def explains(error: psycopg.Error) -> bool:
+    """Whether a fault, or several sessions at once, make this error, and not the bridge."""
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError)
+    # Whoever waits inside of capture waits for the bridge.
+    in_capture = error.sqlstate[:2] == "40" and "bridge." in (error.diag.context or "")
+    return error.sqlstate[:2] in _CLASSES and not in_capture
 
 
 def _bridge(zoo: Zoo, choice: random.Random) -> Bridge:
@@ -61,6 +74,21 @@ def kill_postgres(zoo: Zoo, choice: random.Random) -> None:
     zoo.postgres.start()
 
 
+def fail_over(zoo: Zoo, choice: random.Random) -> None:
+    """To an asynchronous standby, which has missed up to two seconds; what it missed may have been delivered."""
+    zoo.cut_standby_off()
+    time.sleep(choice.uniform(0, 2))  # that long its link is broken
+    zoo.fail_over()
+
+
+def fail_over_behind_a_bridge(zoo: Zoo, choice: random.Random) -> None:
+    """It wakes up with what it had read from the primary that is gone."""
+    bridge = _bridge(zoo, choice)
+    bridge.child.send(signal.SIGSTOP)
+    fail_over(zoo, choice)
+    bridge.child.send(signal.SIGCONT)
+
+
 def kill_backend(zoo: Zoo, choice: random.Random) -> None:
     """PostgreSQL answers the death of one backend with a restart of all of them."""
     with zoo.connect() as conn:
@@ -92,6 +120,7 @@ FAULTS: dict[str, Fault] = {
     fault.__name__: fault
     for fault in (
         kill_bridge, stop_bridge, freeze_bridge, terminate_bridges, terminate_writers, restart_postgres,
-        crash_postgres, kill_postgres, kill_backend, kill_rabbitmq, restart_rabbitmq, kill_valkey, restart_valkey,
+        crash_postgres, kill_postgres, kill_backend, fail_over, fail_over_behind_a_bridge, kill_rabbitmq,
+        restart_rabbitmq, kill_valkey, restart_valkey,
     )
 }  # fmt: skip

@@ -19,7 +19,11 @@ app.conf.update(
 
 @app.task(bind=True, name="chaos.note")
 def note(self: Any, change: dict[str, Any]) -> None:
-    version = (change["new"] or change["old"])["version"]
-    line = json.dumps([self.request.id, change["watch"], change["key"][0], version, change["operation"]])
+    row = change["new"] or change["old"]
+    # A watch that was altered follows a renamed column.
+    version = row["revision"] if "revision" in row else row["version"]
+    line = json.dumps(
+        [self.request.id, change["watch"], change["key"][0], change["context"], version, change["operation"]]
+    )
     with open(os.environ["CHAOS_NOTES"], "a", encoding="utf-8") as notes:  # noqa: PTH123 - one write, one line
         notes.write(line + "\n")

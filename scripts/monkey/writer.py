@@ -6,20 +6,24 @@ import time
 
 import psycopg
 
-from monkey.zoo import STREAMS, Zoo
+from monkey.fault import explains
+from monkey.ledger import STREAMS
+from monkey.zoo import Zoo
 
 _UPDATE = """
-    with changed as (update {0} set version = version + 1 where id = any (%s) returning id, version)
+    with changed as (update {0}_rows set version = version + 1 where id = any (%s) returning id, version)
     insert into {0}_ledger (id, version, operation) select id, version, 'update' from changed
 """
 _INSERT = """
-    with made as (insert into {0} select from generate_series(1, %s) returning id, version)
+    with made as (insert into {0}_rows select from generate_series(1, %s) returning id, version)
     insert into {0}_ledger (id, version, operation) select id, version, 'insert' from made
 """
 _DELETE = """
-    with gone as (delete from {0} where id = %s returning id, version)
+    with gone as (delete from {0}_rows where id = %s returning id, version)
     insert into {0}_ledger (id, version, operation) select id, version, 'delete' from gone
 """
+# Which timeline the session is in, for the ledger and for the events.
+_CONTEXT = "select set_config('bridge.context', timeline()::text, false)"
 _LOOSE = psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure
 
 
@@ -33,17 +37,20 @@ class Writer(threading.Thread):
         self._stopping = stop
         self._pause = pause
         self.failures = 0
+        self.surprises: list[str] = []
+        """Errors that neither a fault nor a change of the schema explains."""
 
     def run(self) -> None:
         while not self._stopping.is_set():
             try:
                 with self._zoo.connect() as conn:
+                    conn.execute(_CONTEXT)
                     while not self._stopping.is_set():
                         self._write(conn, self._random.choice(STREAMS))
                         # Not as a wait for something: it sets the pace.
                         time.sleep(self._pause * self._random.random())
-            except psycopg.Error:
-                self.failures += 1
+            except psycopg.Error as error:
+                self._note(error)
                 self._stopping.wait(0.2)
 
     def _write(self, conn: psycopg.Connection, stream: str) -> None:
@@ -53,8 +60,14 @@ class Writer(threading.Thread):
         )[0]
         try:
             self._transact(conn, stream, kind)
-        except _LOOSE:
-            self.failures += 1
+        except _LOOSE as error:
+            self._note(error)
+
+    def _note(self, error: psycopg.Error) -> None:
+        self.failures += 1
+        # That one says that the result of a prepared statement has another type than before.
+        if not explains(error) and not isinstance(error, psycopg.errors.FeatureNotSupported):
+            self.surprises.append(f"{error} {error.diag.context or ''}")
 
     def _transact(self, conn: psycopg.Connection, stream: str, kind: str) -> None:
         update, insert, delete = (text.format(stream).encode() for text in (_UPDATE, _INSERT, _DELETE))

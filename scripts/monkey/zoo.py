@@ -1,4 +1,4 @@
-"""Zoo: everything that runs - a PostgreSQL, two brokers, two bridges a stream, a worker a broker."""
+"""Zoo: everything that runs - a PostgreSQL with a standby, two brokers, two bridges a stream, a worker a broker."""
 
 import os
 import signal
@@ -12,17 +12,41 @@ import psycopg
 from embedded import Child, Postgres, PrivateDirectory, RabbitMQ, Valkey
 
 from bridge import schema
+from monkey.ledger import STREAMS, Change
+from monkey.pair import Pair
 
-STREAMS = ("rabbitmq", "valkey")
 _BIN = Path(sys.executable).parent
-_TABLES = """
-    create table {0} (id bigserial primary key, version int not null default 1);
-    create table {0}_ledger (id bigint, version int, operation text, at timestamptz default clock_timestamp());
-    insert into {0} select from generate_series(1, 2000);
-    select bridge.watch(
-        '{0}', '{0}', 'chaos.note', data => '{{version}}', stream => '{0}', options => '{{"call": "event"}}'
-    );
+_TIMELINE = """
+    create function timeline() returns int language sql stable
+    as $$ select ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int $$
 """
+# The application writes through a view, which follows renamed columns as PostgreSQL does it.
+_TABLES = """
+    create table {0} (
+        id bigserial primary key, version int not null default 1, price numeric(12,2) not null default 1,
+        note text default 'new'
+    );
+    create view {0}_rows as select id, version from {0};
+    create table {0}_ledger (
+        id bigint, version bigint, operation text, timeline int default current_setting('bridge.context')::int
+    );
+    insert into {0} select from generate_series(1, 2000);
+"""
+# One watch names no column where PostgreSQL keeps it, the other one does; both carry what they name in `data`.
+WATCHES = {
+    "rabbitmq": """
+        select bridge.watch(
+            'rabbitmq', 'rabbitmq', 'chaos.note', data => '{version,price,note}', stream => 'rabbitmq',
+            options => '{"call": "event"}'
+        )
+    """,
+    "valkey": """
+        select bridge.watch(
+            'valkey', 'valkey', 'chaos.note', columns => '{version,price}', data => '{version,price,note}',
+            condition => 'coalesce(new.price, old.price) > 0', stream => 'valkey', options => '{"call": "event"}'
+        )
+    """,
+}
 
 
 class Bridge:
@@ -54,15 +78,19 @@ class Zoo:
         with ExitStack() as stack:
             self.directory = PrivateDirectory()
             stack.callback(self.directory.remove)
-            # Also with fsync off, what was committed survives a killed server: the kernel has it.
-            self.postgres = stack.enter_context(Postgres(settings={"synchronous_commit": "on"}))
+            self._pair = Pair(self.directory.path / "primary")
+            stack.callback(self._pair.close)
+            self._pair.start()
+            self.fallen: set[Change] = set()
             self.rabbitmq = stack.enter_context(RabbitMQ())
             self.valkey = stack.enter_context(Valkey(persistent=True))
             self.urls = {"rabbitmq": self.rabbitmq.url, "valkey": self.valkey.url()}
             with self.connect() as conn:
                 conn.execute(schema.read().encode())
+                conn.execute(_TIMELINE)
                 for stream in STREAMS:
                     conn.execute(_TABLES.format(stream).encode())
+                    conn.execute(WATCHES[stream].encode())
             self.bridges = [self._bridge(stream, number) for stream in STREAMS for number in (1, 2)]
             stack.callback(self._stop_bridges)
             self._stack = stack.pop_all()
@@ -73,9 +101,27 @@ class Zoo:
     ) -> None:
         self._stack.close()
 
+    @property
+    def postgres(self) -> Postgres:
+        """The primary of now."""
+        return self._pair.primary
+
+    @property
+    def dsn(self) -> str:
+        """Where everybody connects."""
+        return self._pair.dsn()
+
     def connect(self) -> psycopg.Connection:
         """The caller closes it."""
-        return psycopg.connect(self.postgres.dsn(), autocommit=True, connect_timeout=5)
+        return psycopg.connect(self.dsn, autocommit=True, connect_timeout=5)
+
+    def cut_standby_off(self) -> None:
+        """What is committed from here on is lost by a failover."""
+        self._pair.cut_off()
+
+    def fail_over(self) -> None:
+        """To the standby; `fallen` grows by what is lost."""
+        self.fallen |= self._pair.fail_over()
 
     def notes(self, stream: str) -> Path:
         """Where the worker of that broker writes."""
@@ -99,7 +145,7 @@ class Zoo:
 
     def _bridge(self, stream: str, number: int) -> Bridge:
         argv: list[str | Path] = [
-            *(_BIN / "bridge", "run", "--database-url", self.postgres.dsn(), "--broker-url", self.urls[stream]),
+            *(_BIN / "bridge", "run", "--database-url", self.dsn, "--broker-url", self.urls[stream]),
             *("--stream", stream, "--log-format", "json"),
         ]
         return Bridge(stream, number, argv, self.directory)

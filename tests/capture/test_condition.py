@@ -129,3 +129,34 @@ def test_several_watches_on_one_table_each_record_their_own(conn: psycopg.Connec
     conn.execute("update product set price = 7 where id = 1")
     conn.execute("update product set name = 'x' where id = 1")
     assert sorted(watches(conn)) == ["all", "all", "names", "prices"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "ops"),
+    [
+        ("old is null", ["insert"]),
+        ("new is null", ["delete"]),
+        ("old is not distinct from null", ["insert"]),
+        ("new.* is distinct from old.*", ["insert", "update", "delete"]),
+        ("(new).price = 9", ["insert", "update"]),
+        ("old.extra ->> 'old.price' is null and new.price = 9", ["insert", "update"]),
+        ("new.name = 'it''s old.price'", []),
+        ("new.name || '' = 'new' or NEW.price = 9", ["insert", "update"]),
+        ("new.price::text = '9' and new.price::numeric % 2 = 1", ["insert", "update"]),
+        ("case when old.price is null then new.price else old.price end = 9", ["insert", "update", "delete"]),
+        ("new.price = any (array[1, 9]) and (array[new.price])[1] = 9", ["insert", "update"]),
+        ("coalesce(new.price, old.price) between 8 and 10", ["insert", "update", "delete"]),
+        ("new.price in (9) and not (new.name in ('old', 'new'))", ["insert", "update"]),
+        ("( new . price ) = 9", ["insert", "update"]),
+    ],
+)
+@pytest.mark.parametrize("on_error", ["fail", "warn"])
+def test_a_condition_may_be_written_in_any_way(
+    conn: psycopg.Connection, condition: str, ops: list[str], on_error: str
+) -> None:
+    conn.execute("truncate product")
+    watch(conn, "product", condition=condition, options={"on_error": on_error})
+    conn.execute("insert into product values (3, 'c', 9, '{}')")
+    conn.execute("update product set name = 'd'")
+    conn.execute("delete from product")
+    assert [op for op, _ in recorded(conn)] == ops

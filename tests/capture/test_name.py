@@ -59,3 +59,47 @@ def test_the_search_path_of_the_writer_makes_no_difference(conn: psycopg.Connect
     conn.execute("set search_path = pg_catalog")
     conn.execute("insert into public.product values (2)")
     assert recorded(conn) == [("insert", [2])]
+
+
+# Names that the capture function has for itself, and words of PL/pgSQL and SQL.
+OWN_NAMES = ["k", "d", "old", "new", "tg_op", "tg_relid", "s", "key", "data", "stream", "op", "item", "null", "begin"]
+OWN_NAMES += [
+    "by",
+    "declare",
+    "end",
+    "execute",
+    "foreach",
+    "if",
+    "loop",
+    "strict",
+    "while",
+    "return",
+    "perform",
+    "exit",
+]
+
+
+@pytest.mark.parametrize("on_error", ["fail", "warn"])
+@pytest.mark.parametrize("renamed", [False, True])
+def test_columns_may_be_called_like_what_the_capture_function_uses(
+    conn: psycopg.Connection, renamed: bool, on_error: str
+) -> None:
+    columns = ", ".join(f'"{name}" int' for name in OWN_NAMES)
+    conn.execute(f"create table product ({columns})".encode())
+    condition = "new.begin > 0 and new.old > 0 and (new.while is null) = false"
+    options = {"on_error": on_error}
+    watch(
+        conn, "product", key=["begin", "old"], data=OWN_NAMES, columns=OWN_NAMES, condition=condition, options=options
+    )
+    if renamed:
+        # Each takes the name of the one before it.
+        conn.execute('alter table product rename "k" to first')
+        for name, now in zip(OWN_NAMES[1:], OWN_NAMES, strict=False):
+            conn.execute(f'alter table product rename "{name}" to "{now}"'.encode())
+        conn.execute(f'alter table product rename first to "{OWN_NAMES[-1]}"'.encode())
+    conn.execute(f"insert into product values ({', '.join(map(str, range(len(OWN_NAMES))))})".encode())
+    conn.execute('update product set "end" = -1')
+    (key, inserted), (_, updated) = conn.execute("select key, data from bridge.event order by id")
+    assert key == [OWN_NAMES.index("begin"), OWN_NAMES.index("old")]
+    assert inserted == {"new": {name: n for n, name in enumerate(OWN_NAMES)}}
+    assert updated["changed"] == ["execute" if renamed else "end"]

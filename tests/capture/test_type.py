@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from tests.capture.log import carried, recorded, watch
-from tests.fix_postgres import on_pg15
+from tests.fix_postgres import on_pg15, on_pg18
 
 # Type, two literals that differ, the first one in JSON.
 NUMBERS: list[tuple[str, str, str, Any]] = [
@@ -181,3 +181,107 @@ def test_toasted_columns_that_did_not_change_are_not_in_the_way(conn: psycopg.Co
     [data] = carried(conn)
     assert data["changed"] == ["small"]
     assert data["old"] == data["new"] == {"big": "x" * 100000}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_value_of_any_type_is_carried_the_same_after_its_column_was_renamed(
+    conn: psycopg.Connection, family: str
+) -> None:
+    """Then it is read by the number of its column, by another way than before."""
+    cases = FAMILIES[family]
+    for n, (kind, first, other, _) in enumerate(cases):
+        conn.execute(f"create table t{n} (id int primary key, v {kind})".encode())
+        watch(conn, f"t{n}", f"w{n}", data=["v"])
+        write = f"insert into t{n} values (1, %s::{kind}), (2, %s::{kind}), (3, null)".encode()
+        conn.execute(write, [first, other])
+        conn.execute(f"delete from t{n}".encode())
+        conn.execute(f"alter table t{n} rename v to renamed".encode())
+        conn.execute(write, [first, other])
+        conn.execute(f"delete from t{n}".encode())
+        seen = carried(conn)
+        assert seen[:6] == seen[6:], (kind, first)
+        conn.execute("truncate bridge.event")
+
+
+NESTED_OF_OWN_TYPES = """
+    create type mood as enum ('calm', 'wild');
+    create type span as range (subtype = int4);
+    create domain tone as mood;
+    create type inner_ as (m mood, n numeric, j json);
+    create type outer_ as (i inner_, l inner_[], t tone, b bytea);
+    create function planted(mood) returns json language plpgsql as $$ begin raise 'a cast ran'; end $$;
+    create cast (mood as json) with function planted(mood);
+    create function planted(inner_) returns json language plpgsql as $$ begin raise 'a cast ran'; end $$;
+    create cast (inner_ as json) with function planted(inner_);
+    create table product (id int primary key, o outer_, os outer_[], moods mood[], s span, ss span[], ts tone[]);
+"""
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_types_of_ones_own_are_carried_in_all_their_parts_and_their_casts_do_not_run(
+    conn: psycopg.Connection, renamed: bool
+) -> None:
+    conn.execute(NESTED_OF_OWN_TYPES)
+    watch(conn, "product", data=["o", "os", "moods", "s", "ss", "ts"])
+    if renamed:
+        for column in ("o", "os", "moods", "s", "ss", "ts"):
+            conn.execute(f"alter table product rename {column} to {column}_now".encode())
+    conn.execute(
+        r"""
+        insert into product values (
+            1, row(row('calm', 1.50, '{"a": 1}')::inner_,
+                array[row('wild', 'NaN', '"\u0000"'), null]::inner_[], 'calm', '\x00'),
+            array[row(null, '{}', null, null)]::outer_[], '{calm,null}', '[1,3]', '{"[1,2)"}', '{wild}'
+        )
+        """
+    )
+    conn.execute("insert into product values (2)")
+    first, empty = (data["new"] for data in carried(conn))
+    inner = {"m": "calm", "n": 1.5, "j": {"a": 1}}
+    broken = {"m": "wild", "n": "NaN", "j": r'"\u0000"'}
+    assert first == {
+        "o": {"i": inner, "l": [broken, None], "t": "calm", "b": "\\x00"},
+        "os": [{"i": None, "l": [], "t": None, "b": None}],
+        "moods": ["calm", None],
+        "s": "[1,3]",
+        "ss": ["[1,2)"],
+        "ts": ["wild"],
+    }
+    assert empty == dict.fromkeys(first)
+
+
+@on_pg18  # one server is enough for so much memory
+@pytest.mark.parametrize("renamed", [False, True])
+def test_a_value_too_long_for_jsonb_fails_no_writer_and_is_said_to_be_unreadable(
+    conn: psycopg.Connection, renamed: bool
+) -> None:
+    conn.execute("create table product (id int primary key, name text, other text)")
+    watch(conn, "product", data=["name", "other"])
+    if renamed:
+        conn.execute("alter table product rename other to renamed")
+    conn.execute("insert into product values (1, repeat('x', 300000000), 'short')")
+    assert recorded(conn) == [("insert", [1])]
+    [data] = carried(conn)
+    assert data["new"] == {"name": None, "other": "short"}
+    assert data["unreadable"].startswith('"name": ')
+    assert "too long" in data["unreadable"] or "size" in data["unreadable"] or "large" in data["unreadable"]
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_as_many_columns_as_one_likes_are_carried_and_compared(conn: psycopg.Connection, renamed: bool) -> None:
+    """A function takes 100 arguments."""
+    names = [f"c{n}" for n in range(120)]
+    conn.execute(f"create table product ({', '.join(f'{name} int' for name in names)})".encode())
+    watch(conn, "product", "some", key=["c0"], operations=["update"], data=names[:60])
+    watch(conn, "product", "all", key=names[:110], operations=["update"], options={"call": "event"})
+    conn.execute(f"insert into product values ({', '.join(map(str, range(120)))})".encode())
+    if renamed:
+        conn.execute("alter table product rename c5 to renamed")
+    conn.execute("update product set c7 = -1, c119 = -1")
+    values = dict(zip(names, range(120), strict=True))
+    after = {**values, "c7": -1}
+    expected = {
+        "some": {"old": dict(list(values.items())[:60]), "new": dict(list(after.items())[:60]), "changed": ["c7"]},
+        "all": {"changed": ["c119", "c7"], "old_key": list(values.values())[:110]},
+    }
+    assert dict(conn.execute("select watch, data from bridge.event")) == expected

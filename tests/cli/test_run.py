@@ -1,8 +1,14 @@
 """`bridge run` with wrong settings."""
 
+import signal
+from pathlib import Path
+
 import pytest
 
-from tests.cli.command import SECRET, Command, Result, started
+from tests.cli.command import SECRET, Command, Launch, Result, started
+from tests.eventually import eventually
+from tests.fix_bridge import BRIDGE, environment
+from tests.fix_postgres import Database, on_pg18
 
 
 def test_a_duration_that_is_none_names_the_fix(bridge: Command) -> None:
@@ -52,3 +58,16 @@ def test_run_with_a_wrong_broker(address: str) -> None:
 def test_run_with_a_wrong_http_address(address: str) -> None:
     sentence = run_fails("--broker-url=memory://", f"--http={address}", BRIDGE_DATABASE_URL="postgresql:///unused")
     assert sentence.startswith(f"--http {address}: ")
+
+
+@on_pg18
+def test_run_hears_ctrl_c_also_where_a_shell_has_put_it_in_the_background(
+    database: Database, launch: Launch, tmp_path: Path
+) -> None:
+    """As servers do: a script starts several with `&`, and one Ctrl-C ends them all."""
+    log = tmp_path / "run.log"
+    env = environment(BRIDGE_DATABASE_URL=database.dsn, BRIDGE_BROKER_URL="memory://")
+    child = launch(["/bin/sh", "-c", 'trap "" INT; exec "$0" run', BRIDGE], log, env)
+    assert eventually(lambda: "serving" in log.read_text()), child.tail()
+    assert child.stop(signal.SIGINT) == 0
+    assert "stopped" in child.tail().splitlines()[-1]

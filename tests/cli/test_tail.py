@@ -42,6 +42,27 @@ def test_tail_shows_events_as_they_come(
 
 
 @on_pg18
+def test_tail_that_a_shell_has_put_in_the_background_is_deaf_to_ctrl_c(
+    database: Database, conn: psycopg.Connection, product: None, launch: Launch, tmp_path: Path
+) -> None:
+    """As every program that sets up nothing for SIGINT: Ctrl-C is meant for the one in the foreground."""
+    conn.execute("select bridge.watch('touch', 'product', 'shop.tasks.touch')")
+    log = tmp_path / "tail.log"
+    env = environment(BRIDGE_DATABASE_URL=database.dsn, PYTHONUNBUFFERED="1")
+    child = launch(["/bin/sh", "-c", 'trap "" INT; exec "$0" tail', BRIDGE], log, env)
+
+    def shows_more() -> bool:
+        conn.execute("insert into product select coalesce(max(id), 0) + 1, 5 from product")
+        return log.read_text().count("touch") > shown
+
+    for _ in range(2):
+        shown = log.read_text().count("touch")
+        assert eventually(shows_more)
+        child.send(signal.SIGINT)
+    assert child.stop(signal.SIGTERM) == -signal.SIGTERM
+
+
+@on_pg18
 def test_tail_of_an_unknown_stream(bridge: Command, database: Database) -> None:
     sentence = bridge("tail", "--stream=slow", "--database-url", database.dsn).sentence()
     assert sentence == 'there is no stream "slow"; there are: default'

@@ -9,6 +9,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from django_app.models import Watch
 from tests.fix_postgres import Database, on_pg18
 
 pytestmark = on_pg18
@@ -45,8 +46,21 @@ def test_the_event_list_asks_for_no_more_than_it_shows(client: Client) -> None:
     assert all("LIMIT" in statement for statement in about_events)
 
 
-def test_watches_are_listed(client: Client) -> None:
-    assert b"catalog.tasks.reprice" in client.get("/admin/bridge/watch/").content
+def test_watches_are_listed_filtered_and_shown(client: Client) -> None:
+    for query in ("", "?removed_at__isempty=1", "?stream=default", "?q=reprice"):
+        listed = client.get(f"/admin/bridge/watch/{query}").content
+        assert b"catalog.tasks.reprice" in listed, query
+        assert b'<td class="field-columns">price</td>' in listed, "a list is shown as words"
+    shown = client.get("/admin/bridge/watch/catalog.product_5Freprice/change/").content
+    assert b'<div class="readonly">price</div>' in shown
+
+
+def test_lists_of_a_watch_are_lists_that_can_be_asked_for(migrated: Database) -> None:
+    watch = Watch.objects.get()
+    assert (watch.operations, watch.columns, watch.key, watch.data) == (["update"], ["price"], None, None)
+    assert Watch.objects.filter(columns=["price"], key=None, operations__contains=["update"]).exists()
+    assert not Watch.objects.filter(operations__contains=["update", "delete"]).exists()
+    assert not Watch.objects.filter(columns=["name"]).exists()
 
 
 def test_nothing_can_be_changed(client: Client, product: Product) -> None:

@@ -57,7 +57,8 @@ def status(conn: psycopg.Connection) -> Any:
 
 def expected_ids(conn: psycopg.Connection) -> set[str]:
     """The task ids of all events in the log: a redelivery repeats them."""
-    rows = conn.execute("select watch || '/' || id from bridge.event").fetchall()
+    named = "select concat_ws('/', watch, id, (extract(epoch from at) * 1000000)::bigint) from bridge.event"
+    rows = conn.execute(named).fetchall()
     return {str(uuid5(NAMESPACE, text)) for (text,) in rows}
 
 

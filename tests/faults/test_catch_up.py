@@ -1,10 +1,12 @@
 """The backlog after an outage is paced, fresh events are not."""
 
 import time
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 from psycopg.types.json import Jsonb
 
+from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import Database, on_pg18
@@ -34,3 +36,27 @@ def test_a_backlog_is_paced_and_fresh_events_are_not(
         started = time.monotonic()
         tasks.take(10 * RATE)
         assert time.monotonic() - started < 5
+
+
+def test_with_a_rate_many_events_of_one_row_are_one_task_too(
+    database: Database, conn: psycopg.Connection, valkey: Broker, run_bridge: Bridges
+) -> None:
+    conn.execute("create table product (id int primary key)")
+    options = Jsonb({"queue": valkey.queue, "coalesce": True})
+    conn.execute("select bridge.watch('p', 'product', 'shop.touch', options => %s)", [options])
+    conn.execute(
+        "insert into bridge.event (stream, watch, op, key, at) "
+        "select 'default', 'p', 'insert', jsonb_build_array(n %% 60), %s from generate_series(1, 6000) n",
+        [datetime.now(UTC) - timedelta(minutes=1)],
+    )
+    run_bridge(database.dsn, f"--catch-up-rate={RATE}", broker_url=valkey.url, state=None)
+    with inbox(valkey) as tasks:
+        tasks.take(1)
+        started = time.monotonic()
+        # Read apart, events of one row are several tasks; but of 6,000 events there are few.
+        eventually(lambda: conn.execute("select count(*) from bridge.waiting").fetchone() == (0,), 30)
+        arrived = tasks.take_all()
+    assert {task.args[0] for task in arrived} | {1} >= set(range(60)) - {0}
+    # The first batch was read before the bridge knew that the watch coalesces.
+    assert len(arrived) <= 20 + 2 * 60
+    assert time.monotonic() - started > 1.5

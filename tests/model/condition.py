@@ -10,6 +10,9 @@ Version = Literal["old", "new"]
 
 
 class Condition(Protocol):
+    @property
+    def columns(self) -> set[str]: ...
+
     def sql(self) -> str: ...
 
     def holds(self, old: Row | None, new: Row | None) -> bool | None: ...
@@ -25,6 +28,10 @@ class IsNull:
     version: Version
     column: Column
 
+    @property
+    def columns(self) -> set[str]:
+        return {self.column.name}
+
     def sql(self) -> str:
         return f"{self.version}.{self.column.sql} is null"
 
@@ -38,6 +45,10 @@ class Equals:
     column: Column
     cell: Cell
 
+    @property
+    def columns(self) -> set[str]:
+        return {self.column.name}
+
     def sql(self) -> str:
         return f"{self.version}.{self.column.sql} = {self.cell.sql(self.column.kind.type)}"
 
@@ -50,6 +61,10 @@ class Equals:
 class Differs:
     column: Column
 
+    @property
+    def columns(self) -> set[str]:
+        return {self.column.name}
+
     def sql(self) -> str:
         return f"old.{self.column.sql} is distinct from new.{self.column.sql}"
 
@@ -60,6 +75,10 @@ class Differs:
 @dataclass(frozen=True)
 class Not:
     inner: Condition
+
+    @property
+    def columns(self) -> set[str]:
+        return self.inner.columns
 
     def sql(self) -> str:
         return f"not ({self.inner.sql()})"
@@ -74,6 +93,10 @@ class Both:
     left: Condition
     right: Condition
 
+    @property
+    def columns(self) -> set[str]:
+        return self.left.columns | self.right.columns
+
     def sql(self) -> str:
         return f"({self.left.sql()}) and ({self.right.sql()})"
 
@@ -86,6 +109,10 @@ class Both:
 class Either:
     left: Condition
     right: Condition
+
+    @property
+    def columns(self) -> set[str]:
+        return self.left.columns | self.right.columns
 
     def sql(self) -> str:
         return f"({self.left.sql()}) or ({self.right.sql()})"

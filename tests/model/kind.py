@@ -19,6 +19,10 @@ class Cell:
     def sql(self, type_name: str) -> str:
         return f"{'null' if self.text is None else quoted(self.text)}::{type_name}"
 
+    def as_text(self) -> "Cell":
+        """After the column has become text."""
+        return Cell(self.text, self.text)
+
 
 NULL = Cell(None)
 
@@ -133,6 +137,10 @@ VALUE_KINDS = [
     Kind("kinds.price", st.integers(0, 10**9).map(lambda n: _decimal(n, 3))),
     Kind("kinds.pair", _samples(("(1,x)", {"n": 1, "note": "x"}), ("(,)", {"n": None, "note": None}))),
 ]
+
+# Types whose text is the same in every session, which a column may change to text. All rows are written anew.
+TO_TEXT = {"smallint", "integer", "bigint", "uuid", "boolean"}
+WIDER = {"smallint": "integer", "integer": "bigint"}
 
 # What the kinds above need in the database.
 KINDS_SQL = """

@@ -13,8 +13,8 @@ from tests.model.kind import canonical, quoted
 from tests.model.reader import Reader
 from tests.model.stage import SESSIONS, Stage
 from tests.model.statement import Insert, Statement
-from tests.model.story import Begin, End, EndPrepared, Read, ReadAction, Savepoint, Set, Step, Story, Write
-from tests.model.watch import Event
+from tests.model.story import Alter, Begin, End, EndPrepared, Read, ReadAction, Savepoint, Set, Step, Story, Write
+from tests.model.watch import Event, Watch
 from tests.model.world import Transaction, World
 
 _LOG = "select stream, watch, op, key::text, data::text, context from bridge.event order by id"
@@ -40,13 +40,14 @@ class Performance:
         self._open: list[Transaction | None] = [None] * SESSIONS
         self._prepared: list[tuple[str, Transaction]] = []
         self._gids = 0
+        self._alters = 0
         self._readers: dict[str, Reader] = {}
 
     def run(self) -> None:
         self._stage.clean()
         for table in self._story.tables:
             for statement in table.ddl():
-                self._run(None, statement)
+                self._run(0, statement)
         for watch in self._story.watches:
             self._run(None, watch.sql())
         with ExitStack() as stack:
@@ -82,15 +83,18 @@ class Performance:
             case EndPrepared(commit):
                 if self._prepared:
                     self._end_prepared(commit)
+            case Alter():
+                self._alter(step)
             case Read(stream, action):
                 if stream in self._readers:
                     self._read(stream, action)
             case _:
                 assert_never(step)
 
-    def _write(self, session: int, statement: Statement) -> None:
+    def _write(self, session: int, drawn: Statement) -> None:
         transaction = self._open[session] or self._world.begin("read committed")
-        if self._world.is_certain(transaction, statement):
+        statement = drawn.on(self._world.table(transaction, drawn.table.name))
+        if statement is not None and self._world.is_certain(transaction, statement):
             changes = self._world.foresee(transaction, statement)
             allowed = self._world.failures(transaction, statement)
             if changes is None:
@@ -104,6 +108,46 @@ class Performance:
                 self._end(session, "rollback")
         if self._open[session] is None and transaction in self._world.open:
             self._world.commit(transaction)
+
+    def _alter(self, step: Alter) -> None:
+        """By the session, or, where PostgreSQL refuses it or the story says so, by `bridge.alter`."""
+        self._alters += 1
+        transaction = self._open[step.session] or self._world.begin("read committed")
+        clauses = list(step.alteration.clauses(self._world.table(transaction, step.table), self._alters))
+        if clauses and self._world.is_free(transaction, step.table) and self._is_known(step):
+            if not self._needs_bridge(step):
+                for clause, table in clauses:
+                    self._run(step.session, f"alter table {table.sql} {clause}")
+                    self._world.alter(transaction, table, rewrites=step.alteration.rewrites)
+            elif self._open[step.session] is None and self._watches_are_whole(step):
+                for clause, table in clauses:
+                    self._run(None, f"select bridge.alter({quoted(table.sql)}, {quoted(clause)})")
+                    self._world.alter(transaction, table, rewrites=step.alteration.rewrites)
+                    self._world.follow(table)
+        if self._open[step.session] is None:
+            self._world.commit(transaction)
+
+    def _watches(self, step: Alter) -> list[Watch]:
+        return [w for w in self._world.watches if w.table.name == step.table]
+
+    def _is_known(self, step: Alter) -> bool:
+        """Whether the model can say what must be: a condition may not work with another type, and one part of a key may
+        be gone, whose absence has one sentence."""
+        column = step.alteration.column
+        for watch in self._watches(step):
+            if step.alteration.rewrites and watch.condition and column in watch.condition.columns:
+                return False
+            if column in (watch.key or ()) and any(not self._world.schema[step.table].has(n) for n in watch.key or ()):
+                return False
+        return True
+
+    def _needs_bridge(self, step: Alter) -> bool:
+        return step.by_bridge or any(step.alteration.column in w.names_in_triggers() for w in self._watches(step))
+
+    def _watches_are_whole(self, step: Alter) -> bool:
+        """Without its key a watch can't be made anew."""
+        names = [name for w in self._watches(step) for name in w.key or ()]
+        return step.alteration.column not in names and all(map(self._world.schema[step.table].has, names))
 
     def _set(self, session: int, context: str | None, capture: bool | None) -> None:
         transaction = self._open[session]

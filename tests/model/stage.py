@@ -33,8 +33,7 @@ select bridge.unwatch(name) from bridge.watch where removed_at is null;
 delete from bridge.watch;
 drop schema if exists "My Shop" cascade;
 create schema "My Shop";
-grant usage on schema "My Shop" to {_APPLICATION};
-alter default privileges in schema "My Shop" grant all on tables to {_APPLICATION};
+grant usage, create on schema "My Shop" to {_APPLICATION};
 truncate bridge.event;
 update bridge.position set seen = pg_current_snapshot(), upto = null, after_id = null;
 """

@@ -22,6 +22,10 @@ class Statement(Protocol):
 
     def sql(self) -> str: ...
 
+    def on(self, table: Table) -> "Statement | None":
+        """The same on the table as it is now; None where nothing is left to do."""
+        ...
+
     def changes(self, rows: Rows) -> Iterator[Change]:
         """What it does to these rows, each once. Raises Duplicate."""
         ...
@@ -37,6 +41,9 @@ class Where:
     def sql(self) -> str:
         tests = [f"{c.sql}::text is not distinct from {cell.sql(c.kind.type)}::text" for c, cell in self.cells]
         return " and ".join(tests + ["false"] * self.never) or "true"
+
+    def on(self, table: Table) -> "Where":
+        return Where(_on(table, self.cells), self.never)
 
     def matches(self, row: Row) -> bool:
         return not self.never and all(row[c.name].text == cell.text for c, cell in self.cells)
@@ -59,6 +66,13 @@ class Insert:
         conflict = {"nothing": " on conflict do nothing", "update": self._on_conflict_update()}.get(self.how, "")
         return f"insert into {self.table.sql} ({names}) {source}{conflict}"
 
+    def on(self, table: Table) -> Statement:
+        young = {c.name: c for c in table.columns if not self.table.has(c.name)}
+        rows = [
+            {**row, **{name: c.pool[n % len(c.pool)] for name, c in young.items()}} for n, row in enumerate(self.rows)
+        ]
+        return Insert(table, tuple(map(table.see, rows)), self.how)
+
     def changes(self, rows: Rows) -> Iterator[Change]:
         seen: set[object] = set()
         for row in self.rows:
@@ -79,7 +93,8 @@ class Insert:
 
     def _on_conflict_update(self) -> str:
         sets = ", ".join(f"{c.sql} = excluded.{c.sql}" for c in self.table.values)
-        return f" on conflict ({', '.join(c.sql for c in self.table.keys)}) do update set {sets}"
+        keys = ", ".join(c.sql for c in self.table.keys)
+        return f" on conflict ({keys}) do {f'update set {sets}' if sets else 'nothing'}"
 
     def _merge(self, names: str, values: str) -> str:
         on = " and ".join(f"t.{c.sql} = s.{c.sql}" for c in self.table.keys)
@@ -101,6 +116,14 @@ class Update:
         sets = ", ".join(f"{c.sql} = {cell.sql(c.kind.type)}" for c, cell in self.sets)
         return f"update {self.table.sql} set {sets} where {self.where.sql()}"
 
+    def on(self, table: Table) -> Statement | None:
+        sets = _on(table, self.sets)
+        if len(self.sets) % 2:
+            # Columns that came after the statement was drawn.
+            young = [c for c in table.columns if not self.table.has(c.name)]
+            sets += tuple((c, c.pool[len(self.where.cells) % len(c.pool)]) for c in young)
+        return Update(table, self.where.on(table), sets) if sets else None
+
     def changes(self, rows: Rows) -> Iterator[Change]:
         new = {c.name: cell for c, cell in self.sets}
         changes = [Change(self.table, "update", r, {**r, **new}) for r in rows.values() if self.where.matches(r)]
@@ -119,6 +142,9 @@ class Delete:
     def sql(self) -> str:
         return f"delete from {self.table.sql} where {self.where.sql()}"
 
+    def on(self, table: Table) -> Statement:
+        return Delete(table, self.where.on(table))
+
     def changes(self, rows: Rows) -> Iterator[Change]:
         return (Change(self.table, "delete", old=row) for row in rows.values() if self.where.matches(row))
 
@@ -130,5 +156,14 @@ class Truncate:
     def sql(self) -> str:
         return f"truncate {self.table.sql}"
 
+    def on(self, table: Table) -> Statement:
+        return Truncate(table)
+
     def changes(self, rows: Rows) -> Iterator[Change]:
         yield Change(self.table, "truncate")
+
+
+def _on(table: Table, cells: tuple[tuple[Column, Cell], ...]) -> tuple[tuple[Column, Cell], ...]:
+    """The same values for the columns that are still there, as they are now."""
+    old = {column.name: cell for column, cell in cells}
+    return tuple((c, c.see(old)) for c in table.columns if c.name in old)

@@ -1,13 +1,14 @@
 """Random stories: tables, watches, and a history of several sessions, step by step."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
+from tests.model.alteration import Add, Alteration, Drop, Rename, Retype, Swap
 from tests.model.condition import Both, Condition, Differs, Either, Equals, IsNull, Not, Version
 from tests.model.kind import KEY_KINDS, NULL, VALUE_KINDS, Cell, Kind, distinct
 from tests.model.stage import SESSIONS, STREAMS
@@ -70,7 +71,17 @@ class Read:
     action: ReadAction
 
 
-Step = Write | Begin | Set | Savepoint | End | EndPrepared | Read
+@dataclass(frozen=True)
+class Alter:
+    """By the session, in its transaction if it has one; or by `bridge.alter`."""
+
+    session: int
+    table: str
+    alteration: Alteration
+    by_bridge: bool
+
+
+Step = Write | Begin | Set | Savepoint | End | EndPrepared | Read | Alter
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,7 +130,7 @@ class _Author:
     def column(self, name: str, kinds: Sequence[Kind], *, nullable: bool) -> Column:
         kind = self.pick(kinds)
         cells = self._draw(_pool(kind.type))
-        return Column(name, kind, (NULL, *cells) if nullable else tuple(cells))
+        return Column(name, kind, (NULL, *cells) if nullable else tuple(cells), name)
 
     def table(self, name: str) -> Table:
         names = self.some(_COLUMN_NAMES, 6)
@@ -162,6 +173,7 @@ class _Author:
             whole_event=self.often(),
             may_skip=self.often(),
             stream=self.pick(STREAMS),
+            known={name: name for name in names},
         )
 
     def cells(self, columns: Sequence[Column]) -> tuple[tuple[Column, Cell], ...]:
@@ -196,7 +208,10 @@ class _Author:
                 return self.insert(table, 3, self.pick(_HOWS))
 
     def step(self, tables: Sequence[Table]) -> Step:
-        match self.number(0, 15):
+        match self.number(0, 17):
+            case 16 | 17:
+                table = self.pick(tables)
+                return Alter(self.session(), table.name, self.alteration(table), not self.often())
             case 0 | 1:
                 return Read(self.pick(STREAMS), self.pick(_READS))
             case 2:
@@ -205,6 +220,25 @@ class _Author:
                 return self.border()
             case _:
                 return Write(self.session(), self.statement(self.pick(tables)))
+
+    def alteration(self, table: Table) -> Alteration:
+        name = self.pick(table.columns).name
+        match self.number(0, 7):
+            case 0 | 1 | 2:
+                return Rename(name, self.pick(_COLUMN_NAMES), self.fresh() if self.often() else None)
+            case 3:
+                return Swap(name, self.pick(table.columns).name)
+            case 4:
+                return Add(self.fresh())
+            case 5:
+                return Drop(name, self.fresh() if self.often() else None)
+            case _:
+                return Retype(name, to_text=self.often())
+
+    def fresh(self) -> Column:
+        """A column that comes while the story runs."""
+        column = self.column(self.pick(_COLUMN_NAMES), KEY_KINDS, nullable=True)
+        return replace(column, default=self.pick(column.pool))
 
     def border(self) -> Step:
         """A step that changes no row."""

@@ -1,11 +1,12 @@
 """Tables of a story, and their rows."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
-from tests.model.kind import Cell, Kind
+from tests.model.kind import NULL, Cell, Kind
 
 Row = Mapping[str, Cell]
+"""By `Column.name`."""
 Key = tuple[str | None, ...]
 Rows = Mapping[Key, Row]
 
@@ -13,13 +14,23 @@ Rows = Mapping[Key, Row]
 @dataclass(frozen=True)
 class Column:
     name: str
+    """It stays, whatever the column is called: rows and watches know the column by it."""
     kind: Kind
     pool: tuple[Cell, ...]
     """The values that it ever has."""
+    label: str
+    """What it is called now."""
+    default: Cell = NULL
+    """What rows hold that are older than the column."""
 
     @property
     def sql(self) -> str:
-        return identifier(self.name)
+        return identifier(self.label)
+
+    def see(self, row: Row) -> Cell:
+        """Its value in a row that may be older than the column, or than its type."""
+        cell = row.get(self.name, self.default)
+        return cell.as_text() if self.kind.type == "text" else cell
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,22 @@ class Table:
 
     def column(self, name: str) -> Column:
         return next(c for c in self.columns if c.name == name)
+
+    def see(self, row: Row) -> Row:
+        return {c.name: c.see(row) for c in self.columns}
+
+    def with_column(self, column: Column) -> "Table":
+        return replace(self, values=(*self.values, column))
+
+    def without(self, name: str) -> "Table":
+        return replace(self, values=tuple(c for c in self.values if c.name != name))
+
+    def change(self, name: str, how: Callable[[Column], Column]) -> "Table":
+        keys, values = (tuple(how(c) if c.name == name else c for c in part) for part in (self.keys, self.values))
+        return replace(self, keys=keys, values=values)
+
+    def has(self, name: str) -> bool:
+        return any(c.name == name for c in self.columns)
 
     def key(self, row: Row) -> Key:
         return tuple(row[c.name].text for c in self.keys)

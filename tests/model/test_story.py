@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.fix_postgres import PgServer
+from tests.fix_postgres import PgServer, on_pg18
 from tests.model.performance import play
 from tests.model.stage import Stage
 from tests.model.story import Story, stories
@@ -17,13 +17,14 @@ _SETTINGS = settings(deadline=None, print_blob=True, suppress_health_check=list(
 
 
 @pytest.fixture(scope="module")
-def stage(pg18: PgServer) -> Iterator[Stage]:
-    database = pg18.create(pg18.template())
+def stage(pg_server: PgServer) -> Iterator[Stage]:
+    database = pg_server.create(pg_server.template())
     with Stage.open(database) as stage:
         yield stage
-    pg18.drop(database.name)
+    pg_server.drop(database.name)
 
 
+@on_pg18
 @pytest.mark.timeout(600)  # a failing example is made smaller, which takes a while
 @settings(_SETTINGS, max_examples=40)
 @given(stories())

@@ -1,8 +1,8 @@
 """Watches: which events a change of a row, or a truncate, must become."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tests.model.condition import Condition
@@ -47,6 +47,8 @@ class Watch:
     """Option "call" is "event"."""
     may_skip: bool
     stream: str
+    known: Mapping[str, str]
+    """What its columns were called when it was made, or when it has followed them last: the names in its events."""
 
     def sql(self) -> str:
         options: dict[str, Any] = {}
@@ -62,8 +64,22 @@ class Watch:
             f" options => {quoted(json.dumps(options))}, stream => {quoted(self.stream)})"
         )
 
+    def names_in_triggers(self) -> set[str]:
+        """Columns that can't be dropped or get another type without `bridge.alter`."""
+        return {*(self.columns or ())} | (set() if self.condition is None else self.condition.columns)
+
+    def follow(self, table: Table) -> "Watch":
+        """The watch after `bridge.alter`."""
+
+        def left(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+            return tuple(n for n in names or () if table.has(n)) or None
+
+        condition = self.condition if self.condition and all(map(table.has, self.condition.columns)) else None
+        known = {c.name: c.label for c in table.columns}
+        return replace(self, columns=left(self.columns), data=left(self.data), condition=condition, known=known)
+
     def events(self, change: Change, context: str | None, capture: bool) -> Iterator[Event]:
-        if change.table is not self.table or (self.may_skip and not capture):
+        if change.table.name != self.table.name or (self.may_skip and not capture):
             return
         for seen in _as_seen_by_triggers(change):
             if seen.op in self.operations and self._matches(seen):
@@ -86,28 +102,41 @@ class Watch:
 
     def _key(self, change: Change) -> list[Any] | None:
         row = change.new or change.old
-        return None if row is None else self._key_of(row)
+        return None if row is None else self._key_of(change.table, row)
 
-    def _key_of(self, row: Row) -> list[Any]:
-        return [row[name].json for name in self._key_names]
+    def _key_of(self, table: Table, row: Row) -> list[Any]:
+        return [row[name].json if table.has(name) else None for name in self._key_names]
 
     @property
     def _key_names(self) -> tuple[str, ...]:
         return self.key or tuple(c.name for c in self.table.keys)
 
     def _data(self, change: Change) -> dict[str, Any]:
+        table = change.table
         data: dict[str, Any] = {}
         if self.data is not None:
             for version, row in (("old", change.old), ("new", change.new)):
                 if row is not None:
-                    data[version] = {name: row[name].json for name in self.data}
+                    data[version] = {self.known[name]: row[name].json for name in self.data if table.has(name)}
         if change.op == "update" and change.old is not None:
             if self.data is not None or self.whole_event:
-                compared = (self.columns or ()) + (self.data or ()) or tuple(c.name for c in self.table.columns)
-                data["changed"] = sorted(_changed(change, compared))
+                data["changed"] = sorted(self._changed_names(change))
             if _changed(change, self._key_names):
-                data["old_key"] = self._key_of(change.old)
+                data["old_key"] = self._key_of(table, change.old)
+        gone = [name for name in self._key_names if not table.has(name)]
+        if gone and change.op != "truncate":
+            data["unreadable"] = "; ".join(f'the column "{self.known[name]}" of the key is gone' for name in gone)
         return data
+
+    def _changed_names(self, change: Change) -> set[str]:
+        compared = (self.columns or ()) + (self.data or ())
+        if compared:
+            return {self.known[name] for name in _changed(change, compared)}
+        # All columns. A younger one that took over a name that the watch knows can't be told from it.
+        now = {
+            c.name: c.label for c in change.table.columns if c.name in self.known or c.label not in self.known.values()
+        }
+        return {self.known.get(name, label) for name, label in now.items() if _changed(change, (name,))}
 
 
 def _as_seen_by_triggers(change: Change) -> Iterator[Change]:
@@ -121,7 +150,7 @@ def _as_seen_by_triggers(change: Change) -> Iterator[Change]:
 def _changed(change: Change, names: tuple[str, ...]) -> set[str]:
     assert change.old is not None
     assert change.new is not None
-    return {name for name in names if change.old[name].text != change.new[name].text}
+    return {name for name in names if change.table.has(name) and change.old[name].text != change.new[name].text}
 
 
 def _names(names: tuple[str, ...] | None) -> str:

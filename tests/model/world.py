@@ -25,6 +25,10 @@ class Chunk:
 class State:
     """What a transaction has done so far: a rollback to a savepoint brings an earlier one back."""
 
+    schema: dict[str, Table] = field(default_factory=dict)
+    """Tables that it has altered."""
+    rewritten: frozenset[str] = frozenset()
+    """Tables whose rows it has written anew, so that it sees all that were committed."""
     writes: dict[str, dict[Key, Row | None]] = field(default_factory=dict)
     emptied: frozenset[str] = frozenset()
     context: str | None = None
@@ -47,7 +51,8 @@ class Transaction:
 class World:
     def __init__(self, tables: Iterable[Table], watches: Iterable[Watch]) -> None:
         self.watches = list(watches)
-        self.committed: dict[str, Rows] = {table.name: {} for table in tables}
+        self.schema = {table.name: table for table in tables}
+        self.committed: dict[str, Rows] = {name: {} for name in self.schema}
         self.open: list[Transaction] = []
         self._commits = 0
         self._log: list[Chunk] = []
@@ -57,10 +62,31 @@ class World:
         self.open.append(Transaction(isolation))
         return self.open[-1]
 
+    def table(self, transaction: Transaction, name: str) -> Table:
+        """As the transaction finds it."""
+        return transaction.state.schema.get(name, self.schema[name])
+
+    def is_free(self, transaction: Transaction, name: str) -> bool:
+        """Whether nobody else holds a lock on the table."""
+        return not any(name in other.touched for other in self.open if other is not transaction)
+
+    def alter(self, transaction: Transaction, table: Table, *, rewrites: bool) -> None:
+        self._take_snapshot(transaction)
+        transaction.touched.add(table.name)
+        state = transaction.state
+        transaction.state = replace(
+            state,
+            schema={**state.schema, table.name: table},
+            rewritten=state.rewritten | ({table.name} if rewrites else set()),
+        )
+
+    def follow(self, table: Table) -> None:
+        """`bridge.alter` makes the table's watches anew."""
+        self.watches = [w.follow(table) if w.table.name == table.name else w for w in self.watches]
+
     def foresee(self, transaction: Transaction, statement: Statement) -> list[Change] | None:
         """The statement's changes; None when it must fail, since it would make two rows of one key."""
-        if transaction.isolation != "read committed" and transaction.snapshot is None:
-            transaction.snapshot, transaction.snapshot_at = dict(self.committed), self._commits
+        self._take_snapshot(transaction)
         transaction.touched.add(statement.table.name)
         try:
             return list(statement.changes(self._visible(transaction, statement.table.name)))
@@ -120,8 +146,9 @@ class World:
         self.open.remove(transaction)
         self._commits += 1
         state = transaction.state
-        for name in state.emptied:
-            # Whoever has an older snapshot sees the table empty, too: TRUNCATE knows no versions.
+        self.schema |= state.schema
+        for name in state.emptied | state.rewritten:
+            # Whoever has an older snapshot sees the table empty, too: neither TRUNCATE nor new rows know versions.
             for other in self.open:
                 if other.snapshot is not None:
                     other.snapshot[name] = {}
@@ -140,9 +167,15 @@ class World:
         return sum(n for chunk in self._log for event, n in chunk.events.items() if event.stream == stream)
 
     def _visible(self, transaction: Transaction, table: str) -> Rows:
-        before = (transaction.snapshot or self.committed)[table]
-        base: Rows = {} if table in transaction.state.emptied else before
-        return _written(base, transaction.state.writes.get(table, {}))
+        state = transaction.state
+        seen = self.committed if table in state.rewritten else transaction.snapshot or self.committed
+        rows = _written({} if table in state.emptied else seen[table], state.writes.get(table, {}))
+        see = self.table(transaction, table).see
+        return {key: see(row) for key, row in rows.items()}
+
+    def _take_snapshot(self, transaction: Transaction) -> None:
+        if transaction.isolation != "read committed" and transaction.snapshot is None:
+            transaction.snapshot, transaction.snapshot_at = dict(self.committed), self._commits
 
     def _is_stale(self, transaction: Transaction) -> bool:
         return transaction.snapshot_at != self._commits

@@ -34,8 +34,7 @@ def test_memory_alarm_is_named_where_not_even_writing_goes_on(own_rabbitmq: Rabb
 def test_memory_alarm_that_ends_in_time_is_forgotten(own_rabbitmq: RabbitMQ) -> None:
     broker = Broker("private", own_rabbitmq.url)
     publisher = Publisher(broker.url)
-    publisher.connect()
-    confirms = publisher._confirms
+    confirms = publisher._connected().confirms
     assert confirms is not None
     with ThreadPoolExecutor() as threads:
         with memory_alarm(own_rabbitmq):

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from bridge.call import Call, Target, Targets, call_for
 from bridge.errors import BrokerError
-from bridge.event import Event
+from bridge.event import Event, Origin
 from bridge.publisher import Crew
 from tests.eventually import eventually
 from tests.fix_bridge import Bridges
@@ -29,6 +29,11 @@ def targets(broker: Broker, task: str = "shop.touch", **options: object) -> Targ
 
 def events(count: int, keys: int) -> list[Event]:
     return [Event(n, "w", "update", [n % keys], None, None, AT) for n in range(count)]
+
+
+def without(settled: frozenset[int], sent: list[Event]) -> list[Event]:
+    """What a relay tries again."""
+    return [event for place, event in enumerate(sent) if place not in settled]
 
 
 def exists(group: int) -> bool:
@@ -76,7 +81,7 @@ def test_a_member_that_was_killed_is_replaced_and_its_share_is_not_settled(valke
                 crew.publish(sent, targets(valkey))
             settled = caught.value.settled
             assert 0 < len(settled) < 100
-            assert crew.publish([event for event in sent if event.id not in settled], targets(valkey)) == []
+            assert crew.publish(without(settled, sent), targets(valkey)) == []
             assert {task.args[0]["id"] for task in tasks.take(100)} == {event.id for event in sent}
             assert tasks.waiting() == 0
     finally:
@@ -88,7 +93,7 @@ def test_events_arrive_as_they_were_also_values_that_few_formats_know(valkey: Br
     data = {"new": {"a": values}, "old_key": [1], "changed": ["a"]}
     context = '{"user": 7}'
     at = AT.replace(microsecond=120)
-    event = Event(5, "w", "update", values, data, context, at, merged=(2, 3))
+    event = Event(5, "w", "update", values, data, context, at, xid=7, merged=(Origin(2, at, 6), Origin(3, at, 7)))
     watched = targets(valkey)
     call = call_for(event, watched)
     assert isinstance(call, Call)
@@ -121,7 +126,7 @@ def test_what_is_refused_comes_back_also_when_it_has_to_be_asked_again(valkey: B
             settled = caught.value.settled
             assert settled
             assert not any(number % 2 for number in settled)
-            refusals = crew.publish([event for event in sent if event.id not in settled], targets(valkey))
+            refusals = crew.publish(without(settled, sent), targets(valkey))
             assert [refusal.event for refusal in refusals] == [event for event in sent if event.id % 2]
             assert {refusal.reason for refusal in refusals} == {'there is no watch "gone"'}
             assert {task.args[0]["id"] for task in tasks.take(20)} == set(range(0, 40, 2))

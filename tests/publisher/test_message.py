@@ -5,7 +5,7 @@ one of them makes the bridge fall back to the slow way.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -219,25 +219,24 @@ def test_the_quick_way_is_taken(broker: Broker, options: dict[str, Any]) -> None
 
 
 def goes_the_quick_way(publisher: Publisher, options: dict[str, Any]) -> bool:
-    publisher.connect()
-    message = publisher._messages.get(Target("shop.tasks.reprice", options))
+    line = publisher._connected()
+    message = line._messages.get(Target("shop.tasks.reprice", options))
     if message is None:
         return False
-    quick, plain = publisher._carriers
+    quick, plain = line._carriers
     assert isinstance(plain, PlainCarrier)
     return quick.form(message) is not None
 
 
 def test_messages_of_many_watches_go_out_together_in_order(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     publisher = Publisher(broker.url)
-    publisher.connect()
     loads: list[int] = []
-    carrier = publisher._carriers[0]
+    carrier = publisher._connected()._carriers[0]
     carry = carrier.carry
 
-    def counted(load: Sequence[Any]) -> None:
+    def counted(load: Sequence[Any]) -> Mapping[int, str]:
         loads.append(len(load))
-        carry(load)
+        return carry(load)
 
     monkeypatch.setattr(carrier, "carry", counted)
     watched = Targets({name: Target(f"shop.tasks.{name}", {"queue": broker.queue}) for name in ("reprice", "index")})
@@ -318,7 +317,7 @@ class NumberingApp(Celery):
 def test_an_app_with_its_own_send_task_sends_by_it(valkey: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     app = NumberingApp("numbering", set_as_current=False)
     app.conf.update(task_default_queue=valkey.queue, numbers=itertools.count())
-    monkeypatch.setattr("bridge.publisher.publisher.find_app", lambda _: app)
+    monkeypatch.setattr("bridge.publisher.app.find_app", lambda _: app)
     publisher = Publisher(valkey.url, "numbering:app")
     assert publisher.publish(events(), targets()) == []
     publisher.close()
@@ -378,7 +377,7 @@ def test_a_number_that_amqp_cannot_say_is_refused_and_json_says_it(
     broker: Broker, quick: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not quick:
-        monkeypatch.setattr("bridge.publisher.publisher.somebody_listens", lambda: True)
+        monkeypatch.setattr("bridge.publisher.line.somebody_listens", lambda: True)
     publisher = Publisher(broker.url)
     sent = [event([1], 1), event([2], 2, context=str(10**30)), event([3], 3)]
     refused = [refusal.event.id for refusal in publisher.publish(sent, targets(queue=broker.queue))]
@@ -390,8 +389,7 @@ def test_a_number_that_amqp_cannot_say_is_refused_and_json_says_it(
 
 def test_a_target_that_comes_again_is_recorded_once_and_endless_ones_are_forgotten(valkey: Broker) -> None:
     publisher = Publisher(valkey.url)
-    publisher.connect()
-    messages = publisher._messages
+    messages = publisher._connected()._messages
     first = messages.get(Target("t", {"priority": 1}))
     assert messages.get(Target("t", {"priority": 1})) is first
     for number in range(2500):
@@ -430,4 +428,4 @@ def test_what_was_confirmed_before_a_refusal_is_settled(rabbitmq: Broker) -> Non
     settled = caught.value.settled
     stored = take_all(rabbitmq, rabbitmq.queue, len(settled))
     assert 0 < len(settled) < len(sent)
-    assert {part["headers"]["bridge"]["id"] for part in stored} == settled
+    assert {part["headers"]["bridge"]["id"] for part in stored} == {sent[place].id for place in settled}

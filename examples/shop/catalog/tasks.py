@@ -8,8 +8,10 @@ from celery import Task, shared_task
 from django.apps import apps
 from django.utils import timezone
 
+# Task is written as text: the one of Celery 5.5 takes no parameters at run time.
 
-def reprice_offers(task: Task[Any, Any], model: str, product_id: int, started_at: datetime) -> None:
+
+def reprice_offers(task: "Task[Any, Any]", model: str, product_id: int, started_at: datetime) -> None:
     # The registry breaks the circle that dispatch in save() makes: models import tasks.
     product = apps.get_model("catalog", model)._default_manager.get(pk=product_id)
     run = apps.get_model("catalog", "TaskRun")
@@ -26,10 +28,10 @@ def reprice_offers(task: Task[Any, Any], model: str, product_id: int, started_at
 
 
 @shared_task(bind=True)
-def reprice(self: Task[Any, Any], product_id: int) -> None:
+def reprice(self: "Task[Any, Any]", product_id: int) -> None:
     reprice_offers(self, "Product", product_id, timezone.now())
 
 
 @shared_task(bind=True)
-def reprice_legacy(self: Task[Any, Any], product_id: int) -> None:
+def reprice_legacy(self: "Task[Any, Any]", product_id: int) -> None:
     reprice_offers(self, "LegacyProduct", product_id, timezone.now())

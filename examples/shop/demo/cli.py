@@ -35,7 +35,7 @@ def main(edits: int, check: bool, as_json: bool, svg: Path | None) -> None:
     may have read the old one.
 
     Then it stays: log in to the admin at the printed address, edit a product, and watch its task. Ctrl-C ends
-    everything.
+    everything. Without a terminal, where nobody could press it, --check is understood.
 
     \b
     scripts/demo                          the show
@@ -43,6 +43,7 @@ def main(edits: int, check: bool, as_json: bool, svg: Path | None) -> None:
     scripts/demo --edits 8 --svg a.svg    a small picture
     """
     signal.signal(signal.SIGTERM, _leave)
+    check = check or not _has_terminal()
     console = Console(stderr=as_json)
     if svg and not svg.parent.is_dir():
         raise click.BadParameter(f"there is no directory {svg.parent}", param_hint="--svg")
@@ -87,6 +88,11 @@ def _stay(stack: Stack, console: Console) -> None:
             console.print(f"  {run.started_at:%H:%M:%S} {run.task}({run.product_id}) saw {run.price_seen}")
     except KeyboardInterrupt:
         console.print("Bye.")
+
+
+def _has_terminal() -> bool:
+    """Not stdout: that one may go to a file or a pipe while somebody sits there."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _report(console: Console, step: str, seconds: float) -> None:

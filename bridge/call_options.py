@@ -1,0 +1,63 @@
+"""Call options: how a task is called, as a watch or `bridge.send` says it; checked here once more.
+
+The database checks them too (bridge._check_options), but rows of the log may have passed by it: they were written by an
+older triggers.sql, or by hand.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from bridge.nesting import TOO_DEEP, depth_exceeds
+
+# Names that Celery's protocol gives its own headers, that a worker reads, or that become attributes of the task's
+# request; Celery lets a custom header replace its own, and so another task would start. The same list is in
+# bridge._check_options.
+RESERVED_HEADERS = frozenset({
+    "BCC", "CC", "args", "argsrepr", "as_execution_options", "bridge", "callbacks", "called_directly", "chain",
+    "children", "chord", "clear", "clock", "compression", "correlation_id", "delivery_info", "errbacks", "eta",
+    "expires", "get", "group", "group_index", "groups", "headers", "hostname", "id", "ignore_result", "is_eager",
+    "kwargs", "kwargsrepr", "lang", "link", "link_error", "logfile", "loglevel", "meth", "origin", "parent_id",
+    "properties", "redelivered", "replaced_task_nesting", "reply_to", "retries", "root_id", "shadow",
+    "soft_time_limit", "stamped_headers", "stamps", "task", "task_id", "task_name", "taskset", "time_limit",
+    "timelimit", "update", "utc",
+})  # fmt: skip
+
+# A hundred years in seconds: what is more is no time that a clock shows.
+_Seconds = Annotated[float, Meta(le=3_155_760_000)]
+
+
+class CallOptions(msgspec.Struct, forbid_unknown_fields=True):
+    """All options there are; those of capture are of no interest to a call."""
+
+    call: Literal["key", "event"] = "key"
+    queue: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
+    priority: Annotated[int, Meta(ge=0, le=255)] | UnsetType = UNSET
+    countdown: Annotated[_Seconds, Meta(ge=0)] | UnsetType = UNSET
+    expires: Annotated[_Seconds, Meta(gt=0)] | UnsetType = UNSET
+    headers: dict[str, Any] = {}
+    coalesce: bool = False
+    source: str | UnsetType = UNSET
+    always: bool = False
+    may_skip: bool = False
+    named_only: bool = False
+    notify: bool = True
+    on_error: Literal["fail", "warn"] = "fail"
+
+
+def complaint(options: object) -> str | None:
+    """What is wrong with them, or None."""
+    try:
+        checked = msgspec.convert(options, CallOptions)
+    except (msgspec.ValidationError, RecursionError) as error:
+        return f"its options can't be used: {error}"
+    if depth_exceeds(checked.headers):
+        return f"its options can't be used: {TOO_DEEP}"
+    name = reserved_header(checked.headers)
+    return None if name is None else f"its options can't be used: the header \"{name}\" is Celery's own"
+
+
+def reserved_header(headers: dict[str, Any]) -> str | None:
+    """The first name among them that is not free for custom headers."""
+    return next((name for name in headers if name in RESERVED_HEADERS or name[:1] in ("_", "")), None)

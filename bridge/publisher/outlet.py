@@ -1,0 +1,27 @@
+"""Outlet: kombu's producer as Celery gets it; it tells the transport's errors from all others."""
+
+from collections.abc import Callable
+from typing import Any
+
+
+class Outlet:
+    """A producer that declares in our way, and notes that an error came out of `publish`."""
+
+    def __init__(self, producer: Any, declare: Callable[[Any], None]) -> None:
+        self._producer = producer
+        self._declare = declare
+        self.failed = False
+        """Whether the last error was raised here, and not on the way: by a router, a signal, the app's own code."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
+
+    def publish(self, body: Any, **options: Any) -> Any:
+        """See kombu.Producer.publish."""
+        try:
+            for entity in options.pop("declare", None) or ():
+                self._declare(entity)
+            return self._producer.publish(body, **options)
+        except Exception:
+            self.failed = True
+            raise

@@ -1,0 +1,41 @@
+"""The app in a project that has nothing else."""
+
+import subprocess
+import sys
+
+from tests.fix_bridge import ROOT, environment
+from tests.fix_postgres import Database, on_pg18
+
+PROJECT = """
+import sys
+import django
+from django.conf import settings
+from django.core.management import call_command
+from shop.settings import database
+
+settings.configure(DATABASES={"default": database(sys.argv[1])}, INSTALLED_APPS=["django_app"], USE_TZ=True)
+django.setup()
+call_command("check", fail_level="WARNING")
+call_command("migrate", verbosity=0)
+call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+from django_app.models import Watch
+
+assert not Watch.objects.exists()
+print([name for name in sys.modules if name.startswith("django.contrib.")])
+"""
+
+
+@on_pg18
+def test_the_app_needs_nothing_but_its_own_name_in_installed_apps(empty_database: Database) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROJECT, empty_database.dsn],
+        check=False,
+        cwd=ROOT,
+        env=environment(PYTHONPATH=str(ROOT / "examples" / "shop")),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]", "it uses no other app of Django's"

@@ -1,0 +1,102 @@
+"""Planted objects (tests/hostile/plant.sql) are reached by no statement that the Django app sends.
+
+Django's own statements have the project's search_path, and ORM queries of the admin are Django's own; with the usual
+path they reach nothing either.
+"""
+
+import io
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from catalog.models import Product
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from shop.settings import database as database_settings
+
+from bridge import schema
+from django_app import registry
+from django_app.database import installed_version
+from django_app.inbox import once
+from django_app.sync import bring_in_line, look
+from tests.fix_hostile import Hostile
+
+# Nothing else than the statements of the bridge's app: they name its schema.
+OURS = "bridge."
+PAGES = [
+    "event/",
+    "event/?op=update",
+    "event/?watch=catalog.product_reprice",
+    "event/?q={key}",
+    "watch/",
+    "watch/?q=reprice",
+    "watch/?removed_at__isempty=1",
+    "watch/catalog.product_5Freprice/change/",
+]
+
+
+class Reached:
+    """Each statement of Django's connection that reached a planted object."""
+
+    def __init__(self, hostile: Hostile) -> None:
+        self._hostile = hostile
+        self.statements: list[tuple[str, str]] = []
+
+    def __call__(self, execute: Any, statement: str, *rest: Any) -> Any:
+        try:
+            return execute(statement, *rest)
+        finally:
+            for name in self._hostile.reached():
+                self.statements.append((name, statement[:300]))
+                self._hostile.forget()
+
+    @property
+    def ours(self) -> list[tuple[str, str]]:
+        return [reached for reached in self.statements if OURS in reached[1]]
+
+
+@pytest.fixture
+def reached(unready: Hostile, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reached]:
+    """Django's default connection leads to a database in which much is planted and nothing is installed."""
+    connection.close()
+    for name, value in database_settings(unready.database.dsn).items():
+        monkeypatch.setitem(connection.settings_dict, name, value)
+    reached = Reached(unready)
+    with connection.execute_wrapper(reached):
+        yield reached
+    connection.close()
+
+
+@pytest.mark.parametrize("path", ["default"], indirect=True)
+def test_a_project_on_the_usual_path_reaches_no_planted_object(reached: Reached) -> None:
+    call_command("migrate", verbosity=0)
+    product = Product.objects.create(name="Tea", price=1)
+    Product.objects.update(price=2)
+    call_command("bridge_sync", stdout=io.StringIO())
+    call_command("check", databases=["default"])
+    with once(str(uuid4())) as first:
+        assert first
+    client = Client(SERVER_NAME="localhost")
+    client.force_login(User.objects.create_superuser("admin"))
+    for page in PAGES:
+        assert client.get(f"/admin/bridge/{page.format(key=product.pk)}").status_code == 200, page
+    assert reached.statements == []
+
+
+@pytest.mark.parametrize("path", ["public_first"], indirect=True)
+def test_our_own_statements_reach_none_on_any_path(reached: Reached, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where public comes first, Django's own statements are lost. Ours are not."""
+    with connection.cursor() as cursor:
+        cursor.execute(schema.read())
+        cursor.execute("create table public.catalog_product (id int primary key, price int, name text)")
+    assert installed_version(connection) == schema.version()
+    assert [change.action for change in look(connection).changes] == ["create"]
+    assert [change.action for change in bring_in_line(connection).changes] == ["create"]
+    monkeypatch.setattr(registry, "_in_code", [])
+    assert [change.action for change in bring_in_line(connection).changes] == ["remove"]
+    with once(str(uuid4())) as first:
+        assert first
+    assert reached.ours == []

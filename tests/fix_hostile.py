@@ -1,0 +1,183 @@
+"""Databases in which an attacker has planted thousands of objects (hostile/plant.sql), before the bridge came or after.
+
+The attacker's role is no superuser: it may create objects in `public` and in a schema of its own, and use the schema
+`bridge` as an application does. Whoever works in such a database must reach none of its objects.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.fix_postgres import TRIGGERS_SQL, Database, PgServer
+
+PLANT = (Path(__file__).parent / "hostile" / "plant.sql").read_bytes()
+
+# With the first one PostgreSQL looks into pg_catalog before public; better matches and missing names are found there.
+# With the second one every twin hides the original.
+PATHS = {"default": '"$user", public', "public_first": "public, pg_catalog"}
+
+# Watches, events that wait and dead letters: something to do for every command.
+_SHOP = """
+    create table public.product (id int primary key, name text, price numeric, note jsonb);
+    create table public.place (id int, area text, primary key (id, area)) partition by list (area);
+    create table public.place_north partition of public.place for values in ('north');
+    create table public.place_south partition of public.place for values in ('south');
+    select bridge.watch(
+        'reprice', 'public.product', 'shop.tasks.reprice', condition => 'new.price > 0', data => '{name,note}'
+    );
+    select bridge.watch(
+        'renote', 'public.product', 'shop.tasks.renote', '{update}', columns => '{note}', options => '{"call": "event"}'
+    );
+    select bridge.watch('place', 'public.place', 'shop.tasks.place', stream => 'places');
+    select bridge.allow('shop.tasks.mail');
+    insert into public.product values (1, 'Tea', 1, '{}'), (2, 'Milk', 2, '{}'), (3, 'Salt', 3, null);
+    insert into public.place values (1, 'north');
+    select bridge.send('shop.tasks.mail', '["ann"]');
+    insert into bridge.dead_letter (id, stream, watch, op, key, at, reason)
+    select 900 + n, 'default', 'reprice', 'update', '[1]', clock_timestamp(), 'a reason' from generate_series(1, 3) n;
+"""
+
+
+@dataclass(frozen=True)
+class Hostile:
+    """A database with planted objects, and who planted them."""
+
+    database: Database
+    attacker: str
+
+    def connect(self) -> psycopg.Connection:
+        """For the test itself, which looks nothing up in `public`."""
+        return self.database.connect(options="-c search_path=pg_catalog")
+
+    def planted(self) -> int:
+        with self.connect() as conn:
+            [(number,)] = conn.execute("select count(*) from evil.object").fetchall()
+        return int(number)
+
+    def forget(self) -> None:
+        """Nothing is reached yet."""
+        with self.connect() as conn:
+            conn.execute("alter sequence evil.reached restart")
+
+    def reached(self) -> list[str]:
+        """The planted object that ran last with the rights of somebody else, if any did."""
+        query = "select name from evil.object where number = (select last_value from evil.reached where is_called)"
+        with self.connect() as conn:
+            return [name for (name,) in conn.execute(query)]
+
+    def is_superuser(self) -> bool:
+        """Whether the attacker has got there."""
+        with self.connect() as conn:
+            [(is_it,)] = conn.execute("select rolsuper from pg_roles where rolname = %s", [self.attacker]).fetchall()
+        return bool(is_it)
+
+
+class Ground:
+    """The attacker's role on one server, and the databases in which it has planted."""
+
+    def __init__(self, server: PgServer) -> None:
+        self._server = server
+        self.attacker = f"bridge_test_attacker_{server.run}"
+        self._on_role("create role {} login")
+        self._templates: dict[bool, Database] = {}
+        self._kept: dict[str, Hostile] = {}
+
+    @contextmanager
+    def copy(self, path: str, installed: bool) -> Iterator[Hostile]:
+        """A database of its own, with this search_path for every session."""
+        hostile = self._make(path, installed)
+        yield hostile
+        self._server.drop(hostile.database.name)
+
+    def kept(self, path: str) -> Hostile:
+        """One for many tests, with nothing reached yet."""
+        if path not in self._kept:
+            self._kept[path] = self._make(path, installed=True)
+        self._on_role("alter role {} nosuperuser")
+        self._kept[path].forget()
+        return self._kept[path]
+
+    def close(self) -> None:
+        for database in [*self._templates.values(), *(hostile.database for hostile in self._kept.values())]:
+            self._server.drop(database.name)
+        self._on_role("drop role {}")
+
+    def _make(self, path: str, installed: bool) -> Hostile:
+        if installed not in self._templates:
+            self._templates[installed] = self._prepare(installed)
+        self._on_role("alter role {} nosuperuser")
+        database = self._server.create(self._templates[installed].name)
+        with database.connect() as conn:
+            conn.execute(sql.SQL("alter database {} set search_path = " + path).format(sql.Identifier(database.name)))
+        return Hostile(database, self.attacker)
+
+    def _prepare(self, installed: bool) -> Database:
+        database = self._server.create()
+        attacker = sql.Identifier(self.attacker)
+        with database.connect() as conn:
+            if installed:
+                conn.execute(TRIGGERS_SQL.read_bytes())
+                conn.execute(_SHOP.encode())
+                conn.execute(sql.SQL("grant usage on schema bridge to {}").format(attacker))
+            conn.execute(sql.SQL("create schema evil authorization {}").format(attacker))
+            conn.execute(sql.SQL("grant create on schema public to {}").format(attacker))
+        plant(database, self.attacker)
+        return database
+
+    def _on_role(self, statement: str) -> None:
+        self._server.admin.execute(sql.SQL(statement).format(sql.Identifier(self.attacker)))
+
+
+def plant(database: Database, attacker: str, text: bytes = PLANT) -> None:
+    """As the attacker, and in a session that can't become anybody else."""
+    with database.connect(options=f"-c role={attacker}") as conn:
+        conn.execute(text)
+
+
+@pytest.fixture(scope="session")
+def ground_pg18(pg18: PgServer) -> Iterator[Ground]:
+    with closing(Ground(pg18)) as ground:
+        yield ground
+
+
+@pytest.fixture(scope="session")
+def ground_pg15(pg15: PgServer) -> Iterator[Ground]:
+    with closing(Ground(pg15)) as ground:
+        yield ground
+
+
+@pytest.fixture
+def ground(request: pytest.FixtureRequest, pg_server: PgServer) -> Ground:
+    ground: Ground = request.getfixturevalue(f"ground_{pg_server.id}")
+    return ground
+
+
+@pytest.fixture(params=PATHS)
+def path(request: pytest.FixtureRequest) -> str:
+    """The search_path of every session."""
+    return PATHS[request.param]
+
+
+@pytest.fixture
+def unready(ground: Ground, path: str) -> Iterator[Hostile]:
+    """Planted before the bridge is installed."""
+    with ground.copy(path, installed=False) as hostile:
+        yield hostile
+
+
+@pytest.fixture
+def hostile(ground: Ground, path: str) -> Iterator[Hostile]:
+    """Planted beside an installed bridge that has work to do."""
+    with ground.copy(path, installed=True) as hostile:
+        yield hostile
+
+
+@pytest.fixture
+def kept(ground: Ground, path: str) -> Hostile:
+    """The same, shared by tests that roll back what they do: what is reached shows all the same."""
+    return ground.kept(path)

@@ -1,0 +1,202 @@
+"""Whatever is put into the log ends as a task or a dead letter, a healthy event behind it arrives, the process lives."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import count
+from typing import Any
+from uuid import uuid5
+
+import kombu
+import psycopg
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from psycopg.types.json import Jsonb
+
+from bridge.call import NAMESPACE
+from tests.eventually import eventually
+from tests.fix_bridge import Bridge, Bridges
+from tests.fix_broker import Broker
+from tests.fix_postgres import Database, on_pg18
+from tests.fuzz.inputs import QUEUES, Input, Row, Send, Values, inputs
+
+pytestmark = on_pg18
+
+_SET_UP = """
+create table anything (
+    id int primary key generated always as identity,
+    t text, j jsonb, n numeric, f float8, ts timestamptz, a text[]
+);
+create table healthy (id int primary key);
+select bridge.allow('shop.mail');
+-- What the database refuses is no event; the transaction goes on.
+create function send(task text, args jsonb, kwargs jsonb, options jsonb) returns void language plpgsql as $$
+begin
+    perform bridge.send(task, args, kwargs, options);
+exception when insufficient_privilege or invalid_parameter_value then null;
+end $$;
+"""
+# Coalesced events have an id together, which nobody here can foretell: of them it is enough that none waits.
+_NAMES = """
+select
+    watch, case when isfinite(at) then concat_ws('/', watch, id, trunc(extract(epoch from at) * 1000000)::text) end,
+    exists (
+        select from bridge.dead_letter d
+        where d.id = e.id and d.at = e.at and d.watch = e.watch and d.op = e.op
+            and d.key is not distinct from e.key and d.data is not distinct from e.data
+    ) or exists (
+        select from bridge.event t where t.id = e.id and t.at = e.at and t.watch = e.watch and t.ctid <> e.ctid
+    ) as buried_or_twin
+from bridge.event e
+where watch not in ('coalesced', 'healthy')
+"""
+_ROW = """
+insert into bridge.event (id, stream, watch, op, key, data, context, at)
+values (coalesce(%s, nextval('bridge.event_id')), 'default', %s, %s, %s, %s, %s, %s)
+"""
+
+# Of twenty inputs each, in each of the four ways that a bridge is run here: 100,000 in all.
+_EXAMPLES = int(os.environ.get("BRIDGE_FUZZ_EXAMPLES", "1250"))
+
+
+class Fuzzed:
+    """A bridge, what goes in, and what comes out."""
+
+    def __init__(self, conn: psycopg.Connection, bridge: Bridge, broker: Broker, queues: Sequence[str]) -> None:
+        self.conn = conn
+        self.bridge = bridge
+        self.pid = bridge.child.pid
+        self._numbers = count(1)
+        self._connection = broker.connect()
+        self._channel: Any = self._connection.default_channel
+        self._queues = queues
+
+    def put(self, some: Sequence[Input]) -> None:
+        """In one transaction, a healthy one behind them in another."""
+        with self.conn.transaction():
+            for one in some:
+                self._put(one)
+        self._last = next(self._numbers)
+        self.conn.execute("insert into healthy values (%s)", [self._last])
+
+    def _put(self, one: Input) -> None:
+        context = one.context or ""
+        self.conn.execute("select set_config('bridge.context', %s, true)", [context])
+        match one:
+            case Row():
+                self.conn.execute(_ROW, list(one))
+            case Send():
+                self.conn.execute("select send(%s, %s::jsonb, %s::jsonb, %s::jsonb)", list(one[:4]))
+            case Values():
+                self.conn.execute(
+                    "insert into anything (t, j, n, f, ts, a) values (%s, %s, %s, %s, %s, %s)", list(one[:6])
+                )
+
+    def settled(self) -> bool:
+        row = self.conn.execute("select not exists (select from bridge.waiting)").fetchone()
+        return row == (True,) or not self.bridge.running
+
+    def arrived(self) -> tuple[set[str], list[int]]:
+        """Task ids of what was put, and keys of the healthy ones."""
+        ids: set[str] = set()
+        healthy: list[int] = []
+
+        def receive(message: Any) -> None:
+            if message.headers["task"] == "shop.healthy":
+                healthy.append(message.decode()[0][0])
+            else:
+                ids.add(message.headers["id"])
+
+        queues = [kombu.Queue(name, kombu.Exchange(name, "direct"), name)(self._channel) for name in self._queues]
+        for queue in queues:
+            queue.declare()
+        with self._connection.Consumer(queues, on_message=receive, no_ack=True):
+            while self._last not in healthy or self._left(queues):
+                self._connection.drain_events(timeout=10)
+        return ids, healthy
+
+    def _left(self, queues: list[Any]) -> bool:
+        return any(queue.queue_declare().message_count for queue in queues)
+
+    def unaccounted(self, ids: set[str]) -> list[tuple[Any, ...]]:
+        """Events of the log that are neither a task nor a dead letter; then the log is empty again."""
+        rows = self.conn.execute(_NAMES).fetchall()
+        missing = [row for row in rows if not row[2] and (row[1] is None or str(uuid5(NAMESPACE, row[1])) not in ids)]
+        self.conn.execute("truncate bridge.event")
+        self.conn.execute("truncate bridge.dead_letter")
+        return missing
+
+    def close(self) -> None:
+        self._connection.release()
+
+
+@pytest.fixture(params=["rabbitmq", "redis"])
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """One whose queues nobody else sees: names are made up here."""
+    name = {"rabbitmq": "empty_rabbitmq", "redis": "redis_broker"}[request.param]
+    broker: Broker = request.getfixturevalue(name)
+    return broker
+
+
+@pytest.fixture(params=["1", "2"])
+def fuzzed(
+    request: pytest.FixtureRequest, database: Database, conn: psycopg.Connection, broker: Broker, run_bridge: Bridges
+) -> Iterator[Fuzzed]:
+    conn.execute(_SET_UP)
+    watches: dict[str, dict[str, Any]] = {"plain": {}, "event": {"call": "event"}, "coalesced": {"coalesce": True}}
+    for name, said in watches.items():
+        options = Jsonb({**said, "queue": "fuzz"})
+        conn.execute(
+            "select bridge.watch(%s, 'anything', 'shop.touch', data => '{t,j,n,f,ts,a}', options => %s)",
+            [name, options],
+        )
+    conn.execute("select bridge.watch('healthy', 'healthy', 'shop.healthy', options => '{\"queue\": \"healthy\"}')")
+    bridge = run_bridge(database.dsn, f"--publishers={request.param}", broker_url=broker.url)
+    # The default queue, of what names none, is Celery's own.
+    queues = ["fuzz", "healthy", "celery", *(["q" * 300] if broker.id == "redis" else [])]
+    with closing(Fuzzed(conn, bridge, broker, queues)) as opened:
+        yield opened
+
+
+def check(fuzzed: Fuzzed, some: list[Input]) -> None:
+    fuzzed.put(some)
+    assert eventually(fuzzed.settled, 30), fuzzed.bridge.child.tail()
+    assert fuzzed.bridge.running, fuzzed.bridge.child.tail()
+    assert fuzzed.bridge.child.pid == fuzzed.pid
+    ids, _ = fuzzed.arrived()
+    assert fuzzed.unaccounted(ids) == []
+
+
+def test_any_input_ends_as_a_task_or_a_dead_letter(fuzzed: Fuzzed) -> None:
+    @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(inputs(QUEUES), max_size=12))
+    def run(some: list[Input]) -> None:
+        check(fuzzed, some)
+
+    run()
+    assert fuzzed.bridge.states() == {"default": "running"}
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_a_hundred_thousand_inputs(fuzzed: Fuzzed) -> None:
+    """25,000 for each broker and number of publishers."""
+    total = 0
+
+    @settings(
+        max_examples=1250,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
+    @given(st.lists(inputs(QUEUES), min_size=20, max_size=20))
+    def run(some: list[Input]) -> None:
+        nonlocal total
+        check(fuzzed, some)
+        total += len(some)
+
+    run()
+    print(f"{total} inputs, process {fuzzed.pid} lives: {fuzzed.bridge.running}")  # noqa: T201 - scripts/soak shows it
+    assert total >= 20 * _EXAMPLES

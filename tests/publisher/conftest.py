@@ -1,0 +1,12 @@
+"""A private Valkey that these tests may configure; RabbitMQ's is `own_rabbitmq`."""
+
+from collections.abc import Iterator
+
+import pytest
+from embedded import Valkey
+
+
+@pytest.fixture
+def own_valkey() -> Iterator[Valkey]:
+    with Valkey() as server:
+        yield server

@@ -1,0 +1,307 @@
+"""What one event says never stands in the way of the others: it is refused with a sentence, and they are sent."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import kombu
+import pytest
+import redis
+from celery import Celery, signals
+from embedded import RabbitMQ, Valkey
+from kombu.serialization import registry  # type: ignore[attr-defined]  # the stubs leave it out
+from msgspec.structs import replace
+
+from bridge.call import Target, Targets
+from bridge.errors import BrokerError
+from bridge.event import Event
+from bridge.publisher import Crew, Publisher
+from tests.fix_broker import Broker
+from tests.publisher.test_message import event, take_all
+
+LONG = "n" * 300
+
+
+def batch(broker: Broker, **poison: Any) -> tuple[list[Event], Targets]:
+    """Events 1 to 5; the third is of another watch, which has these options."""
+    watches = {"w": Target("shop.touch", {"queue": broker.queue}), "poison": Target("shop.touch", poison)}
+    events = [event([n], n) for n in range(1, 6)]
+    events[2] = replace(events[2], watch="poison")
+    return events, Targets(watches)
+
+
+def keys(broker: Broker, count: int) -> list[Any]:
+    return [part["body"][0][0] for part in take_all(broker, broker.queue, count)]
+
+
+@pytest.fixture(params=["quick", "by Celery"])
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Somebody who listens to Celery's signals makes Celery send each message."""
+
+    def hear(**_: Any) -> None:
+        pass
+
+    if request.param == "by Celery":
+        signals.before_task_publish.connect(hear)
+    yield request.param
+    signals.before_task_publish.disconnect(hear)
+
+
+def refused(publisher: Publisher | Crew, events: list[Event], targets: Targets) -> dict[int, str]:
+    try:
+        return {refusal.event.id: refusal.reason for refusal in publisher.publish(events, targets)}
+    finally:
+        publisher.close()
+
+
+@pytest.mark.parametrize(
+    ("poison", "reason"),
+    [
+        pytest.param({"queue": "amq.x"}, "ACCESS_REFUSED", id="a name that RabbitMQ keeps for itself"),
+        pytest.param({"queue": LONG}, "too long", id="a queue with a long name"),
+        pytest.param({"headers": {LONG: 1}}, "too long", id="a header with a long name"),
+        pytest.param({"headers": {"n": 10**20}}, "too large", id="a number of more than 64 bits"),
+        pytest.param({"headers": {"n": {"deep": [-(10**30)]}}}, "too large", id="one inside"),
+        pytest.param({"priority": 1.5}, "required argument is not an integer", id="a priority that is none"),
+        pytest.param({"countdown": 1e300}, "too large", id="a countdown without end"),
+        pytest.param({"headers": {"n": "x" * 200_000}}, "a frame holds", id="more headers than a frame holds"),
+    ],
+)
+def test_rabbitmq_what_the_protocol_cannot_say_or_the_broker_refuses(
+    rabbitmq: Broker, way: str, poison: dict[str, Any], reason: str
+) -> None:
+    events, targets = batch(rabbitmq, **{"queue": rabbitmq.queue, **poison})
+    assert [reason in text for text in refused(Publisher(rabbitmq.url), events, targets).values()] == [True]
+    assert keys(rabbitmq, 4) == [1, 2, 4, 5]
+
+
+def test_rabbitmq_a_message_that_is_larger_than_it_takes(own_rabbitmq: RabbitMQ, way: str) -> None:
+    broker = Broker("private", own_rabbitmq.url)
+    events, targets = batch(broker, queue=broker.queue)
+    events[2] = replace(events[2], key=["x" * 200_000])
+    with own_rabbitmq_takes(own_rabbitmq, 100_000):
+        assert ["larger than" in text for text in refused(Publisher(broker.url), events, targets).values()] == [True]
+    assert arrived(broker) == [1, 2, 4, 5]
+
+
+def arrived(broker: Broker) -> list[Any]:
+    """Once each: what was under way when RabbitMQ closed the channel may be there twice."""
+    taken = []
+    with broker.connect() as connection:
+        channel: Any = connection.default_channel
+        while (raw := channel.basic_get(broker.queue, no_ack=True)) is not None:
+            taken.append(channel.message_to_python(raw).decode()[0][0])
+    return list(dict.fromkeys(taken))
+
+
+@contextmanager
+def own_rabbitmq_takes(server: RabbitMQ, size: int) -> Iterator[None]:
+    """Messages up to so many bytes, on channels that are opened meanwhile."""
+    before = server.control("eval", "{ok, S} = application:get_env(rabbit, max_message_size), S.").strip()
+    server.control("eval", f"application:set_env(rabbit, max_message_size, {size}).")
+    try:
+        yield
+    finally:
+        server.control("eval", f"application:set_env(rabbit, max_message_size, {before}).")
+
+
+def test_rabbitmq_many_of_them_one_behind_the_other(own_rabbitmq: RabbitMQ) -> None:
+    broker = Broker("private", own_rabbitmq.url)
+    _, targets = batch(broker, queue=broker.queue)
+    events = [event([n if n % 3 else "x" * 200_000], n) for n in range(60)]
+    with own_rabbitmq_takes(own_rabbitmq, 100_000):
+        assert list(refused(Publisher(broker.url), events, targets)) == list(range(0, 60, 3))
+    assert arrived(broker) == [n for n in range(60) if n % 3]
+
+
+def test_rabbitmq_an_exchange_that_the_user_may_not_write_to(own_rabbitmq: RabbitMQ, way: str) -> None:
+    broker = Broker("private", own_rabbitmq.url)
+    own_rabbitmq.control("add_user", broker.queue, "secret")
+    own_rabbitmq.control("set_permissions", broker.queue, ".*", f"^({broker.queue}|amq.default)$", ".*")
+    events, targets = batch(broker, queue=broker.other_queue("forbidden"))
+    url = own_rabbitmq.url.replace("guest:guest", f"{broker.queue}:secret")
+    reasons = refused(Publisher(url), events, targets)
+    assert ["ACCESS_REFUSED" in text for text in reasons.values()] == [True]
+    assert arrived(broker) == [1, 2, 4, 5]
+
+
+def test_rabbitmq_a_queue_that_others_have_made_otherwise(rabbitmq: Broker, way: str) -> None:
+    other = rabbitmq.other_queue("other")
+    events, targets = batch(rabbitmq, queue=other)
+    with rabbitmq.connect() as connection:
+        channel: Any = connection.default_channel
+        channel.queue_declare(other, durable=True, auto_delete=False, arguments={"x-max-priority": 9})
+        publisher = Publisher(rabbitmq.url)
+        [refusal] = publisher.publish(events, targets)
+        assert "PRECONDITION_FAILED" in refusal.reason
+        # Looked at anew with each batch: it may have been mended.
+        channel.queue_delete(other)
+        assert publisher.publish([refusal.event], targets) == []
+        publisher.close()
+    assert keys(rabbitmq, 4) == [1, 2, 4, 5]
+
+
+def test_rabbitmq_a_queue_and_an_exchange_that_are_gone_are_made_again(rabbitmq: Broker, way: str) -> None:
+    events, targets = batch(rabbitmq, queue=rabbitmq.queue)
+    for gone in ("queue_delete", "exchange_delete"):
+        publisher = Publisher(rabbitmq.url)
+        assert publisher.publish(events, targets) == []
+        keys(rabbitmq, 5)
+        with rabbitmq.connect() as connection:
+            getattr(connection.default_channel, gone)(rabbitmq.queue)
+        assert publisher.publish(events, targets) == []
+        publisher.close()
+        assert keys(rabbitmq, 5) == [1, 2, 3, 4, 5]
+
+
+def test_rabbitmq_where_no_queue_ever_takes_it(rabbitmq: Broker) -> None:
+    """A router of the app's leads to an exchange that nothing is bound to."""
+
+    def route(name: str, args: Any, kwargs: Any, options: Any, task: Any = None, **_: Any) -> dict[str, Any]:
+        return {"exchange": "amq.direct", "routing_key": "nowhere"} if args == (3,) else {}
+
+    events, targets = batch(rabbitmq)
+    publisher = Publisher(rabbitmq.url)
+    publisher._app.conf.update(task_routes=(route,), task_default_queue=rabbitmq.queue)
+    targets = Targets({name: Target("shop.touch", {}) for name in targets.watches})
+    assert ["no queue takes messages" in text for text in refused(publisher, events, targets).values()] == [True]
+    assert keys(rabbitmq, 4) == [1, 2, 4, 5]
+
+
+def test_redis_a_key_that_is_no_list(valkey: Broker, way: str) -> None:
+    other = valkey.other_queue("other")
+    events, targets = batch(valkey, queue=other)
+    with client_of(valkey) as client:
+        client.set(other, "a string")
+        client.set("_kombu.binding." + valkey.other_queue("bound"), "a string")
+        assert ["WRONGTYPE" in text for text in refused(Publisher(valkey.url), events, targets).values()] == [True]
+        assert keys(valkey, 4) == [1, 2, 4, 5]
+        events, targets = batch(valkey, queue=valkey.queues[-1])
+        assert ["WRONGTYPE" in text for text in refused(Publisher(valkey.url), events, targets).values()] == [True]
+    assert keys(valkey, 4) == [1, 2, 4, 5]
+
+
+def test_redis_a_key_that_the_user_may_not_touch(own_valkey: Valkey, way: str) -> None:
+    broker = Broker("private", own_valkey.url())
+    events, targets = batch(broker, queue="forbidden")
+    with redis.Redis(unix_socket_path=str(own_valkey.socket)) as admin:
+        admin.acl_setuser(
+            "shop", enabled=True, passwords=["+secret"], commands=["+@all"], reset=True,
+            keys=[f"{broker.queue}*", f"_kombu.*{broker.queue}*"],
+        )  # fmt: skip
+        url = own_valkey.url().replace("://", "://shop:secret@")
+        reasons = refused(Publisher(url), events, targets)
+        admin.acl_deluser("shop")
+    assert ["permissions" in text.lower() for text in reasons.values()] == [True], reasons
+    assert keys(broker, 4) == [1, 2, 4, 5]
+
+
+def test_redis_a_message_that_is_larger_than_it_takes(own_valkey: Valkey) -> None:
+    broker = Broker("private", own_valkey.url())
+    events, targets = batch(broker, queue=broker.queue)
+    events[2] = replace(events[2], key=["x" * 2_000_000])
+    with redis.Redis(unix_socket_path=str(own_valkey.socket)) as admin:
+        admin.config_set("proto-max-bulk-len", "1mb")
+        assert ["at most" in text for text in refused(Publisher(broker.url), events, targets).values()] == [True]
+        admin.config_set("proto-max-bulk-len", "512mb")
+    assert keys(broker, 4) == [1, 2, 4, 5]
+
+
+def test_redis_what_it_took_before_it_gave_up_is_settled(own_valkey: Valkey) -> None:
+    broker = Broker("private", own_valkey.url())
+    events, targets = batch(broker, queue=broker.other_queue("large"))
+    events[2] = replace(events[2], key=["x" * 3_000_000])
+    publisher = Publisher(broker.url)
+    publisher.connect()
+    with redis.Redis(unix_socket_path=str(own_valkey.socket)) as admin:
+        admin.config_set("maxmemory-policy", "noeviction")
+        admin.config_set("maxmemory", str(int(admin.info("memory")["used_memory"]) + 2_000_000))
+        with pytest.raises(BrokerError, match="maxmemory") as caught:
+            publisher.publish(events, targets)
+        admin.config_set("maxmemory", "0")
+    publisher.close()
+    settled = caught.value.settled
+    assert keys(broker, len(settled)) == [events[place].key[0] for place in sorted(settled)]  # type: ignore[index]
+
+
+@contextmanager
+def client_of(broker: Broker) -> Iterator[Any]:
+    with broker.connect() as connection:
+        channel: Any = connection.default_channel
+        yield channel.client
+
+
+@pytest.mark.parametrize("error", [KeyError, OSError, ConnectionResetError, RecursionError, RuntimeError, ValueError])
+def test_a_router_of_the_app_that_raises(broker: Broker, error: type[Exception]) -> None:
+    def route(name: str, args: Any, kwargs: Any, options: Any, task: Any = None, **_: Any) -> dict[str, Any]:
+        if args == (3,):
+            raise error("of the router")
+        return {"queue": broker.queue}
+
+    events, targets = batch(broker)
+    publisher = Publisher(broker.url)
+    publisher._app.conf.update(task_routes=(route,))
+    assert list(refused(publisher, events, Targets(dict.fromkeys(targets.watches, Target("shop.touch", {}))))) == [3]
+    assert keys(broker, 4) == [1, 2, 4, 5]
+
+
+class MoodyApp(Celery):
+    def send_task(self, *args: Any, **options: Any) -> Any:
+        if args[1] == (3,):
+            raise OSError("of the app's own way to send")
+        return super().send_task(*args, **options)
+
+
+def test_an_app_whose_own_way_to_send_raises(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.publisher.app.find_app", lambda _: MoodyApp("moody", set_as_current=False))
+    events, targets = batch(broker, queue=broker.queue)
+    assert list(refused(Publisher(broker.url, "moody:app"), events, targets)) == [3]
+    assert keys(broker, 4) == [1, 2, 4, 5]
+
+
+def test_a_serializer_that_raises(broker: Broker) -> None:
+    def dump(value: Any) -> str:
+        if value[0] == (3,):
+            raise OSError("of the serializer")
+        return kombu.serialization.dumps(value, "json")[2]
+
+    before = {name: copy.copy(value) for name, value in vars(registry).items()}
+    kombu.serialization.register("moody", dump, None, "application/json", "utf-8")
+    try:
+        events, targets = batch(broker, queue=broker.queue)
+        publisher = Publisher(broker.url)
+        publisher._app.conf.update(task_serializer="moody")
+        assert list(refused(publisher, events, targets)) == [3]
+    finally:
+        vars(registry).update(before)
+    assert keys(broker, 4) == [1, 2, 4, 5]
+
+
+def test_two_events_with_one_id_are_told_apart(broker: Broker) -> None:
+    """As a sequence gives it twice after a failover; one of them can't be published."""
+    events, targets = batch(broker, queue=broker.queue)
+    twins = [replace(events[0], key=[n], watch=watch) for n, watch in ((1, "w"), (2, "gone"), (3, "w"))]
+    publisher = Publisher(broker.url)
+    [refusal] = publisher.publish(twins, targets)
+    publisher.close()
+    assert refusal.event is twins[1]
+    assert keys(broker, 2) == [1, 3]
+
+
+@pytest.mark.parametrize("kind", ["rabbitmq", "valkey"])
+def test_a_crew_lives_on_with_the_same_members(kind: str, request: pytest.FixtureRequest) -> None:
+    broker: Broker = request.getfixturevalue(kind)
+    events, targets = batch(broker, queue=broker.queue, headers={"n": 10**20, LONG: 1})
+    twins = [*events, *(replace(one, watch="gone", flaw="x" if one.id == 5 else None) for one in events)]
+    crew = Crew(2, broker.url, None)
+    try:
+        crew.connect()
+        members = [member._process.pid for member in crew._members]
+        found = crew.publish(twins, targets)
+        assert [member._process.pid for member in crew._members] == members
+    finally:
+        crew.close()
+    poison = [events[2]] if kind == "rabbitmq" else []
+    assert [refusal.event for refusal in found] == [*poison, *twins[5:]]
+    assert sorted(keys(broker, 5 - len(poison))) == [n for n in range(1, 6) if n != 3 or not poison]

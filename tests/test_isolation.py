@@ -1,0 +1,75 @@
+"""Databases and roles whose default isolation level is not read committed."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+
+import psycopg
+import pytest
+from psycopg import IsolationLevel
+
+from bridge.catalog import Catalog
+from bridge.event_log import EventLog
+from tests.eventually import eventually
+from tests.fix_postgres import Database
+from tests.test_event_log import deliver_all, insert
+from tests.test_recycle import deliver, record, recycle, slot
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True, params=["repeatable read", "serializable"])
+def level(request: pytest.FixtureRequest, database: Database, conn: psycopg.Connection) -> None:
+    """Of every session to come."""
+    conn.execute("create table item (id int primary key, note text)")
+    conn.execute("select bridge.watch('item', 'item', 'shop.touch')")
+    conn.execute(f"alter database {database.name} set default_transaction_isolation = '{request.param}'".encode())
+
+
+@pytest.fixture
+def other(database: Database) -> Iterator[psycopg.Connection]:
+    with closing(psycopg.connect(database.dsn)) as connection:
+        yield connection
+
+
+async def test_an_event_that_is_committed_while_recycle_waits_for_its_lock_is_kept(
+    database: Database, conn: psycopg.Connection, other: psycopg.Connection
+) -> None:
+    conn.execute("alter function bridge.recycle(interval) set lock_timeout = '20s'")
+    record(conn, 7)
+    await deliver(database)
+    record(other, 7)
+
+    def commit() -> None:
+        blocked = "select from pg_locks where not granted and mode = 'AccessExclusiveLock' and database = "
+        mine = "(select oid from pg_database where datname = current_database())"
+        assert eventually(lambda: conn.execute((blocked + mine).encode()).fetchone() is not None)
+        other.commit()
+
+    writer = threading.Thread(target=commit)
+    writer.start()
+    async with Catalog.open(database.dsn) as catalog:
+        assert await catalog.recycle(0) == []
+    writer.join()
+    await deliver(database)
+    assert recycle(conn, 0) == [slot(7)]
+
+
+async def test_the_looks_of_a_relay_make_no_serializable_writer_fail(
+    database: Database, conn: psycopg.Connection, other: psycopg.Connection
+) -> None:
+    """What would: the relay reads what the writer writes, and the writer has read what somebody wrote since."""
+    conn.execute("create table price (id int primary key, amount int)")
+    conn.execute("insert into price values (1, 10)")
+    other.isolation_level = IsolationLevel.SERIALIZABLE
+    async with EventLog.open(database.dsn, "default", 100) as log:
+        await log.own()
+        other.execute("select amount from price")
+        with closing(psycopg.connect(database.dsn)) as third:
+            third.isolation_level = IsolationLevel.SERIALIZABLE
+            third.execute("update price set amount = 11")
+            third.commit()
+        assert await deliver_all(log) == []
+        insert(other, 1)
+        other.commit()
+        assert await deliver_all(log) == [1]
