@@ -46,10 +46,11 @@ _DIFFERENT = """
 # All locks at once and in one order: whoever waits for one while it holds another may end in a deadlock with a writer.
 _LOCK = """
     select bridge._lock_tables(
-        coalesce(pg_catalog.array_agg(bridge._wanted(item)), '{}'),
+        coalesce(pg_catalog.array_agg(bridge._wanted(item, r.relation)), '{}'),
         array(select pg_catalog.jsonb_array_elements_text(%s::pg_catalog.jsonb))
     )
     from pg_catalog.jsonb_array_elements(%s::pg_catalog.jsonb) as item
+    cross join lateral pg_catalog.to_regclass(item operator(pg_catalog.->>) 'relation'::pg_catalog.text) as r (relation)
 """
 _VANISHED = """
     select name, bridge._definition(w)
