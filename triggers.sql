@@ -2041,22 +2041,37 @@ set search_path = pg_catalog, pg_temp
 as $$ select array(select distinct t.column_name from bridge._tokens(condition) t where t.column_name <> '*') $$;
 
 
+-- Makes the triggers of a watch loose, or makes loose ones where it has lost them. The fingerprint says that this is drift.
+create or replace function bridge._loosen(w bridge.watch) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    statement text;
+begin
+    foreach statement in array bridge._trigger_statements(w, loose => true) loop
+        execute statement;
+    end loop;
+    update bridge.watch x set fingerprint = '' where x.name = w.name;
+end
+$$;
+
+
 create or replace function bridge.step_aside(relation regclass) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     w bridge.watch;
-    statement text;
 begin
+    if not exists (select from bridge._watches_of(relation)) then return false; end if;
+    -- The lock of the change that follows. CREATE TRIGGER takes a weaker one, and a writer that had only read so far would
+    -- meet the stronger one in a deadlock.
+    execute format('lock table %s in access exclusive mode', relation);
     for w in select * from bridge._watches_of(relation) loop
-        foreach statement in array bridge._trigger_statements(w, loose => true) loop
-            execute statement;
-        end loop;
-        -- Drift, until it has stepped back.
-        update bridge.watch x set fingerprint = '' where x.name = w.name;
+        perform bridge._loosen(w);
     end loop;
-    return found;
+    return true;
 end
 $$;
 comment on function bridge.step_aside(regclass) is
@@ -2071,17 +2086,78 @@ declare
     w bridge.watch;
 begin
     for w in select * from bridge._watches_of(relation) loop
-        continue when bridge._is_intact(w);
         begin
+            continue when bridge._is_intact(w);
             perform bridge._install(bridge._follow(w));
         exception when others then
             raise notice 'watch "%" records every change of % until it is made anew: %', w.name, w.relation, sqlerrm;
+            perform bridge._loosen(w);
         end;
     end loop;
 end
 $$;
 comment on function bridge.step_back(regclass) is
 'After a change of this table: its watches follow renamed columns, lose dropped ones, and record again only what counts.';
+
+
+-- Whether a text has a name in it, as a word of its own and in any case.
+create or replace function bridge._mentions(statement text, name text) returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select statement ~* format(
+        '(?<![[:alnum:]_$])%s(?![[:alnum:]_$])', regexp_replace(replace(name, '"', '""'), '([][(){}.*+?^$|\\])', '\\\1', 'g')
+    )
+$$;
+
+
+-- Watched tables, their partitions, children and parents that a statement mentions. Django's `migrate` asks.
+create or replace function bridge._mentioned(statement text) returns setof regclass
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with recursive down (oid) as (
+        select w.relation::oid from bridge.watch w where w.removed_at is null
+        union
+        select i.inhrelid from down d join pg_inherits i on i.inhparent = d.oid
+    ), up (oid) as (
+        select w.relation::oid from bridge.watch w where w.removed_at is null
+        union
+        select i.inhparent from up u join pg_inherits i on i.inhrelid = u.oid
+    )
+    select c.oid::regclass
+    from pg_class c
+    where c.oid in (select oid from down union select oid from up) and bridge._mentions(statement, c.relname)
+$$;
+
+
+-- Tables with triggers of watches that a complaint of PostgreSQL's mentions.
+create or replace function bridge._refusing(complaint text) returns setof regclass
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select distinct t.tgrelid::regclass
+    from pg_trigger t
+    join pg_proc p on p.oid = t.tgfoid and p.pronamespace = 'bridge'::regnamespace
+    where not t.tgisinternal and t.tgparentid = 0 and bridge._mentions(complaint, t.tgname)
+$$;
+
+
+-- Tables of watches that have lost a trigger, which CASCADE takes along without a word.
+create or replace function bridge._torn() returns setof regclass
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select distinct w.relation
+    from bridge.watch w
+    join pg_class c on c.oid = w.relation
+    where w.removed_at is null and exists (
+        select from unnest(bridge._operations(w)) op
+        where not exists (
+            select from pg_trigger t where t.tgrelid = w.relation and t.tgname = bridge._trigger_name(op, w.name)::name
+        )
+    )
+$$;
 
 
 -- With the table those that step_back will need: of watches on its parents or partitions that don't fit any more.

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.core.checks import register
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_migrate
 
 from django_app import checks, registry, router, sync
 
@@ -20,8 +20,13 @@ class BridgeConfig(AppConfig):
         router.install()
         register(checks.check_database)
         register(checks.check_declarations)
-        # Sent once for each app; with this sender we hear it once a run, after all migrations.
+        # Sent once for each app; with this sender we hear each once a run, before and after all migrations.
+        pre_migrate.connect(_guard, sender=self)
         post_migrate.connect(_bring_in_line, sender=self)
+
+
+def _guard(using: str, verbosity: int, **rest: Any) -> None:
+    sync.before_migrate(using, verbosity, rest.get("stdout"))
 
 
 def _bring_in_line(using: str, verbosity: int, **rest: Any) -> None:

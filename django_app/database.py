@@ -4,7 +4,7 @@ import re
 
 from django.conf import settings
 from django.core.management.base import CommandError
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
@@ -46,6 +46,32 @@ def is_behind(installed: str | None) -> bool:
     return installed is None or _numbers(installed) < _numbers(schema.version())
 
 
+def has_schema(connection: BaseDatabaseWrapper) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("select pg_catalog.to_regnamespace('bridge') is not null")
+        return bool(cursor.fetchone() == (True,))
+
+
+def has_guard(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the triggers.sql in the database has the functions that the guard calls."""
+    with connection.cursor() as cursor:
+        cursor.execute("select pg_catalog.to_regprocedure('bridge._torn()') is not null")
+        return bool(cursor.fetchone() == (True,))
+
+
+def stranger(connection: BaseDatabaseWrapper) -> str | None:
+    """What is wrong with the role that migrates: only the owner of schema bridge may change watches."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select current_user, pg_catalog.pg_get_userbyid(n.nspowner) from pg_catalog.pg_namespace as n "
+            "where n.nspname operator(pg_catalog.=) 'bridge' and not pg_catalog.pg_has_role(n.nspowner, 'usage')"
+        )
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    return f"The watches stay as they are: schema bridge belongs to {row[1]}, not to {row[0]}. Migrate as {row[1]}."
+
+
 def is_wanted(connection: BaseDatabaseWrapper) -> bool:
     """Not before the app's migration or after `migrate bridge zero`; yes where migrations are off."""
     modules = getattr(settings, "MIGRATION_MODULES", {})
@@ -53,6 +79,16 @@ def is_wanted(connection: BaseDatabaseWrapper) -> bool:
         return True
     recorder = MigrationRecorder(connection)
     return ("bridge", "0001_install") in recorder.applied_migrations()
+
+
+def sqlstate(error: DatabaseError) -> str | None:
+    state = getattr(error.__cause__, "sqlstate", None)
+    return None if state is None else str(state)
+
+
+def sentence(error: DatabaseError) -> str:
+    """PostgreSQL's message on one line."""
+    return " ".join(str(error).split())
 
 
 def _numbers(version: str) -> Version:

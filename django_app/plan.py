@@ -1,12 +1,14 @@
 """The plan: how the watches in the database differ from the declared ones, and what is done about it."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
+from django.db import DatabaseError, OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_app.database import sentence
 from django_app.declaration import SOURCE
 
 Definition = dict[str, Any]  # one object of the array that bridge.plan() and bridge.apply() take
@@ -40,6 +42,15 @@ _DIFFERENT = """
     select action, name, before, after
     from bridge.plan(%s::pg_catalog.jsonb)
     where action operator(pg_catalog.<>) 'keep'
+"""
+# All locks at once and in one order: whoever waits for one while it holds another may end in a deadlock with a writer.
+_LOCK = """
+    select bridge._lock_tables(
+        coalesce(pg_catalog.array_agg(bridge._wanted(item, r.relation)), '{}'),
+        array(select pg_catalog.jsonb_array_elements_text(%s::pg_catalog.jsonb))
+    )
+    from pg_catalog.jsonb_array_elements(%s::pg_catalog.jsonb) as item
+    cross join lateral pg_catalog.to_regclass(item operator(pg_catalog.->>) 'relation'::pg_catalog.text) as r (relation)
 """
 _VANISHED = """
     select name, bridge._definition(w)
@@ -78,37 +89,73 @@ class Change:
 
 @dataclass(frozen=True)
 class Plan:
-    changes: list[Change]
-    later: dict[str, str]
+    changes: list[Change] = field(default_factory=list)
+    later: dict[str, str] = field(default_factory=dict)
     """Watches that can't be installed yet, each with the reason."""
+    broken: dict[str, str] = field(default_factory=dict)
+    """Watches that PostgreSQL or triggers.sql refuses, each with the reason. One that was there goes on as it was."""
 
     def __bool__(self) -> bool:
         """Whether anything differs."""
-        return bool(self.changes or self.later)
+        return bool(self.changes or self.later or self.broken)
 
     def lines(self) -> list[str]:
         """For people, as a diff."""
         changes = [line for change in self.changes for line in change.lines()]
-        return changes + [f"later {name}: {reason}" for name, reason in self.later.items()]
+        later = [f"later {name}: {reason}" for name, reason in self.later.items()]
+        return changes + later + [f"broken {name}: {reason}" for name, reason in self.broken.items()]
 
 
 def compare(connection: BaseDatabaseWrapper, wanted: list[Definition]) -> Plan:
     later = _later(connection, wanted)
+    changes: list[Change] = []
+    broken: dict[str, str] = {}
+
+    def ask(definition: Definition) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(_DIFFERENT, [json.dumps([definition])])
+            changes.extend(Change(action, name, _read(old), _read(new)) for action, name, old, new in cursor)
+
+    for definition in wanted:
+        if definition["name"] not in later:
+            broken |= _try(connection, definition, ask)
     with connection.cursor() as cursor:
-        cursor.execute(_DIFFERENT, [_ready(wanted, later)])
-        changes = [Change(action, name, _read(before), _read(after)) for action, name, before, after in cursor]
         # A watch that waits for its table is declared all the same, so it has not vanished.
         cursor.execute(_VANISHED, [SOURCE, json.dumps([definition["name"] for definition in wanted])])
         changes += [Change("remove", name, _read(before), None) for name, before in cursor]
-    return Plan(changes, later)
+    return Plan(changes, later, broken)
 
 
-def execute(connection: BaseDatabaseWrapper, wanted: list[Definition], plan: Plan) -> None:
+def execute(connection: BaseDatabaseWrapper, wanted: list[Definition], plan: Plan) -> dict[str, str]:
+    """Makes the changes of the plan; returns those that were refused, with the reason, which stay as they were."""
+    removed = [change.name for change in plan.changes if change.action == "remove"]
+    changed = {change.name for change in plan.changes} - set(removed)
+    made = [definition for definition in wanted if definition["name"] in changed]
+    broken: dict[str, str] = {}
+
+    def apply(definition: Definition) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(_APPLY, [json.dumps([definition])])
+
     with connection.cursor() as cursor:
-        cursor.execute(_APPLY, [_ready(wanted, plan.later)])
-        for change in plan.changes:
-            if change.action == "remove":
-                cursor.execute(_UNWATCH, [change.name])
+        cursor.execute(_LOCK, [json.dumps(removed), json.dumps(made)])
+        for definition in made:
+            broken |= _try(connection, definition, apply)
+        for name in removed:
+            cursor.execute(_UNWATCH, [name])
+    return broken
+
+
+def _try(connection: BaseDatabaseWrapper, definition: Definition, do: Callable[[Definition], None]) -> dict[str, str]:
+    """What is wrong with one watch leaves the others alone."""
+    try:
+        with transaction.atomic(using=connection.alias):
+            do(definition)
+    except OperationalError:
+        raise  # it is about the connection or a lock
+    except DatabaseError as error:
+        return {definition["name"]: sentence(error)}
+    return {}
 
 
 def _later(connection: BaseDatabaseWrapper, wanted: list[Definition]) -> dict[str, str]:
@@ -121,10 +168,6 @@ def _later(connection: BaseDatabaseWrapper, wanted: list[Definition]) -> dict[st
             elif columns:
                 later[name] = f"table {relation} has no column {', '.join(columns)} yet"
     return later
-
-
-def _ready(wanted: list[Definition], later: dict[str, str]) -> str:
-    return json.dumps([definition for definition in wanted if definition["name"] not in later])
 
 
 def _read(text: str | None) -> Definition | None:

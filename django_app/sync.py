@@ -1,6 +1,8 @@
 """Brings the database's watches in line with the declarations: the plan, and doing it."""
 
 import sys
+import weakref
+from collections.abc import Callable
 from typing import TextIO
 
 from django.core.management.base import CommandError
@@ -8,8 +10,19 @@ from django.db import DatabaseError, OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bridge import schema
-from django_app import registry
-from django_app.database import alias, connect, installed_version, is_behind, is_wanted
+from django_app import guard, registry
+from django_app.database import (
+    alias,
+    connect,
+    has_guard,
+    has_schema,
+    installed_version,
+    is_behind,
+    is_wanted,
+    sentence,
+    sqlstate,
+    stranger,
+)
 from django_app.errors import DeclarationError
 from django_app.plan import Change, Definition, Plan, compare, execute
 
@@ -18,20 +31,50 @@ ATTEMPTS = 5
 LOCK_TROUBLE = {"55P03", "40P01"}  # lock_not_available, deadlock_detected
 
 
+def before_migrate(using: str, verbosity: int, stdout: TextIO | None = None) -> None:
+    """What pre_migrate does: from here on the guard keeps the watches out of the migrations' way."""
+    if using != alias():
+        return
+    connection = connect(using)
+    installed = has_schema(connection)
+    say = _teller(verbosity, stdout)
+    if installed and (complaint := stranger(connection)):
+        say(complaint)
+    elif installed:
+        # Capture of an older triggers.sql may stand in the way, and has nothing for the guard.
+        if is_wanted(connection) and (is_behind(installed_version(connection)) or not has_guard(connection)):
+            _patiently(connection, ["triggers.sql"], lambda: _apply_triggers(connection))
+        guard.enter(connection, say, stdout)
+
+
 def after_migrate(using: str, verbosity: int, stdout: TextIO | None = None) -> None:
     """What post_migrate does: nothing on another database, and nothing before the app's own migration."""
     if using != alias():
         return
     connection = connect(using)
+    guard.leave(connection)
+    if has_schema(connection) and stranger(connection):
+        return  # before_migrate() has said it
     if is_wanted(connection):
-        lines = bring_in_line(connection).lines()
+        lines = bring_in_line(connection, strict=False).lines()
     elif registry.declared():
         lines = ["The watches wait for `manage.py migrate bridge`."]
     else:
         lines = []
-    if verbosity >= 1:
-        for line in lines:
-            (stdout or sys.stdout).write(f"  {line}\n")
+    say = _teller(verbosity, stdout)
+    for line in lines:
+        say(line)
+
+
+def _teller(verbosity: int, stdout: TextIO | None) -> Callable[[str], None]:
+    # It lives as long as the guard does, and must not keep what tells when the run has ended.
+    write = None if stdout is None else weakref.ref(stdout)
+
+    def say(line: str) -> None:
+        if verbosity >= 1:
+            ((write and write()) or sys.stdout).write(f"  {line}\n")
+
+    return say
 
 
 def look(connection: BaseDatabaseWrapper) -> Plan:
@@ -41,48 +84,67 @@ def look(connection: BaseDatabaseWrapper) -> Plan:
     return upgrade if upgrade.changes else compare(connection, wanted)
 
 
-def bring_in_line(connection: BaseDatabaseWrapper) -> Plan:
-    """All of it or nothing; returns what was done."""
+def bring_in_line(connection: BaseDatabaseWrapper, *, strict: bool = True) -> Plan:
+    """Returns what was done: all of it or nothing, unless a watch that can't be made is not to stop the others."""
     expected = look(connection)
+    if strict:
+        _refuse(expected.broken)
     if not expected.changes:
         return expected  # the usual case takes no lock at all
+    return _patiently(connection, [change.name for change in expected.changes], lambda: _do(connection, strict))
+
+
+def _patiently(connection: BaseDatabaseWrapper, names: list[str], do: Callable[[], Plan]) -> Plan:
     for _ in range(ATTEMPTS):
         try:
             with transaction.atomic(using=connection.alias):
-                return _do(connection)
+                with connection.cursor() as cursor:
+                    cursor.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+                return do()
         except OperationalError as error:
             # DDL that waits makes every later writer of the table wait behind it: give way, then queue again.
-            if getattr(error.__cause__, "sqlstate", None) not in LOCK_TROUBLE:
+            if sqlstate(error) not in LOCK_TROUBLE:
                 raise
         except DatabaseError as error:
-            raise CommandError(f"Nothing was changed: {' '.join(str(error).split())}") from error
-    names = ", ".join(change.name for change in expected.changes)
+            raise CommandError(f"Nothing was changed: {sentence(error)}") from error
     raise CommandError(
-        f"Nothing was changed: {ATTEMPTS} attempts of {LOCK_TIMEOUT} could not lock the tables of {names}; "
+        f"Nothing was changed: {ATTEMPTS} attempts of {LOCK_TIMEOUT} could not lock the tables of {', '.join(names)}; "
         "run `manage.py bridge_sync` when no long transaction uses them."
     )
 
 
-def _do(connection: BaseDatabaseWrapper) -> Plan:
+def _do(connection: BaseDatabaseWrapper, strict: bool) -> Plan:
     wanted = _wanted()
-    with connection.cursor() as cursor:
-        cursor.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
-        upgrade = _upgrade(connection)
-        if upgrade.changes:
-            cursor.execute(schema.read())
+    upgrade = _upgrade(connection)
+    if upgrade.changes:
+        _apply_triggers(connection)
     rest = compare(connection, wanted)
-    execute(connection, wanted, rest)
-    return Plan(upgrade.changes + rest.changes, rest.later)
+    broken = rest.broken | execute(connection, wanted, rest)
+    if strict:
+        _refuse(broken)
+    done = [change for change in rest.changes if change.name not in broken]
+    return Plan(upgrade.changes + done, rest.later, broken)
+
+
+def _refuse(broken: dict[str, str]) -> None:
+    if broken:
+        raise CommandError(f"Nothing was changed: {next(iter(broken.values()))}")
+
+
+def _apply_triggers(connection: BaseDatabaseWrapper) -> Plan:
+    with connection.cursor() as cursor:
+        cursor.execute(schema.read())
+    return Plan()
 
 
 def _upgrade(connection: BaseDatabaseWrapper) -> Plan:
     installed = installed_version(connection)
     if not is_behind(installed):
-        return Plan([], {})
+        return Plan()
     after = {"version": schema.version()}
     if installed is None:
-        return Plan([Change("install", "triggers.sql", None, after)], {})
-    return Plan([Change("upgrade", "triggers.sql", {"version": installed}, after)], {})
+        return Plan([Change("install", "triggers.sql", None, after)])
+    return Plan([Change("upgrade", "triggers.sql", {"version": installed}, after)])
 
 
 def _wanted() -> list[Definition]:

@@ -11,4 +11,5 @@ pytest_plugins = [
     "tests.fix_worker",
     "tests.fix_pooler",
     "tests.fix_hostile",
+    "tests.fix_operations",
 ]

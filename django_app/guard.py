@@ -1,0 +1,151 @@
+"""The guard: for the time of a `migrate`, no watch stands in a statement's way, and no statement takes one along.
+
+PostgreSQL refuses to retype or drop a column that a trigger's WHEN names, and with CASCADE it drops the trigger too.
+What a statement is about is not parsed here: PostgreSQL's own answer says which triggers are in its way. Then these
+watches step aside, the statement runs once more, and they step back, all in one transaction.
+"""
+
+import re
+import weakref
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from django.db import DatabaseError, Error, OperationalError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_app.database import has_guard, sentence, sqlstate
+
+Say = Callable[[str], object]
+Run = Callable[[], Any]
+Tables = frozenset[int]  # numbers (oid) of tables: names may change meanwhile
+
+CHANGES = re.compile(r"\b(alter|drop)\b", re.IGNORECASE)
+DROPS = re.compile(r"\bdrop\b.*\bcascade\b", re.IGNORECASE | re.DOTALL)
+# Statements without parameters that may call anything, such as a function that alters a table.
+CALLS = re.compile(
+    r"(\s|\(|--[^\n]*(\n|$)|/\*.*?\*/)*(select|with|call|do|values|execute)\b", re.IGNORECASE | re.DOTALL
+)
+
+MENTIONED = "select t::pg_catalog.oid::pg_catalog.int8 from bridge._mentioned(%s::pg_catalog.text) as t"
+REFUSING = "select t::pg_catalog.oid::pg_catalog.int8 from bridge._refusing(%s::pg_catalog.text) as t"
+TORN = "select t::pg_catalog.oid::pg_catalog.int8 from bridge._torn() as t"
+STEP_ASIDE = "select bridge.step_aside(%s::pg_catalog.int8::pg_catalog.oid::pg_catalog.regclass)"
+STEP_BACK = "select bridge.step_back(%s::pg_catalog.int8::pg_catalog.oid::pg_catalog.regclass)"
+
+REFUSED = {"0A000", "2BP01"}  # feature_not_supported, dependent_objects_still_exist
+REFUSE_TRANSACTIONS = {"25001", "2D000"}  # active_sql_transaction, invalid_transaction_termination
+
+
+class Guard:
+    """Sees each statement of one connection, as Django's `execute_wrapper` asks for it."""
+
+    def __init__(self, connection: BaseDatabaseWrapper, say: Say) -> None:
+        self._connection = connection
+        self._say = say
+        self._is_busy = False
+        self.is_over = False
+
+    def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
+        run = partial(execute, sql, params, many, context)
+        text = self._text(sql)
+        if self._is_busy or self.is_over or not (CHANGES.search(text) or (params is None and CALLS.match(text))):
+            return run()
+        self._is_busy = True  # our own statements come this way too
+        try:
+            return self._escort(run, text)
+        finally:
+            self._is_busy = False
+
+    def _escort(self, run: Run, text: str) -> Any:
+        drops = DROPS.search(text) is not None
+        takes = drops or CALLS.match(text) is not None
+        outside = self._connection.get_autocommit()
+        # Of several statements the first may take the trigger along that the second one needs.
+        aside = self._tables(MENTIONED, text) if drops and ";" in text.rstrip("; \t\n") else Tables()
+        alone = outside and not drops
+        while True:
+            try:
+                if alone:  # some statements refuse a transaction
+                    return self._between(run, aside, takes)
+                with transaction.atomic(using=self._connection.alias):  # in a transaction, a savepoint
+                    return self._between(run, aside, takes)
+            except DatabaseError as error:
+                if outside:
+                    with suppress(Error):
+                        self._connection.rollback()  # of a BEGIN in the text
+                state = sqlstate(error)
+                if state in REFUSE_TRANSACTIONS and outside and not alone:
+                    alone = True
+                    continue
+                refusing = self._refusing(error) - aside if state in REFUSED else Tables()
+                if not refusing:
+                    raise
+                aside |= refusing
+                alone = False
+
+    def _between(self, run: Run, aside: Tables, takes: bool) -> Any:
+        self._each(STEP_ASIDE, aside)
+        torn = self._tables(TORN) if takes else Tables()
+        result = run()
+        self._each(STEP_BACK, aside | (self._tables(TORN) - torn if takes else Tables()))
+        return result
+
+    def _refusing(self, error: DatabaseError) -> Tables:
+        diagnosis = getattr(error.__cause__, "diag", None)
+        detail = getattr(diagnosis, "message_detail", None)
+        return self._tables(REFUSING, detail) if detail else Tables()
+
+    def _tables(self, query: str, *arguments: str) -> Tables:
+        """What a function of triggers.sql answers; nothing where it is not, such as after `migrate bridge zero`."""
+        if not has_guard(self._connection):
+            return Tables()
+        with self._connection.cursor() as cursor:
+            cursor.execute(query, arguments)
+            return Tables(number for (number,) in cursor)
+
+    def _each(self, step: str, tables: Iterable[int]) -> None:
+        """A failure is told, and is not the migration's; but to wait for its lock is, here as without us."""
+        for table in sorted(tables):
+            if not has_guard(self._connection):
+                return
+            try:
+                with transaction.atomic(using=self._connection.alias), self._connection.cursor() as cursor:
+                    cursor.execute(step, [table])
+            except OperationalError:
+                raise
+            except DatabaseError as error:
+                self._say(f"A watch could not make way: {sentence(error)}")
+
+    def _text(self, sql: Any) -> str:
+        if isinstance(sql, str):
+            return sql
+        if isinstance(sql, bytes):
+            return sql.decode(errors="replace")
+        return str(sql.as_string(self._connection.connection))  # psycopg.sql
+
+    def retire(self) -> None:
+        self.is_over = True
+
+
+def enter(connection: BaseDatabaseWrapper, say: Say, run: object | None) -> None:
+    """Until leave(), or until `run` is gone, which lives as long as a run: one that fails sends no post_migrate."""
+    _remove(connection, lambda guard: guard.is_over)
+    guard = Guard(connection, say)
+    # execute_wrapper() leaves in the reverse order only, and the guard of a run that failed leaves last. The first in
+    # this list is outermost.
+    connection.execute_wrappers.insert(0, guard)
+    if run is not None:
+        weakref.finalize(run, guard.retire).atexit = False
+
+
+def leave(connection: BaseDatabaseWrapper) -> None:
+    newest = next((wrapper for wrapper in connection.execute_wrappers if isinstance(wrapper, Guard)), None)
+    _remove(connection, lambda guard: guard is newest or guard.is_over)
+
+
+def _remove(connection: BaseDatabaseWrapper, goes: Callable[[Guard], bool]) -> None:
+    for wrapper in list(connection.execute_wrappers):
+        if isinstance(wrapper, Guard) and goes(wrapper):
+            connection.execute_wrappers.remove(wrapper)

@@ -1,0 +1,1 @@
+"""Empty: an app without this module would get no signals."""

@@ -1,0 +1,143 @@
+"""Every operation of Django's migrations, on a table with watches and writers at work: nothing fails, nothing is lost.
+
+What the watches do meanwhile is written down in docs/reference/django-operations.md, and compared with it.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations import operations
+from django.test.utils import CaptureQueriesContext
+
+from tests.django.operation import CASES, Case, Names
+from tests.django.project import Project
+from tests.django.writers import Ledger, Writers
+from tests.fix_operations import OperationsTable
+from tests.fix_postgres import Database
+
+
+@pytest.fixture
+def project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shop_database: Database, undeclared: None
+) -> Iterator[Project]:
+    with Project(tmp_path, monkeypatch) as project:
+        call_command("migrate", "bridge", verbosity=0)
+        yield project
+
+
+def recorded(database: Database, watch: str) -> Ledger:
+    with database.connect() as other:
+        rows = other.execute("select op, key ->> 0 from bridge.event where watch = %s", [watch])
+        return Counter((op, key) for op, key in rows)
+
+
+def assert_complete(case: Case, database: Database, writers: Writers) -> None:
+    ledger, wide = writers.ledger, recorded(database, "wide")
+    if not case.keeps_key:  # what has lost its key counts all the same
+        assert ledger.total() <= wide.total()
+        return
+    lost = ledger - wide
+    assert not lost, f"unrecorded: {lost}"
+    if not case.writes:
+        invented = wide - ledger
+        assert not invented, f"recorded, and never made: {invented}"
+    assert not ledger - recorded(database, "data")
+    for watch in ("narrow", "named") if case.keeps_price else ():
+        priced = Counter({key: n for (op, key), n in recorded(database, watch).items() if op == "update"})
+        assert not writers.priced - priced, watch
+
+
+def watches(database: Database) -> dict[str, Any]:
+    with database.connect() as other:
+        return dict(other.execute("select name, bridge._is_intact(w) from bridge.watch w where removed_at is null"))
+
+
+def narrowed(database: Database) -> bool | None:
+    """Whether the watch `narrow` still tells changes of its column from others."""
+    with database.connect() as other:
+        row = other.execute(
+            "select w.columns is not null and w.fingerprint <> '' "
+            "from bridge.watch w join pg_class c on c.oid = w.relation where w.name = 'narrow' and removed_at is null"
+        ).fetchone()
+    return row[0] if row else None
+
+
+def meanwhile(queries: list[dict[str, str]]) -> str:
+    said = "\n".join(query["sql"] for query in queries)
+    if "bridge.step_aside" in said:
+        return "steps aside"
+    return "is made again" if "bridge.step_back" in said else "stays"
+
+
+def declared(case: Case, how: str) -> list[dict[str, Any]]:
+    names: Names | None = {"before": case.before, "after": case.after, "gone": None}[how]
+    return names.watches() if names else []
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    ("pg_server", "how"),
+    [
+        ("pg18", "before"),
+        ("pg15", "after"),
+        ("pg18", "gone"),
+        pytest.param("pg15", "before", marks=pytest.mark.soak),
+        pytest.param("pg18", "after", marks=pytest.mark.soak),
+        pytest.param("pg15", "gone", marks=pytest.mark.soak),
+    ],
+    indirect=["pg_server"],
+)
+def test_an_operation_passes_with_watches_and_writers(
+    case: Case, how: str, project: Project, shop_database: Database, operations_table: OperationsTable
+) -> None:
+    if case.earlier:
+        project.add("earlier", case.earlier)
+    models = f"{len(project.names):04}_{'earlier' if case.earlier else 'models'}"
+    project.migrate(models)
+    changed = project.add("changed", case.source, atomic=case.atomic)
+    project.declare(case.before.watches())
+    project.migrate(models)
+    writers = Writers(shop_database, "shelf_product")
+    writers.start()
+    project.declare(declared(case, how))
+    during: list[bool | None] = []
+
+    def before_sync() -> None:
+        if how == "gone":
+            writers.pause()  # what changes when a watch is gone is nobody's business
+        during.append(narrowed(shop_database))
+
+    try:
+        with CaptureQueriesContext(connection) as queries:
+            project.migrate(changed, before_sync)
+        if how == "gone":
+            assert_complete(case, shop_database, writers)
+            assert watches(shop_database) == {}
+            if case.backwards:
+                project.migrate(models)
+            writers.resume()
+            writers.go_on()
+        else:
+            writers.go_on()
+            if case.backwards:
+                project.migrate(models)
+                writers.go_on()
+    finally:
+        writers.stop()
+    writers.assert_not_hurt()
+    if how != "gone":
+        assert_complete(case, shop_database, writers)
+    if how == "before" and case.backwards:
+        project.migrate(models)
+        assert all(watches(shop_database).values()), "declared as it is, and back as it was"
+    after = {True: "as declared", False: "every change counts", None: "its table is gone"}[during[0]]
+    operations_table.check(case.operation, case.subject, meanwhile(queries.captured_queries), after)
+
+
+def test_every_operation_has_its_case() -> None:
+    assert set(operations.__all__) <= {case.operation for case in CASES}
