@@ -1024,6 +1024,20 @@ CREATE FUNCTION bridge._locks(installed bridge.watch[], removed text[]) RETURNS 
     order by 1
 $$;
 
+CREATE FUNCTION bridge._loosen(w bridge.watch) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    statement text;
+begin
+    foreach statement in array bridge._trigger_statements(w, loose => true) loop
+        execute statement;
+    end loop;
+    update bridge.watch x set fingerprint = '' where x.name = w.name;
+end
+$$;
+
 CREATE FUNCTION bridge._may_fail(w bridge.watch) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1034,6 +1048,33 @@ CREATE FUNCTION bridge._may_fail(w bridge.watch) RETURNS boolean
             and not bridge._is_safe(a.atttypid)
     )
 $$;
+
+CREATE FUNCTION bridge._mentioned(statement text) RETURNS SETOF regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with recursive down (oid) as (
+        select w.relation::oid from bridge.watch w where w.removed_at is null
+        union
+        select i.inhrelid from down d join pg_inherits i on i.inhparent = d.oid
+    ), up (oid) as (
+        select w.relation::oid from bridge.watch w where w.removed_at is null
+        union
+        select i.inhparent from up u join pg_inherits i on i.inhrelid = u.oid
+    )
+    select c.oid::regclass
+    from pg_class c
+    where c.oid in (select oid from down union select oid from up) and bridge._mentions(statement, c.relname)
+$$;
+
+CREATE FUNCTION bridge._mentions(statement text, name text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select statement ~* format(
+        '(?<![[:alnum:]_$])%s(?![[:alnum:]_$])', regexp_replace(replace(name, '"', '""'), '([][(){}.*+?^$|\\])', '\\\1', 'g')
+    )
+$_$;
 
 CREATE FUNCTION bridge._named(condition text) RETURNS text[]
     LANGUAGE sql IMMUTABLE
@@ -1241,6 +1282,16 @@ begin
 end
 $$;
 
+CREATE FUNCTION bridge._refusing(complaint text) RETURNS SETOF regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select distinct t.tgrelid::regclass
+    from pg_trigger t
+    join pg_proc p on p.oid = t.tgfoid and p.pronamespace = 'bridge'::regnamespace
+    where not t.tgisinternal and t.tgparentid = 0 and bridge._mentions(complaint, t.tgname)
+$$;
+
 CREATE FUNCTION bridge._relations(wanted jsonb) RETURNS regclass[]
     LANGUAGE sql STABLE
     AS $$
@@ -1407,6 +1458,21 @@ CREATE FUNCTION bridge._tokens(condition text) RETURNS TABLE(place bigint, token
         'g'
     ) with ordinality as t (token, place)
 $_$;
+
+CREATE FUNCTION bridge._torn() RETURNS SETOF regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select distinct w.relation
+    from bridge.watch w
+    join pg_class c on c.oid = w.relation
+    where w.removed_at is null and exists (
+        select from unnest(bridge._operations(w)) op
+        where not exists (
+            select from pg_trigger t where t.tgrelid = w.relation and t.tgname = bridge._trigger_name(op, w.name)::name
+        )
+    )
+$$;
 
 CREATE FUNCTION bridge._trigger(w bridge.watch, op text, loose boolean) RETURNS text
     LANGUAGE plpgsql STABLE
@@ -2044,16 +2110,15 @@ CREATE FUNCTION bridge.step_aside(relation regclass) RETURNS boolean
     AS $$
 declare
     w bridge.watch;
-    statement text;
 begin
+    if not exists (select from bridge._watches_of(relation)) then return false; end if;
+    -- The lock of the change that follows. CREATE TRIGGER takes a weaker one, and a writer that had only read so far would
+    -- meet the stronger one in a deadlock.
+    execute format('lock table %s in access exclusive mode', relation);
     for w in select * from bridge._watches_of(relation) loop
-        foreach statement in array bridge._trigger_statements(w, loose => true) loop
-            execute statement;
-        end loop;
-        -- Drift, until it has stepped back.
-        update bridge.watch x set fingerprint = '' where x.name = w.name;
+        perform bridge._loosen(w);
     end loop;
-    return found;
+    return true;
 end
 $$;
 
@@ -2067,11 +2132,12 @@ declare
     w bridge.watch;
 begin
     for w in select * from bridge._watches_of(relation) loop
-        continue when bridge._is_intact(w);
         begin
+            continue when bridge._is_intact(w);
             perform bridge._install(bridge._follow(w));
         exception when others then
             raise notice 'watch "%" records every change of % until it is made anew: %', w.name, w.relation, sqlerrm;
+            perform bridge._loosen(w);
         end;
     end loop;
 end
@@ -2689,7 +2755,13 @@ REVOKE ALL ON FUNCTION bridge._lock_tables(installed bridge.watch[], removed tex
 
 REVOKE ALL ON FUNCTION bridge._locks(installed bridge.watch[], removed text[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge._loosen(w bridge.watch) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge._may_fail(w bridge.watch) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._mentioned(statement text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._mentions(statement text, name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._named(condition text) FROM PUBLIC;
 
@@ -2717,6 +2789,8 @@ REVOKE ALL ON FUNCTION bridge._readable(w bridge.watch) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._reading(w bridge.watch, op text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge._refusing(complaint text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge._relations(wanted jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._remember(w bridge.watch) FROM PUBLIC;
@@ -2728,6 +2802,8 @@ REVOKE ALL ON FUNCTION bridge._slowly(remembered jsonb, op text, relation regcla
 REVOKE ALL ON FUNCTION bridge._texts(list jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._tokens(condition text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._torn() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._trigger(w bridge.watch, op text, loose boolean) FROM PUBLIC;
 

@@ -84,8 +84,9 @@ def declared(case: Case, how: str) -> list[dict[str, Any]]:
     ("pg_server", "how"),
     [
         ("pg18", "before"),
-        ("pg15", "after"),
-        ("pg18", "gone"),
+        # All pairs take half an hour.
+        pytest.param("pg15", "after", marks=pytest.mark.soak),
+        pytest.param("pg18", "gone", marks=pytest.mark.soak),
         pytest.param("pg15", "before", marks=pytest.mark.soak),
         pytest.param("pg18", "after", marks=pytest.mark.soak),
         pytest.param("pg15", "gone", marks=pytest.mark.soak),
