@@ -1,7 +1,7 @@
 """Databases: a fresh one per test, on each PostgreSQL at hand.
 
 A test that takes `database`, `empty_database` or `conn` runs on both servers; `@on_pg18` limits a heavy one
-to the embedded server, which is always there.
+to the embedded server, which is always there; `@on_pg15_by_soak` leaves the other one to scripts/soak.
 """
 
 import os
@@ -25,6 +25,9 @@ MACHINE_URL = "postgresql://postgres@127.0.0.1:5432/postgres"
 # The ids name the versions that CI has; BRIDGE_TEST_POSTGRES_URL may put another one behind `pg15`.
 on_pg18 = pytest.mark.parametrize("pg_server", ["pg18"], indirect=True)
 on_pg15 = pytest.mark.parametrize("pg_server", ["pg15"], indirect=True)
+on_pg15_by_soak = pytest.mark.parametrize(
+    "pg_server", ["pg18", pytest.param("pg15", marks=pytest.mark.soak)], indirect=True
+)
 
 _PREFIX = "bridge_test_"
 _OWNER_LOCK = 20131  # class of the advisory locks that say "the test run with this number lives"

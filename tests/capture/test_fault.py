@@ -20,16 +20,16 @@ SLOTS = range(8)
 FAULTS = {
     "a partition of the log is missing": (
         "; ".join(f"drop table bridge.event_{slot}" for slot in SLOTS),
-        'no partition of relation "event" found for row',
+        'no partition of relation "ring" found for row',
     ),
     "a partition of the log is detached": (
-        "; ".join(f"alter table bridge.event detach partition bridge.event_{slot}" for slot in SLOTS),
-        'no partition of relation "event" found for row',
+        "; ".join(f"alter table bridge.ring detach partition bridge.event_{slot}" for slot in SLOTS),
+        'no partition of relation "ring" found for row',
     ),
-    "the log is gone": ("drop table bridge.event cascade", 'relation "bridge.event" does not exist'),
+    "the log is gone": ("drop table bridge.event cascade", 'relation "bridge.ring" does not exist'),
     "a column of the log is renamed": (
         "alter table bridge.event rename column key to id_of_row",
-        'column "key" of relation "event" does not exist',
+        'column "key" of relation "ring" does not exist',
     ),
     "the log's sequence is exhausted": (
         "alter sequence bridge.event_id maxvalue 2; select nextval('bridge.event_id'), nextval('bridge.event_id')",
@@ -124,7 +124,7 @@ def stranger(database: Database, conn: psycopg.Connection) -> Iterator[str]:
         ("usage on schema bridge", "permission denied for (table event|function _fits)"),
         (
             "usage on schema bridge; grant execute on all functions in schema bridge",
-            "permission denied for table event",
+            "permission denied for table ring",
         ),
     ],
     ids=["no right on the schema", "no right on the functions", "no right on the log"],

@@ -266,6 +266,14 @@ CASES = [
         earlier=_CHECK,
     ),
     Case(
+        "AlterConstraint",
+        "the message of a check",
+        """
+        migrations.AlterConstraint("product", "not_negative", models.CheckConstraint(
+            condition=models.Q(price__gte=0), name="not_negative", violation_error_message="No."))""",
+        earlier=_CHECK,
+    ),
+    Case(
         "RunSQL",
         "`ALTER TABLE` of a watched column",
         """

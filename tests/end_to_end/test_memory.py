@@ -20,8 +20,20 @@ WIDE = {
 }
 
 
-@pytest.mark.parametrize("kind", WIDE)
-@pytest.mark.parametrize(("count", "size"), [(100, MB), (2000, 20_000)])
+@pytest.mark.parametrize(
+    ("kind", "count", "size"),
+    [
+        ("many values", 100, MB),
+        ("random", 2000, 20_000),
+        *[
+            pytest.param(kind, *shape, marks=pytest.mark.soak)
+            for kind, shape in [
+                ("compressed", (100, MB)), ("random", (100, MB)), ("compressed", (2000, 20_000)),
+                ("many values", (2000, 20_000)),
+            ]
+        ],
+    ],
+)  # fmt: skip
 def test_a_hundred_megabytes_of_events_take_little_memory(
     conn: psycopg.Connection, broker: Broker, run_bridge: Bridges, kind: str, count: int, size: int
 ) -> None:
