@@ -1,10 +1,10 @@
 """The server's side of the keepalives: docs/howto/deploy.md says that there is nothing to configure."""
 
 import pytest
+from embedded import Postgres
 from psycopg.conninfo import make_conninfo
 
 from bridge.database import connect
-from tests.fix_postgres import Database, on_pg15
 
 THEIRS = "-c tcp_keepalives_idle=999 -c tcp_keepalives_interval=999 -c tcp_keepalives_count=9 -c tcp_user_timeout=0"
 OURS = {
@@ -15,10 +15,10 @@ OURS = {
 }
 
 
-@on_pg15  # it speaks TCP
 @pytest.mark.anyio
 @pytest.mark.parametrize("options", ["", THEIRS], ids=["", "url"])
-async def test_a_session_sets_its_own_keepalives_whatever_the_url_says(database: Database, options: str) -> None:
-    async with connect(make_conninfo(database.dsn, options=options), "test") as connection:
-        rows = {name: await (await connection.execute(f"show {name}".encode())).fetchone() for name in OURS}
+async def test_a_session_sets_its_own_keepalives_whatever_the_url_says(options: str) -> None:
+    with Postgres(tcp=True) as server:
+        async with connect(make_conninfo(server.dsn(), options=options), "test") as connection:
+            rows = {name: await (await connection.execute(f"show {name}".encode())).fetchone() for name in OURS}
     assert rows == {name: (value,) for name, value in OURS.items()}

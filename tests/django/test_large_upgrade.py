@@ -112,8 +112,9 @@ def test_a_project_with_twelve_watches_is_upgraded_and_taken_back(
     writers = Writers(shop_database, "shelf_product")
     writers.start()
     first = project.names[-1]
+    # Atomic ones: a deadlock of Django's own has `migrate` run again, and half of another one would be done already.
     for number, operations in enumerate(MIGRATIONS):
-        project.add(f"step{number}", operations, atomic=number % 3 != 2)
+        project.add(f"step{number}", operations)
     if how == "after":
         project.declare(after())
     try:

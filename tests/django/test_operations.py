@@ -79,7 +79,22 @@ def declared(case: Case, how: str) -> list[dict[str, Any]]:
     return names.watches() if names else []
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+# Those that touch columns a watch names; all of them take minutes.
+CLOSE = {
+    "AddField",
+    "RemoveField",
+    "AlterField",
+    "RenameField",
+    "RunSQL",
+    "SeparateDatabaseAndState",
+    "AlterConstraint",
+}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, id=c.name, marks=() if c.operation in CLOSE else pytest.mark.soak) for c in CASES],
+)
 @pytest.mark.parametrize(
     ("pg_server", "how"),
     [
