@@ -12,8 +12,8 @@ TOO_DEEP = f"its values are nested more than {MOST} levels deep"
 
 def is_deep(text: str, value: object) -> bool:
     """Whether the value of this JSON text is nested deeper."""
-    # Nearly always the brackets are too few, and nobody has to look.
-    return text.count("[") + text.count("{") > MOST and depth_exceeds(value)
+    # Nearly always the text is too short for that, or its brackets are too few, and nobody has to look.
+    return len(text) > MOST and text.count("[") + text.count("{") > MOST and depth_exceeds(value)
 
 
 def depth_exceeds(value: object) -> bool:

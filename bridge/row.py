@@ -22,7 +22,7 @@ _decode_data = msgspec.json.Decoder(dict[str, Any]).decode
 
 def event_of(row: Row) -> Event:
     """The event; one that can't be read has a flaw and is kept as a dead letter. Nothing in a row raises."""
-    number, watch, op, key, data, context, at, xid, *_ = row
+    number, watch, op, key, data, context, at, xid = row[:8]
     flaw = None if at else "its time is beyond the years 1 to 9999"
     try:
         key_values = None if key is None else _decode_key(key)
@@ -47,9 +47,10 @@ def is_wide(row: Row) -> bool:
 
 
 def weight(row: Row) -> int:
-    """Characters that its values take."""
-    _, watch, _, key, data, context, *_ = row
-    return len(watch) + len(key or "") + len(data or "") + len(context or "")
+    """Characters that its values take; asked for each row, so by index, which is half the price of unpacking."""
+    return (
+        len(row[1]) + (len(row[3]) if row[3] else 0) + (len(row[4]) if row[4] else 0) + (len(row[5]) if row[5] else 0)
+    )
 
 
 def first_wide(rows: Sequence[Row], room: int) -> Sequence[Row]:
