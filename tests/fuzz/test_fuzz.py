@@ -49,7 +49,7 @@ select
             and d.key is not distinct from e.key and d.data is not distinct from e.data
     ) or exists (
         select from bridge.event t where t.id = e.id and t.at = e.at and t.watch = e.watch and t.ctid <> e.ctid
-    ) as buried_or_twin
+    ) as buried_or_twin, op, left(data::text, 500), left(key::text, 100)
 from bridge.event e
 where watch not in ('coalesced', 'healthy')
 """
