@@ -1698,7 +1698,7 @@ create or replace function bridge._is_intact(w bridge.watch) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    -- A column that is gone makes the fingerprint null.
+    -- Where a column is gone, the fingerprint is another one, or null.
     select coalesce(bridge._fingerprint(w) = w.fingerprint, false)
     -- The fingerprint knows columns by name. A name that went to another column asks for another capture function.
     and not exists (

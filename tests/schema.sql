@@ -854,7 +854,7 @@ CREATE FUNCTION bridge._is_intact(w bridge.watch) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    -- A column that is gone makes the fingerprint null.
+    -- Where a column is gone, the fingerprint is another one, or null.
     select coalesce(bridge._fingerprint(w) = w.fingerprint, false)
     -- The fingerprint knows columns by name. A name that went to another column asks for another capture function.
     and not exists (
