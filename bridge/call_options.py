@@ -54,6 +54,9 @@ def complaint(options: object) -> str | None:
         return f"its options can't be used: {error}"
     if depth_exceeds(checked.headers):
         return f"its options can't be used: {TOO_DEEP}"
+    if checked.queue and checked.queue.startswith("amq."):
+        # RabbitMQ keeps these names for itself, and with kombu's own transports no worker can read such a queue.
+        return f'its options can\'t be used: the queue\'s name "{checked.queue}" begins with "amq.", which is reserved'
     name = reserved_header(checked.headers)
     return None if name is None else f"its options can't be used: the header \"{name}\" is Celery's own"
 

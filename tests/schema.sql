@@ -380,6 +380,8 @@ begin
             'option "call" must be "key" (the key''s values are the arguments) or "event" (one dict is)'
         when jsonb_typeof(options -> 'queue') <> 'string' or options ->> 'queue' = '' then
             'option "queue" must be the name of a queue'
+        when starts_with(options ->> 'queue', 'amq.') then
+            'option "queue" can''t begin with "amq.": the broker keeps these names for itself'
         when jsonb_typeof(options -> 'priority') <> 'number' or (options ->> 'priority')::numeric not between 0 and 255
             or options ->> 'priority' !~ '^\d+$' then
             'option "priority" must be a whole number from 0 to 255'

@@ -111,6 +111,7 @@ def test_a_header_that_is_celerys_is_refused_in_the_database(conn: psycopg.Conne
         ({"options": {"task_id": "1"}}, "unknown field"),
         ({"options": {"queue": 1}}, "queue"),
         ({"options": {"queue": ""}}, "queue"),
+        ({"options": {"queue": "amq.gen-1"}}, "reserved"),
         ({"options": {"priority": 256}}, "priority"),
         ({"options": {"priority": True}}, "priority"),
         ({"options": {"countdown": "1"}}, "countdown"),

@@ -92,6 +92,7 @@ def test_unwatch_leaves_nothing_but_the_events(conn: psycopg.Connection) -> None
         ("""'p', 'shop.product', 't', options => '{"qeue": "q"}'""", 'unknown option "qeue"'),
         ("""'p', 'shop.product', 't', options => '{"call": "row"}'""", 'option "call"'),
         ("""'p', 'shop.product', 't', options => '{"queue": ""}'""", 'option "queue"'),
+        ("""'p', 'shop.product', 't', options => '{"queue": "amq.x"}'""", 'option "queue" can\'t begin with "amq."'),
         ("""'p', 'shop.product', 't', options => '{"priority": 256}'""", 'option "priority"'),
         ("""'p', 'shop.product', 't', options => '{"priority": 1.5}'""", 'option "priority"'),
         ("""'p', 'shop.product', 't', options => '{"countdown": -1}'""", 'option "countdown"'),

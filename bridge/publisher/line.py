@@ -23,6 +23,7 @@ from bridge.publisher.message import Message, Messages, somebody_listens
 from bridge.publisher.outlet import Outlet
 from bridge.publisher.rabbitmq import RabbitCarrier
 from bridge.publisher.redis import RedisCarrier, is_redis
+from bridge.publisher.route import Routes
 from bridge.publisher.task import send
 from bridge.reason import reason
 
@@ -75,7 +76,8 @@ class Line:
             quick = [RedisCarrier(channel, self._connection)]
         self._carriers: list[Carrier] = [*quick, PlainCarrier(producer, extra, self.confirms)]
         self._delayed = DelayedRouter(self._app, self._connection)
-        self._outlet = Outlet(producer, self.declare)
+        self._routes = Routes(channel)
+        self._outlet = Outlet(producer, self.declare, self._routes)
         self._extra = extra
         self._messages = Messages(self._app)
         # Messages whose queue this connection has declared; declaring again would cost as much as publishing.
@@ -184,6 +186,7 @@ class Line:
             for entity in message.declare:
                 self.declare(entity)
             self._declared.add(message)
+        self._routes.check(message.exchange, message.routing_key)
         for carrier in self._carriers:
             if form := carrier.form(message):
                 return carrier, partial(_ready, form, message)

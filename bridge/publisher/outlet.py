@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
+from bridge.publisher.route import Routes
+
 
 class Outlet:
-    """A producer that declares in our way, and notes that an error came out of `publish`."""
+    """A producer that declares in our way, knows where no queue is, and notes that an error came out of `publish`."""
 
-    def __init__(self, producer: Any, declare: Callable[[Any], None]) -> None:
+    def __init__(self, producer: Any, declare: Callable[[Any], None], routes: Routes) -> None:
         self._producer = producer
         self._declare = declare
+        self._routes = routes
         self.failed = False
         """Whether the last error was raised here, and not on the way: by a router, a signal, the app's own code."""
 
@@ -21,6 +24,7 @@ class Outlet:
         try:
             for entity in options.pop("declare", None) or ():
                 self._declare(entity)
+            self._routes.check(options.get("exchange"), options.get("routing_key") or "")
             return self._producer.publish(body, **options)
         except Exception:
             self.failed = True

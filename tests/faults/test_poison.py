@@ -39,6 +39,7 @@ DEEP = "[" * 3000 + "]" * 3000
 LOG = "insert into bridge.event (stream, watch, op, key, data, at) values ('default', {})"
 SEND = "select bridge.send('shop.mail', options => {})"
 STOLEN = '{"task": "shop.mail", "options": {"headers": {"task": "shop.drop_everything"}}}'
+RESERVED = '{"task": "shop.mail", "options": {"queue": "amq.x"}}'
 # What each of these did to a bridge: a traceback, exit 2, or "broker away" for ever.
 ROWS = {
     "nested context": "set bridge.context = '" + "[" * 5000 + "'; insert into item values (1)",
@@ -48,7 +49,7 @@ ROWS = {
     "long queue": SEND.format("jsonb_build_object('queue', repeat('q', 300))"),
     "long header": SEND.format("jsonb_build_object('headers', jsonb_build_object(repeat('h', 300), 1))"),
     "twenty digits": SEND.format('\'{"headers": {"n": 12345678901234567890}}\''),
-    "RabbitMQ's own name": SEND.format('\'{"queue": "amq.x"}\''),
+    "a broker's own name": LOG.format(f"'', 'send', null, '{RESERVED}', now()"),
     "no time": LOG.format("'i', 'insert', '[1]', null, '-infinity'"),
     "a task that is none": LOG.format("'', 'send', null, '{\"task\": [1]}', now()"),
     "another task in the headers": LOG.format(f"'', 'send', null, '{STOLEN}', now()"),

@@ -58,7 +58,7 @@ def refused(publisher: Publisher | Crew, events: list[Event], targets: Targets) 
 @pytest.mark.parametrize(
     ("poison", "reason"),
     [
-        pytest.param({"queue": "amq.x"}, "ACCESS_REFUSED", id="a name that RabbitMQ keeps for itself"),
+        pytest.param({"queue": "amq.x"}, "reserved", id="a name that RabbitMQ keeps for itself"),
         pytest.param({"queue": LONG}, "too long", id="a queue with a long name"),
         pytest.param({"headers": {LONG: 1}}, "too long", id="a header with a long name"),
         pytest.param({"headers": {"n": 10**20}}, "too large", id="a number of more than 64 bits"),
@@ -155,18 +155,35 @@ def test_rabbitmq_a_queue_and_an_exchange_that_are_gone_are_made_again(rabbitmq:
         assert keys(rabbitmq, 5) == [1, 2, 3, 4, 5]
 
 
-def test_rabbitmq_where_no_queue_ever_takes_it(rabbitmq: Broker) -> None:
-    """A router of the app's leads to an exchange that nothing is bound to."""
+@pytest.mark.parametrize("kind", ["rabbitmq", "valkey"])
+def test_where_no_queue_ever_takes_it(request: pytest.FixtureRequest, kind: str) -> None:
+    """A router of the app's leads to an exchange that nothing is bound to; kombu's own transports dropped it silently."""
+    broker: Broker = request.getfixturevalue(kind)
 
     def route(name: str, args: Any, kwargs: Any, options: Any, task: Any = None, **_: Any) -> dict[str, Any]:
         return {"exchange": "amq.direct", "routing_key": "nowhere"} if args == (3,) else {}
 
-    events, targets = batch(rabbitmq)
-    publisher = Publisher(rabbitmq.url)
-    publisher._app.conf.update(task_routes=(route,), task_default_queue=rabbitmq.queue)
+    events, targets = batch(broker)
+    publisher = Publisher(broker.url)
+    publisher._app.conf.update(task_routes=(route,), task_default_queue=broker.queue)
     targets = Targets({name: Target("shop.touch", {}) for name in targets.watches})
     assert ["no queue takes messages" in text for text in refused(publisher, events, targets).values()] == [True]
-    assert keys(rabbitmq, 4) == [1, 2, 4, 5]
+    assert keys(broker, 4) == [1, 2, 4, 5]
+
+
+def test_redis_an_exchange_of_a_queue_that_nothing_is_bound_to(valkey: Broker) -> None:
+    """The app's own queue, the plain way: an exchange that takes topics, and a routing key that none of them matches."""
+    events, _ = batch(valkey)
+    topics = kombu.Exchange(valkey.other_queue("topics"), type="topic")
+    publisher = Publisher(valkey.url)
+    publisher._app.conf.task_queues = [kombu.Queue(valkey.queue, topics, routing_key="shop.#")]
+    routes = {"shop.lost": {"queue": valkey.queue, "routing_key": "stock.moved"}}
+    publisher._app.conf.update(
+        task_routes=routes, task_default_queue=valkey.queue, task_default_routing_key="shop.touched"
+    )
+    targets = Targets({"w": Target("shop.touch", {}), "poison": Target("shop.lost", {})})
+    assert ["no queue takes messages" in text for text in refused(publisher, events, targets).values()] == [True]
+    assert keys(valkey, 4) == [1, 2, 4, 5]
 
 
 def test_redis_a_key_that_is_no_list(valkey: Broker, way: str) -> None:
