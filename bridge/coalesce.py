@@ -34,7 +34,7 @@ def _name(event: Event, targets: Targets) -> tuple[str, bytes] | None:
 
 def _can_merge(group: Sequence[Event]) -> bool:
     """Whether there are several, and all look as capture writes them."""
-    return len(group) > 1 and all(_is_texts((event.data or {}).get("changed", [])) for event in group)
+    return len(group) > 1 and all(_is_texts(event.data.get("changed", [])) for event in group if event.data)
 
 
 def _is_texts(value: object) -> bool:
@@ -44,6 +44,9 @@ def _is_texts(value: object) -> bool:
 def merge(events: Sequence[Event]) -> Event:
     """The newest event, with what was before all of them and all that changed in any."""
     newest = events[-1]
+    merged = tuple([origin for event in events[:-1] for origin in event.origins] + [*newest.merged])
+    if not any(event.data for event in events):
+        return msgspec.structs.replace(newest, merged=merged)
     parts = [event.data or {} for event in events]
     data: dict[str, Any] = dict(parts[-1])
     for name in ("old", "old_key"):
@@ -53,5 +56,4 @@ def merge(events: Sequence[Event]) -> Event:
     changed = sorted({column for part in parts for column in part.get("changed", ())})
     if changed:
         data["changed"] = changed
-    origins = [origin for event in events for origin in event.origins]
-    return msgspec.structs.replace(newest, data=data or None, merged=tuple(origins[:-1]))
+    return msgspec.structs.replace(newest, data=data or None, merged=merged)

@@ -1,7 +1,7 @@
 """Event: one immutable row of the log."""
 
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -9,12 +9,12 @@ import msgspec
 NO_TIME = datetime.max.replace(tzinfo=UTC)
 
 
-class Origin(NamedTuple):
+class Origin(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What tells an event from all others: an id alone is given twice after a failover or a restored backup."""
 
     id: int
     at: datetime
-    xid: int
+    xid: str
     """The transaction that wrote it into the log, which leads to the row."""
 
 
@@ -32,7 +32,7 @@ class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
     context: str | None
     at: datetime
     """When the trigger ran (not when the transaction committed)."""
-    xid: int = 0
+    xid: str = "0"
     merged: tuple[Origin, ...] = ()
     """Older events that it stands for too, in order, where the watch coalesces."""
     flaw: str | None = None

@@ -167,7 +167,7 @@ class EventLog:
                 "stream": self._stream,
                 "ids": [origin.id for origin, _ in part],
                 "ats": [None if origin.at == NO_TIME else origin.at for origin, _ in part],
-                "xids": [str(origin.xid) for origin, _ in part],
+                "xids": [origin.xid for origin, _ in part],
                 "reasons": [reason for _, reason in part],
             }
             await query(self._connection, _BURY, values)
@@ -189,7 +189,7 @@ class EventLog:
         seen = self._read.seen
         rows = await query(self._connection, _LOOK, {"stream": self._stream, "seen": seen, "batch": self.batch_size})
         snapshot: str
-        snapshot, self._generation, unflushed = rows[0][11:14]
+        snapshot, self._generation, unflushed = rows[0][9:12]
         if rows[0][0] is None:
             # Nothing is read, nothing is moved: a stream without events costs no writes.
             return Batch((), self._read, self._generation)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from bridge.database import Connection, query, statement
 from bridge.errors import DatabaseError
 from bridge.event import Event
-from bridge.row import Row, event_of, filled, first_wide, is_wide, weight
+from bridge.row import Row, are_narrow, event_of, filled, first_wide, place, weight
 
 _WIDE = statement("wide")
 
@@ -19,15 +19,17 @@ _ROOM = 2_000_000
 
 async def portion(connection: Connection, rows: Sequence[Row]) -> tuple[list[Event], int]:
     """Events of the first rows, one at least, and their weight in characters; wide rows get their values here."""
+    if rows and are_narrow(rows) and (all_of_them := weight(rows)) <= _ROOM:
+        return [event_of(row) for row in rows], all_of_them
     events: list[Event] = []
     taken = 0
     ready: list[Row] = []
     while len(events) < len(rows):
         row = rows[len(events)]
-        if is_wide(row):
+        if not are_narrow([row]):
             ready = ready or await _with_values(connection, first_wide(rows[len(events) :], _ROOM - taken))
             row = ready.pop(0)
-        size = weight(row)
+        size = weight([row])
         if events and taken + size > _ROOM:
             break
         events.append(event_of(row))
@@ -36,10 +38,12 @@ async def portion(connection: Connection, rows: Sequence[Row]) -> tuple[list[Eve
 
 
 async def _with_values(connection: Connection, rows: Sequence[Row]) -> list[Row]:
-    parameters = (("ids", 0), ("slots", 9), ("places", 10))
-    found = await query(connection, _WIDE, {name: [row[index] for row in rows] for name, index in parameters})
-    values = {(slot, place): rest for slot, place, *rest in found}
+    places = [place(row) for row in rows]
+    ids = [row[0] for row in rows]
+    slots, ctids = [slot for _, slot, _ in places], [ctid for *_, ctid in places]
+    found = await query(connection, _WIDE, {"ids": ids, "slots": slots, "places": ctids})
+    values = {(slot, ctid): rest for slot, ctid, *rest in found}
     try:
-        return [filled(row, tuple(values[row[9], row[10]])) for row in rows]
+        return [filled(row, tuple(values[slot, ctid])) for row, (_, slot, ctid) in zip(rows, places, strict=True)]
     except KeyError as error:
         raise DatabaseError("the log was rewritten while it was read (VACUUM FULL)") from error

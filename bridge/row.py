@@ -1,16 +1,20 @@
 """Row: an event as the database says it (look.sql, rest.sql), one by one made into Events."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 import msgspec
 
 from bridge.event import NO_TIME, Event
-from bridge.nesting import TOO_DEEP, is_deep
+from bridge.nesting import MOST, TOO_DEEP, is_deep
 from bridge.reason import reason
 
-# id, watch, op, key, data, context, at, xid, and of a wide row, whose values come apart: wide, slot, place
+# id, watch, op, key, data, context, at, xid, and of a wide row, which comes without its values, where they are
 Row = tuple[Any, ...]
+
+_VALUES = (1, 3, 4, 5)
+_ELSEWHERE = 8
 
 # Bytes in memory that a byte on disk can become where it is compressed (pglz: 273 for 3; LZ4 can do more, and is not
 # known to with JSON).
@@ -22,8 +26,8 @@ _decode_data = msgspec.json.Decoder(dict[str, Any]).decode
 
 def event_of(row: Row) -> Event:
     """The event; one that can't be read has a flaw and is kept as a dead letter. Nothing in a row raises."""
-    number, watch, op, key, data, context, at, xid = row[:8]
-    flaw = None if at else "its time is beyond the years 1 to 9999"
+    number, watch, op, key, data, context, at, xid, *_ = row
+    flaw = None
     try:
         key_values = None if key is None else _decode_key(key)
         values = None if data is None else _decode_data(data)
@@ -31,32 +35,42 @@ def event_of(row: Row) -> Event:
         # msgspec's errors are ValueErrors.
         key_values = values = None
         flaw = f"its key or data can't be used: {reason(error)}"
-    else:
-        if is_deep(key or "", key_values) or is_deep(data or "", values):
-            key_values = values = None
-            flaw = TOO_DEEP
-        elif op != "send" and values and "unreadable" in values:
-            # Capture records a change also where it can't read all of it, since no writer may fail.
-            flaw = f"capture could not read the row: {values['unreadable']}"
-    return Event(number, watch, op, key_values, values, context, at or NO_TIME, int(xid), (), flaw)
+    # Short texts are not asked, as a call for each of them would be a tenth of all that reading costs.
+    if (key and len(key) > MOST and is_deep(key, key_values)) or (data and len(data) > MOST and is_deep(data, values)):
+        key_values = values = None
+        flaw = TOO_DEEP
+    if values and op != "send" and "unreadable" in values:
+        # Capture records a change also where it can't read all of it, since no writer may fail.
+        flaw = f"capture could not read the row: {values['unreadable']}"
+    if at is None:
+        at, flaw = NO_TIME, flaw or "its time is beyond the years 1 to 9999"
+    return Event(number, watch, op, key_values, values, context, at, xid, (), flaw)
 
 
-def is_wide(row: Row) -> bool:
-    """Whether its values are still in the database."""
-    return row[8] is not None
+def are_narrow(rows: Sequence[Row]) -> bool:
+    """Whether the values of all of them are here."""
+    return all(row[_ELSEWHERE] is None for row in rows)
 
 
-def weight(row: Row) -> int:
-    """Characters that its values take; asked for each row, so by index, which is half the price of unpacking."""
-    return (
-        len(row[1]) + (len(row[3]) if row[3] else 0) + (len(row[4]) if row[4] else 0) + (len(row[5]) if row[5] else 0)
-    )
+def weight(rows: Sequence[Row]) -> int:
+    """Characters that their values take. By column, since that is a fifth of the price of going row by row."""
+    columns = tuple(zip(*rows, strict=True))
+    return sum(sum(map(len, filter(None, columns[index]))) for index in _VALUES)
+
+
+def place(row: Row) -> tuple[int, str, str]:
+    """Where a wide row's values are: bytes on disk, slot and ctid."""
+    size, slot, ctid = row[_ELSEWHERE].split()
+    return int(size), slot, ctid
 
 
 def first_wide(rows: Sequence[Row], room: int) -> Sequence[Row]:
     """The wide rows at the beginning of `rows` that are certain to have room; at least one."""
     count = 0
-    while count < len(rows) and is_wide(rows[count]) and (room := room - rows[count][8] * _COMPRESSED) >= 0:
+    for row in takewhile(lambda row: row[_ELSEWHERE] is not None, rows):
+        room -= place(row)[0] * _COMPRESSED
+        if room < 0:
+            break
         count += 1
     return rows[: max(count, 1)]
 

@@ -6,16 +6,14 @@
 -- more of them than it has room for (wide.sql). What is compressed is wide at any size. A time beyond Python's is null.
 select
     e.id,
-    case when size.wide is null then e.watch end as watch,
-    case when size.wide is null then e.op end as op,
-    case when size.wide is null then e.key::text end as key,
-    case when size.wide is null then e.data::text end as data,
-    case when size.wide is null then e.context end as context,
+    case when e.wide is null then e.watch end as watch,
+    case when e.wide is null then e.op end as op,
+    case when e.wide is null then e.key::text end as key,
+    case when e.wide is null then e.data::text end as data,
+    case when e.wide is null then e.context end as context,
     case when e.at >= '0001-01-02' and e.at < '9999-12-31' then e.at end as at,
     e.xid::text,
-    size.wide,
-    case when size.wide is not null then e.slot end as slot,
-    case when size.wide is not null then e.ctid::text end as place,
+    case when e.wide is not null then format('%%s %%s %%s', e.wide, e.slot, e.ctid) end as elsewhere,
     case when row_number() over (order by e.id) = 1 then pg_current_snapshot()::text end as snapshot,
     (select generation from bridge.installation) as generation,
     case
@@ -23,7 +21,7 @@ select
     end as unflushed
 from (select case when not pg_is_in_recovery() then pg_current_wal_insert_lsn() end) as log (written) -- null on a standby
 left join lateral (
-    select w.*
+    select w.*, bridge._wide(w.watch, w.op, w.key, w.data, w.context) as wide
     from (
         select *, ctid
         from bridge.event
@@ -38,5 +36,4 @@ left join lateral (
     order by w.id
     limit %(batch)s
 ) as e on true
-cross join lateral (select bridge._wide(e.watch, e.op, e.key, e.data, e.context) offset 0) as size (wide)
 order by e.id

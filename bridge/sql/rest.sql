@@ -3,26 +3,26 @@
 -- open while the broker is talked to, and a window of a million rows is sorted once. Wide rows and times as in look.sql.
 declare bridge_rest no scroll cursor with hold for
 select
-    w.id,
-    case when size.wide is null then w.watch end as watch,
-    case when size.wide is null then w.op end as op,
-    case when size.wide is null then w.key::text end as key,
-    case when size.wide is null then w.data::text end as data,
-    case when size.wide is null then w.context end as context,
-    case when w.at >= '0001-01-02' and w.at < '9999-12-31' then w.at end as at,
-    w.xid::text,
-    size.wide,
-    case when size.wide is not null then w.slot end as slot,
-    case when size.wide is not null then w.ctid::text end as place
+    e.id,
+    case when e.wide is null then e.watch end as watch,
+    case when e.wide is null then e.op end as op,
+    case when e.wide is null then e.key::text end as key,
+    case when e.wide is null then e.data::text end as data,
+    case when e.wide is null then e.context end as context,
+    case when e.at >= '0001-01-02' and e.at < '9999-12-31' then e.at end as at,
+    e.xid::text,
+    case when e.wide is not null then format('%%s %%s %%s', e.wide, e.slot, e.ctid) end as elsewhere
 from (
-    select *, ctid
-    from bridge.event
-    where lane = any('{0,1,2,3,4,5,6,7}') and stream = %(stream)s and xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot)
-    union all
-    select *, ctid
-    from bridge.event
-    where lane = any('{0,1,2,3,4,5,6,7}') and stream = %(stream)s and xid = any (array(select pg_snapshot_xip(%(seen)s::pg_snapshot)))
-) as w
-cross join lateral (select bridge._wide(w.watch, w.op, w.key, w.data, w.context) offset 0) as size (wide)
-where w.id > %(after_id)s and pg_visible_in_snapshot(w.xid, %(upto)s::pg_snapshot)
-order by w.id
+    select w.*, bridge._wide(w.watch, w.op, w.key, w.data, w.context) as wide
+    from (
+        select *, ctid
+        from bridge.event
+        where lane = any('{0,1,2,3,4,5,6,7}') and stream = %(stream)s and xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot)
+        union all
+        select *, ctid
+        from bridge.event
+        where lane = any('{0,1,2,3,4,5,6,7}') and stream = %(stream)s and xid = any (array(select pg_snapshot_xip(%(seen)s::pg_snapshot)))
+    ) as w
+    where w.id > %(after_id)s and pg_visible_in_snapshot(w.xid, %(upto)s::pg_snapshot)
+    order by w.id -- here, so that the planner keeps `wide` apart and does not work it out for each column above
+) as e

@@ -93,7 +93,7 @@ def test_events_arrive_as_they_were_also_values_that_few_formats_know(valkey: Br
     data = {"new": {"a": values}, "old_key": [1], "changed": ["a"]}
     context = '{"user": 7}'
     at = AT.replace(microsecond=120)
-    event = Event(5, "w", "update", values, data, context, at, xid=7, merged=(Origin(2, at, 6), Origin(3, at, 7)))
+    event = Event(5, "w", "update", values, data, context, at, xid="7", merged=(Origin(2, at, "6"), Origin(3, at, "7")))
     watched = targets(valkey)
     call = call_for(event, watched)
     assert isinstance(call, Call)
