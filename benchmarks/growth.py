@@ -95,7 +95,7 @@ def look(postgres: Postgres, conn: psycopg.Connection) -> float:
     """Milliseconds of the server for a look that finds one event behind all that are delivered."""
     [(seen,)] = conn.execute("select pg_current_snapshot()::text").fetchall()
     conn.execute("update item set touched = touched + 1 where id = 1")
-    values = {"stream": "default", "seen": seen, "batch": 500}
+    values = {"stream": "default", "seen": seen, "rows": 500}
 
     async def ask() -> list[float]:
         times: list[float] = []

@@ -25,13 +25,16 @@ _BROKER_ERROR = statement("broker_error")
 _BURY = statement("bury")
 _TARGETS = statement("targets")
 
+_SMALLEST_ID = -(2**63)
+
 # Dead letters in one statement; those of a coalesced batch may be many.
 _BURIED = 10_000
 
 
 class Position(msgspec.Struct, frozen=True):
     """How far a stream has been delivered: all that is visible in `seen`, and, while a large window is walked, what is
-    visible in `upto` with an id up to `after_id`."""
+    visible in `upto` with an id up to `after_id`. An id may be there several times (a dead letter that is retried after
+    a failover, a row that somebody wrote): `after_id` is below it until all of its events are delivered."""
 
     seen: str
     upto: str | None = None
@@ -82,7 +85,9 @@ class EventLog:
         self._generation = 0
         self._walking = False
         self._rows: list[Row] = []
-        """What the cursor of a walk has given and no batch had room for yet."""
+        """What the cursor of a walk has given and no batch had room for yet; one row at least until the window ends."""
+        self._skip = 0
+        """Events behind `after_id` that were read already: those of an id that a look could not read to its end."""
         self._broker_away = False
         """What the database says of the broker."""
 
@@ -187,7 +192,7 @@ class EventLog:
 
     async def _look(self) -> Batch:
         seen = self._read.seen
-        rows = await query(self._connection, _LOOK, {"stream": self._stream, "seen": seen, "batch": self.batch_size})
+        rows = await query(self._connection, _LOOK, {"stream": self._stream, "seen": seen, "rows": self.batch_size + 1})
         snapshot: str
         snapshot, self._generation, unflushed = rows[0][9:12]
         if rows[0][0] is None:
@@ -196,16 +201,16 @@ class EventLog:
         if unflushed and self._flushed_only:
             # A crash could still take them away, and their tasks would be of changes that never were.
             await query(self._connection, _FLUSH)
-        events, taken = await portion(self._connection, rows)
+        events, taken = await portion(self._connection, rows[: self.batch_size])
         # Those that there was no room for are walked to.
-        return self._batch(events, taken, seen, snapshot, len(events) == self.batch_size or len(events) < len(rows))
+        return self._batch(events, taken, seen, snapshot, rows[len(events) :])
 
     async def _walk(self, upto: str) -> Batch:
         if not self._walking and not self._rows:
-            values = {**msgspec.structs.asdict(self._read), "stream": self._stream}
+            values = {**msgspec.structs.asdict(self._read), "stream": self._stream, "skip": self._skip}
             await query(self._connection, _REST, values, slow=True)
             self._walking = True
-        missing = self.batch_size - len(self._rows)
+        missing = self.batch_size + 1 - len(self._rows)
         if self._walking and missing > 0:
             rows = await query(self._connection, f"fetch {missing:d} from bridge_rest")
             self._rows += rows
@@ -214,13 +219,16 @@ class EventLog:
                 self._walking = False
         events, taken = await portion(self._connection, self._rows[: self.batch_size])
         del self._rows[: len(events)]
-        return self._batch(events, taken, self._read.seen, upto, self._walking or bool(self._rows))
+        return self._batch(events, taken, self._read.seen, upto, self._rows)
 
-    def _batch(self, events: Sequence[Event], taken: int, seen: str, upto: str, more: bool) -> Batch:
-        """A batch with more behind it leaves the rest of its window; any other one ends it."""
+    def _batch(self, events: Sequence[Event], taken: int, seen: str, upto: str, behind: Sequence[Row]) -> Batch:
+        """A batch with rows behind it leaves the rest of its window; any other one ends it."""
         largest = max(self._read.largest_id, events[-1].id if events else 0)
-        if more and events:
-            self._read = Position(seen, upto, events[-1].id, largest)
+        if behind:
+            last = events[-1].id
+            is_split = behind[0][0] == last
+            self._skip = sum(event.id == last for event in events) if is_split else 0
+            self._read = Position(seen, upto, max(last - 1, _SMALLEST_ID) if is_split else last, largest)
         else:
             self._read = Position(upto, largest_id=largest)
         oldest = min((event.at for event in events), default=None)

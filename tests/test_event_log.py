@@ -77,11 +77,25 @@ async def test_what_was_read_and_not_settled_is_read_again_by_the_next_owner(
         assert await deliver_all(log) == [3, 4, 5]
 
 
-async def test_a_window_that_ends_with_a_batch_is_closed(database: Database, conn: psycopg.Connection) -> None:
-    insert(conn, 1, 2)
+@pytest.mark.parametrize("batches", [1, 2])
+async def test_a_window_that_ends_with_a_batch_is_closed_with_it(
+    database: Database, conn: psycopg.Connection, batches: int
+) -> None:
+    insert(conn, *range(2 * batches))
     async with EventLog.open(database.dsn, "default", 2) as log:
         await log.own()
-        await log.move((await log.read()).position)
+        for left in reversed(range(batches)):
+            await log.move((await log.read()).position)
+            assert conn.execute("select upto is null from bridge.position").fetchone() == (left == 0,)
+        assert not (await log.read()).events
+
+
+async def test_a_window_of_which_nothing_is_left_is_closed(database: Database, conn: psycopg.Connection) -> None:
+    """As an earlier version left it."""
+    insert(conn, 1)
+    conn.execute("update bridge.position set upto = pg_current_snapshot(), after_id = (select id from bridge.event)")
+    async with EventLog.open(database.dsn, "default", 2) as log:
+        await log.own()
         assert not (await log.read()).events
         assert conn.execute("select upto is null from bridge.position").fetchone() == (False,)
         await log.finish()
@@ -126,6 +140,44 @@ async def test_rolled_back_events_are_never_read(
         assert await deliver_all(log) == [2]
         other.rollback()
         assert await deliver_all(log) == []
+
+
+SAME_ID = """
+insert into bridge.event (id, stream, watch, op, key)
+values (%s, 'default', 'item', 'insert', jsonb_build_array(%s::int))
+"""
+
+
+@pytest.mark.parametrize("ids", [(7, 7, 7, 7, 7), (1, 7, 7, 8, 9), (1, 2, 7, 7, 7, 8), (-(2**63), 7, 7)])
+@pytest.mark.parametrize("size", [1, 2, 3])
+async def test_events_that_have_one_id_are_all_read_wherever_a_batch_ends(
+    database: Database, conn: psycopg.Connection, ids: tuple[int, ...], size: int
+) -> None:
+    """An id is given twice after a failover, or when a dead letter is retried; a batch that ends between the two must
+    not take the second one for delivered, neither in this session nor in the one that takes over."""
+    for key, number in enumerate(ids):
+        conn.execute(SAME_ID, [number, key])
+    async with EventLog.open(database.dsn, "default", size) as log:
+        await log.own()
+        assert sorted(await deliver_all(log)) == list(range(len(ids)))
+    conn.execute("truncate bridge.event")
+    for key, number in enumerate(ids):
+        conn.execute(SAME_ID, [number, key])
+    delivered = set()
+    for _ in ids:
+        # Each session delivers a few batches and dies.
+        async with EventLog.open(database.dsn, "default", size) as log:
+            await log.own()
+            for _ in range(len(ids)):
+                batch = await log.read()
+                delivered |= {event.key[0] for event in batch.events if event.key}
+                await log.move(batch.position)
+                if len(batch.events) == 0 or len(delivered) % 2:
+                    break
+    async with EventLog.open(database.dsn, "default", size) as log:
+        await log.own()
+        delivered |= set(await deliver_all(log))
+    assert delivered == set(range(len(ids)))
 
 
 @pytest.mark.parametrize("rows", [9, 10, 11, 20, 35])
@@ -267,7 +319,7 @@ async def test_windows_are_read_through_the_index(
     insert(conn, *range(rows))
     async with EventLog.open(database.dsn, "default", 10) as log:
         await log.own()
-        values = {"stream": "default", "seen": "10:20:10,15", "upto": "10:30:", "after_id": 5, "batch": 10}
+        values = {"stream": "default", "seen": "10:20:10,15", "upto": "10:30:", "after_id": 5, "rows": 10, "skip": 0}
         rows_ = await log._connection.execute("explain " + statement(name), values)
         plan = "\n".join(row[0] for row in await rows_.fetchall())
     assert "Seq Scan on event" not in plan

@@ -1,4 +1,4 @@
--- The next window: events of the stream that became visible since `seen`, in order of id, at most `batch` of them, and
+-- The next window: events of the stream that became visible since `seen`, in order of id, at most `rows` of them, and
 -- the snapshot of this very statement, which is the position once they are delivered. There is always a row, so the
 -- snapshot and the generation of the watches come also when there is no event; the snapshot only in the first row, and
 -- with it whether something that is visible may not be on disk yet: of a commit that did not wait (synchronous_commit).
@@ -14,11 +14,9 @@ select
     case when e.at >= '0001-01-02' and e.at < '9999-12-31' then e.at end as at,
     e.xid::text,
     case when e.wide is not null then format('%%s %%s %%s', e.wide, e.slot, e.ctid) end as elsewhere,
-    case when row_number() over (order by e.id) = 1 then pg_current_snapshot()::text end as snapshot,
+    case when row_number() over place = 1 then pg_current_snapshot()::text end as snapshot,
     (select generation from bridge.installation) as generation,
-    case
-        when row_number() over (order by e.id) = 1 and log.written is not null then log.written > pg_current_wal_flush_lsn()
-    end as unflushed
+    case when row_number() over place = 1 and log.written is not null then log.written > pg_current_wal_flush_lsn() end as unflushed
 from (select case when not pg_is_in_recovery() then pg_current_wal_insert_lsn() end) as log (written) -- null on a standby
 left join lateral (
     select w.*, bridge._wide(w.watch, w.op, w.key, w.data, w.context) as wide
@@ -33,7 +31,8 @@ left join lateral (
     ) as w
     -- A row that was loaded with a transaction id of another cluster would be new in every look (bridge.set_aside).
     where pg_visible_in_snapshot(w.xid, (select pg_current_snapshot()))
-    order by w.id
-    limit %(batch)s
+    order by w.id, w.slot, w.ctid
+    limit %(rows)s
 ) as e on true
-order by e.id
+window place as (order by e.id, e.slot, e.ctid)
+order by e.id, e.slot, e.ctid
