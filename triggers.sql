@@ -353,18 +353,17 @@ begin
 end
 $index$;
 
--- Bytes on disk of the values of an event, if they are many or, since they are compressed, may be many in memory; null for
--- all others. A reader fetches wide events apart, so many as it has room for.
+-- Bytes of the values of an event, if they are many or, since they are compressed, may be many in memory; null for all
+-- others. A reader fetches wide events apart, only those that it has room for. No value is read for this: of a text
+-- octet_length() is the true size, of a jsonb pg_column_size() is what it takes on disk.
 create or replace function bridge._wide(watch text, op text, key jsonb, data jsonb, context text) returns integer
 language sql stable
 return case
-    when coalesce(
-        pg_column_compression(watch), pg_column_compression(op), pg_column_compression(key),
-        pg_column_compression(data), pg_column_compression(context)
-    ) is not null or pg_column_size(watch) + pg_column_size(op) + coalesce(pg_column_size(key), 0)
-        + coalesce(pg_column_size(data), 0) + coalesce(pg_column_size(context), 0) > 2000 then
-        pg_column_size(watch) + pg_column_size(op) + coalesce(pg_column_size(key), 0) + coalesce(pg_column_size(data), 0)
-        + coalesce(pg_column_size(context), 0)
+    when octet_length(watch) + octet_length(op) + coalesce(octet_length(context), 0)
+        + coalesce(pg_column_size(key), 0) + coalesce(pg_column_size(data), 0) > 2000
+        or pg_column_compression(key) is not null or pg_column_compression(data) is not null then
+        octet_length(watch) + octet_length(op) + coalesce(octet_length(context), 0)
+        + coalesce(pg_column_size(key), 0) + coalesce(pg_column_size(data), 0)
 end;
 
 -- An event that can't be published as it is, with the reason; it waits for a person. Ids of events are given twice after a

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from bridge.database import Connection, query, statement
 from bridge.errors import DatabaseError
 from bridge.event import Event
-from bridge.row import Row, are_narrow, event_of, filled, first_wide, place, weight
+from bridge.row import Row, event_of, filled, first_wide, is_wide, place, weight
 
 _WIDE = statement("wide")
 
@@ -19,17 +19,18 @@ _ROOM = 2_000_000
 
 async def portion(connection: Connection, rows: Sequence[Row]) -> tuple[list[Event], int]:
     """Events of the first rows, one at least, and their weight in characters; wide rows get their values here."""
-    if rows and are_narrow(rows) and (all_of_them := weight(rows)) <= _ROOM:
-        return [event_of(row) for row in rows], all_of_them
+    whole = weight(rows) if rows else 0
+    if whole is not None and whole <= _ROOM:
+        return [event_of(row) for row in rows], whole
     events: list[Event] = []
     taken = 0
     ready: list[Row] = []
     while len(events) < len(rows):
         row = rows[len(events)]
-        if not are_narrow([row]):
+        if is_wide(row):
             ready = ready or await _with_values(connection, first_wide(rows[len(events) :], _ROOM - taken))
             row = ready.pop(0)
-        size = weight([row])
+        size = weight([row]) or 0
         if events and taken + size > _ROOM:
             break
         events.append(event_of(row))

@@ -26,7 +26,7 @@ _decode_data = msgspec.json.Decoder(dict[str, Any]).decode
 
 def event_of(row: Row) -> Event:
     """The event; one that can't be read has a flaw and is kept as a dead letter. Nothing in a row raises."""
-    number, watch, op, key, data, context, at, xid, *_ = row
+    number, watch, op, key, data, context, at, xid = row[:8]
     flaw = None
     try:
         key_values = None if key is None else _decode_key(key)
@@ -47,14 +47,17 @@ def event_of(row: Row) -> Event:
     return Event(number, watch, op, key_values, values, context, at, xid, (), flaw)
 
 
-def are_narrow(rows: Sequence[Row]) -> bool:
-    """Whether the values of all of them are here."""
-    return all(row[_ELSEWHERE] is None for row in rows)
+def is_wide(row: Row) -> bool:
+    """Whether its values are still in the database."""
+    return row[_ELSEWHERE] is not None
 
 
-def weight(rows: Sequence[Row]) -> int:
-    """Characters that their values take. By column, since that is a fifth of the price of going row by row."""
+def weight(rows: Sequence[Row]) -> int | None:
+    """Characters that their values take; None when some of the rows are wide."""
+    # By column, which costs a fifth of what it does row by row.
     columns = tuple(zip(*rows, strict=True))
+    if any(columns[_ELSEWHERE]):
+        return None
     return sum(sum(map(len, filter(None, columns[index]))) for index in _VALUES)
 
 
@@ -67,7 +70,7 @@ def place(row: Row) -> tuple[int, str, str]:
 def first_wide(rows: Sequence[Row], room: int) -> Sequence[Row]:
     """The wide rows at the beginning of `rows` that are certain to have room; at least one."""
     count = 0
-    for row in takewhile(lambda row: row[_ELSEWHERE] is not None, rows):
+    for row in takewhile(is_wide, rows):
         room -= place(row)[0] * _COMPRESSED
         if room < 0:
             break

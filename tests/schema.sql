@@ -1680,7 +1680,7 @@ $$;
 
 CREATE FUNCTION bridge._wide(watch text, op text, key jsonb, data jsonb, context text) RETURNS integer
     LANGUAGE sql STABLE
-    RETURN CASE WHEN ((COALESCE(pg_column_compression(watch), pg_column_compression(op), pg_column_compression(key), pg_column_compression(data), pg_column_compression(context)) IS NOT NULL) OR (((((pg_column_size(watch) + pg_column_size(op)) + COALESCE(pg_column_size(key), 0)) + COALESCE(pg_column_size(data), 0)) + COALESCE(pg_column_size(context), 0)) > 2000)) THEN ((((pg_column_size(watch) + pg_column_size(op)) + COALESCE(pg_column_size(key), 0)) + COALESCE(pg_column_size(data), 0)) + COALESCE(pg_column_size(context), 0)) ELSE NULL::integer END;
+    RETURN CASE WHEN ((((((octet_length(watch) + octet_length(op)) + COALESCE(octet_length(context), 0)) + COALESCE(pg_column_size(key), 0)) + COALESCE(pg_column_size(data), 0)) > 2000) OR (pg_column_compression(key) IS NOT NULL) OR (pg_column_compression(data) IS NOT NULL)) THEN ((((octet_length(watch) + octet_length(op)) + COALESCE(octet_length(context), 0)) + COALESCE(pg_column_size(key), 0)) + COALESCE(pg_column_size(data), 0)) ELSE NULL::integer END;
 
 CREATE FUNCTION bridge.adopt(stream text) RETURNS TABLE(reason text, waiting bigint)
     LANGUAGE plpgsql SECURITY DEFINER

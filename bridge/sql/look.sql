@@ -12,7 +12,7 @@ select
     case when e.wide is null then e.data::text end as data,
     case when e.wide is null then e.context end as context,
     case when e.at >= '0001-01-02' and e.at < '9999-12-31' then e.at end as at,
-    e.xid::text,
+    e.xid,
     case when e.wide is not null then format('%%s %%s %%s', e.wide, e.slot, e.ctid) end as elsewhere,
     case when row_number() over place = 1 then pg_current_snapshot()::text end as snapshot,
     (select generation from bridge.installation) as generation,

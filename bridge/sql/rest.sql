@@ -11,7 +11,7 @@ select
     case when e.wide is null then e.data::text end as data,
     case when e.wide is null then e.context end as context,
     case when e.at >= '0001-01-02' and e.at < '9999-12-31' then e.at end as at,
-    e.xid::text,
+    e.xid,
     case when e.wide is not null then format('%%s %%s %%s', e.wide, e.slot, e.ctid) end as elsewhere
 from (
     select w.*, bridge._wide(w.watch, w.op, w.key, w.data, w.context) as wide
