@@ -13,7 +13,7 @@ import pytest
 from bridge.database import statement
 from bridge.event_log import EventLog
 from tests.eventually import eventually
-from tests.fix_postgres import Database, on_pg18
+from tests.fix_postgres import Database, on_pg18, sweep
 
 pytestmark = pytest.mark.anyio
 
@@ -128,6 +128,7 @@ async def test_rolled_back_events_are_never_read(
         assert await deliver_all(log) == []
 
 
+@sweep
 @pytest.mark.parametrize("rows", [9, 10, 11, 20, 35])
 async def test_a_large_window_is_walked_in_batches(database: Database, conn: psycopg.Connection, rows: int) -> None:
     insert(conn, *range(rows))
@@ -258,6 +259,7 @@ async def test_concurrent_writers_are_read_exactly_once(database: Database, conn
     assert sorted(seen) == sorted(committed), f"seed {seed}"
 
 
+@sweep
 @pytest.mark.parametrize("rows", [0, 1, 50_000])
 @pytest.mark.parametrize("name", ["look", "rest"])
 async def test_windows_are_read_through_the_index(
