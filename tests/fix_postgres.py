@@ -5,9 +5,9 @@ to the embedded server, which is always there; `@on_pg15_by_soak` leaves the oth
 Where one test has many cases, `@sweep` gives each case one of the servers, and leaves the other one to scripts/soak.
 """
 
+import hashlib
 import os
 import secrets
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -129,7 +129,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         server = case.params["pg_server"]
         words = [word for word in case.id.split("-") if word != server]
         name = "-".join([item.nodeid.partition("[")[0], *words])
-        if words and server != ("pg18", "pg15")[zlib.crc32(name.encode()) % 2]:
+        if words and server != ("pg18", "pg15")[hashlib.sha256(name.encode()).digest()[0] % 2]:
             item.add_marker(pytest.mark.soak)
 
 
