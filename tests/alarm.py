@@ -11,9 +11,9 @@ from tests.eventually import eventually
 @contextmanager
 def memory_alarm(server: RabbitMQ) -> Iterator[None]:
     """RabbitMQ stops reading from whoever publishes."""
-    server.control("set_vm_memory_high_watermark", "absolute", "1MB")
+    server.evaluate('vm_memory_monitor:set_vm_memory_high_watermark({absolute, "1MB"})')
     try:
-        assert eventually(lambda: "memory" in server.control("eval", "rabbit_alarm:get_alarms()."))
+        assert eventually(lambda: "memory" in server.evaluate("rabbit_alarm:get_alarms()"))
         yield
     finally:
-        server.control("set_vm_memory_high_watermark", "0.6")
+        server.evaluate("vm_memory_monitor:set_vm_memory_high_watermark(0.6)")

@@ -128,12 +128,11 @@ def own_rabbitmq() -> Iterator[RabbitMQ]:
 def empty_rabbitmq(own_rabbitmq: RabbitMQ) -> Iterator[Broker]:
     """A vhost that nobody has declared anything in."""
     name = f"empty-{secrets.token_hex(6)}"
-    own_rabbitmq.control("add_vhost", name)
-    own_rabbitmq.control("set_permissions", "--vhost", name, "guest", ".*", ".*", ".*")
+    own_rabbitmq.add_vhost(name)
     try:
         yield Broker("rabbitmq", own_rabbitmq.url.removesuffix("/") + name)
     finally:
-        own_rabbitmq.control("delete_vhost", name)
+        own_rabbitmq.delete_vhost(name)
 
 
 @pytest.fixture

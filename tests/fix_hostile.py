@@ -6,7 +6,7 @@ The attacker's role is no superuser: it may create objects in `public` and in a 
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
@@ -49,32 +49,40 @@ class Hostile:
 
     database: Database
     attacker: str
+    _observers: list[psycopg.Connection] = field(default_factory=list)
 
     def connect(self) -> psycopg.Connection:
         """For the test itself, which looks nothing up in `public`."""
         return self.database.connect(options="-c search_path=pg_catalog")
 
+    def close(self) -> None:
+        while self._observers:
+            self._observers.pop().close()
+
     def planted(self) -> int:
-        with self.connect() as conn:
-            [(number,)] = conn.execute("select count(*) from evil.object").fetchall()
+        [(number,)] = self._observer().execute("select count(*) from evil.object").fetchall()
         return int(number)
 
     def forget(self) -> None:
         """Nothing is reached yet."""
-        with self.connect() as conn:
-            conn.execute("alter sequence evil.reached restart")
+        self._observer().execute("alter sequence evil.reached restart")
 
     def reached(self) -> list[str]:
         """The planted object that ran last with the rights of somebody else, if any did."""
         query = "select name from evil.object where number = (select last_value from evil.reached where is_called)"
-        with self.connect() as conn:
-            return [name for (name,) in conn.execute(query)]
+        return [name for (name,) in self._observer().execute(query)]
 
     def is_superuser(self) -> bool:
         """Whether the attacker has got there."""
-        with self.connect() as conn:
-            [(is_it,)] = conn.execute("select rolsuper from pg_roles where rolname = %s", [self.attacker]).fetchall()
+        query = "select rolsuper from pg_roles where rolname = %s"
+        [(is_it,)] = self._observer().execute(query, [self.attacker]).fetchall()
         return bool(is_it)
+
+    def _observer(self) -> psycopg.Connection:
+        """One session for all of this: among thousands of objects a new one is slow."""
+        if not self._observers:
+            self._observers.append(self.connect())
+        return self._observers[0]
 
 
 class Ground:
@@ -92,6 +100,7 @@ class Ground:
         """A database of its own, with this search_path for every session."""
         hostile = self._make(path, installed)
         yield hostile
+        hostile.close()
         self._server.drop(hostile.database.name)
 
     def kept(self, path: str) -> Hostile:
@@ -103,6 +112,8 @@ class Ground:
         return self._kept[path]
 
     def close(self) -> None:
+        for hostile in self._kept.values():
+            hostile.close()
         for database in [*self._templates.values(), *(hostile.database for hostile in self._kept.values())]:
             self._server.drop(database.name)
         self._on_role("drop role {}")

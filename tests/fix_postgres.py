@@ -2,8 +2,10 @@
 
 A test that takes `database`, `empty_database` or `conn` runs on both servers; `@on_pg18` limits a heavy one
 to the embedded server, which is always there; `@on_pg15_by_soak` leaves the other one to scripts/soak.
+Where one test has many cases, `@sweep` gives each case one of the servers, and leaves the other one to scripts/soak.
 """
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -30,6 +32,8 @@ on_pg15 = pytest.mark.parametrize("pg_server", ["pg15"], indirect=True)
 on_pg15_by_soak = pytest.mark.parametrize(
     "pg_server", ["pg18", pytest.param("pg15", marks=pytest.mark.soak)], indirect=True
 )
+# Many cases of the same kind: half of them on each server, the rest of the pairs by scripts/soak.
+sweep = pytest.mark.sweep
 
 _PREFIX = "bridge_test_"
 _OWNER_LOCK = 20131  # class of the advisory locks that say "the test run with this number lives"
@@ -51,6 +55,7 @@ class PgServer:
 
     id: str
     url: str
+    in_memory: bool = False
     run: int = field(default_factory=lambda: secrets.randbits(31))
     _admin: psycopg.Connection | None = None
     _template: str | None = None
@@ -75,7 +80,9 @@ class PgServer:
     def create(self, template: str = "template1") -> Database:
         self._made += 1
         name = f"{_PREFIX}{self.run}_{self._made}"
-        self._execute("create database {} template {}", name, template)
+        # A copy of the files needs a checkpoint, which is nothing in memory, and is half the work otherwise.
+        strategy = " strategy file_copy" if self.in_memory else ""
+        self._execute("create database {} template {}" + strategy, name, template)
         return Database(name, self.dsn(name))
 
     def drop(self, name: str) -> None:
@@ -112,6 +119,20 @@ class PgServer:
         self.admin.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Before `-m` chooses: a case of a sweep is a `soak` on the server that is not its own."""
+    for item in items:
+        case = getattr(item, "callspec", None)
+        if case is None or item.get_closest_marker("sweep") is None or "pg_server" not in case.params:
+            continue
+        server = case.params["pg_server"]
+        words = [word for word in case.id.split("-") if word != server]
+        name = "-".join([item.nodeid.partition("[")[0], *words])
+        if words and server != ("pg18", "pg15")[hashlib.sha256(name.encode()).digest()[0] % 2]:
+            item.add_marker(pytest.mark.soak)
+
+
 @pytest.fixture(scope="session")
 def embedded_postgres() -> Iterator[Postgres]:
     """Shared by all tests of this process: one that stops its server makes its own."""
@@ -121,7 +142,7 @@ def embedded_postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def pg18(embedded_postgres: Postgres) -> Iterator[PgServer]:
-    server = PgServer("pg18", embedded_postgres.dsn())
+    server = PgServer("pg18", embedded_postgres.dsn(), in_memory=True)
     yield server
     server.close()
 
@@ -131,9 +152,10 @@ def pg15() -> Iterator[PgServer]:
     """A private server of the machine's own version where its programs are: in memory it is several times as quick."""
     with ExitStack() as stack:
         url = os.environ.get("BRIDGE_TEST_POSTGRES_URL")
-        if url is None and MACHINE_BINARIES.exists():
+        in_memory = url is None and MACHINE_BINARIES.exists()
+        if in_memory:
             url = stack.enter_context(Postgres(binaries=MACHINE_BINARIES)).dsn()
-        server = PgServer("pg15", url or MACHINE_URL)
+        server = PgServer("pg15", url or MACHINE_URL, in_memory)
         try:
             assert server.admin
         except psycopg.OperationalError as error:

@@ -96,7 +96,6 @@ def orders() -> list[tuple[str, ...]]:
     ]
 
 
-@pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.name.lower())
 @pytest.mark.parametrize("others", ["alone", "beside_a_long_writer", "beside_one_that_rolls_back"])
 @pytest.mark.parametrize("order", orders(), ids="-".join)
 async def test_in_every_order_the_event_is_seen(
@@ -105,37 +104,51 @@ async def test_in_every_order_the_event_is_seen(
     writers: list[psycopg.Connection],
     order: Sequence[str],
     others: str,
-    level: IsolationLevel,
+) -> None:
+    """At each isolation level, one after the other: a relay of its own, and rows of its own."""
+    for number, level in enumerate(LEVELS):
+        for connection in writers:
+            connection.isolation_level = level
+        await in_this_order(database, conn, writers, order, others, (number, 100 + number))
+
+
+async def in_this_order(
+    database: Database,
+    conn: psycopg.Connection,
+    writers: list[psycopg.Connection],
+    order: Sequence[str],
+    others: str,
+    keys: tuple[int, int],
 ) -> None:
     writer, other, _ = writers
-    for connection in writers:
-        connection.isolation_level = level
+    level = writer.isolation_level
+    key, late = keys
     async with sleeper(database) as relay, anyio.create_task_group() as group:
         if others != "alone":
-            other.execute("insert into item values (100)")
+            other.execute("insert into item values (%s)", [late])
         for step in order:
             if step == "insert":
-                writer.execute("insert into item values (1)")
+                writer.execute("insert into item values (%s)", [key])
             elif step == "commit":
                 writer.commit()
             elif step == "look":
                 await relay.look()
             else:
                 group.start_soon(relay.run)
-                await until(lambda: any(conn.execute(STATE).fetchone() or ()), "the key is asked for")
+                await until(lambda: any(conn.execute(STATE).fetchone() or ()), f"the key is asked for, {level}")
         # Also while a long transaction still has the key: its grant may be hours away.
-        await until(lambda: relay.seen == [1], "the event is seen")
+        await until(lambda: relay.seen == [key], f"the event is seen, {level}")
         if others == "beside_a_long_writer":
             other.commit()
-            await until(lambda: relay.seen == [1, 100], "the long writer's event is seen")
+            await until(lambda: relay.seen == [key, late], f"the long writer's event is seen, {level}")
         else:
             other.rollback()
-        await until(lambda: conn.execute(STATE).fetchone() == (True, False), "it sleeps again")
-        assert "polled" not in relay.wakeups
+        await until(lambda: conn.execute(STATE).fetchone() == (True, False), f"it sleeps again, {level}")
+        assert "polled" not in relay.wakeups, level
         group.cancel_scope.cancel()
+    await until(lambda: conn.execute(STATE).fetchone() == (False, False), "the key is free for the next one")
 
 
-@pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.name.lower())
 @pytest.mark.parametrize("commits", list(permutations(range(3))), ids=lambda order: "".join(map(str, order)))
 @pytest.mark.parametrize("asked_after", range(4))
 async def test_several_writers_in_every_order_of_commits(
@@ -144,24 +157,38 @@ async def test_several_writers_in_every_order_of_commits(
     writers: list[psycopg.Connection],
     asked_after: int,
     commits: Sequence[int],
-    level: IsolationLevel,
 ) -> None:
     """The relay asks for the key when so many of the three have inserted; the others fail to get it and notify."""
+    for number, level in enumerate(LEVELS):
+        for connection in writers:
+            connection.isolation_level = level
+        await several_writers(database, conn, writers, asked_after, commits, 10 * number)
+
+
+async def several_writers(
+    database: Database,
+    conn: psycopg.Connection,
+    writers: list[psycopg.Connection],
+    asked_after: int,
+    commits: Sequence[int],
+    first: int,
+) -> None:
+    level = writers[0].isolation_level
     async with sleeper(database) as relay, anyio.create_task_group() as group:
         for number, writer in enumerate(writers):
-            writer.isolation_level = level
             if number == asked_after:
                 group.start_soon(relay.run)
-                await until(lambda: any(conn.execute(STATE).fetchone() or ()), "the key is asked for")
-            writer.execute("insert into item values (%s)", [number])
+                await until(lambda: any(conn.execute(STATE).fetchone() or ()), f"the key is asked for, {level}")
+            writer.execute("insert into item values (%s)", [first + number])
         if asked_after == len(writers):
             group.start_soon(relay.run)
-            await until(lambda: any(conn.execute(STATE).fetchone() or ()), "the key is asked for")
+            await until(lambda: any(conn.execute(STATE).fetchone() or ()), f"the key is asked for, {level}")
         for number in commits:
             writers[number].commit()
-        await until(lambda: sorted(relay.seen) == [0, 1, 2], "all are seen")
-        assert "polled" not in relay.wakeups
+        await until(lambda: sorted(relay.seen) == [first, first + 1, first + 2], f"all are seen, {level}")
+        assert "polled" not in relay.wakeups, level
         group.cancel_scope.cancel()
+    await until(lambda: conn.execute(STATE).fetchone() == (False, False), "the key is free for the next one")
 
 
 @pytest.mark.parametrize("asleep", [False, True], ids=["before_it_asks", "while_it_sleeps"])

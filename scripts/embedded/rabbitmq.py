@@ -21,6 +21,7 @@ from embedded.server import Server
 _BINARIES = Path("/usr/lib/rabbitmq/bin")
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
+_ACTOR = '<<"embedded">>'  # who did it, as the node's log says
 _AMQP = b"AMQP\x00\x00\x09\x01"  # AMQP 0-9-1's greeting; the server answers with a frame of type 1, a method
 _CONFIG = """
 listeners.tcp.1 = 127.0.0.1:{port}
@@ -92,6 +93,41 @@ class RabbitMQ(Server):
             text=True,
         )
         return done.stdout
+
+    def evaluate(self, expression: str) -> str:
+        """What an Erlang expression is worth in this node. By erl_call, as rabbitmqctl starts for a second or more."""
+        if shutil.which("erl_call") is None:
+            return self.control("eval", f"{expression}.").strip()
+        done = subprocess.run(
+            ["erl_call", "-sname", self.node, "-e"],
+            env=self._environment(),
+            cwd=self.directory.path,
+            check=True,
+            capture_output=True,
+            text=True,
+            input=f"{expression}.\n",
+        )
+        if not done.stdout.startswith("{ok, "):
+            raise RuntimeError(f"{expression}: {done.stdout}{done.stderr}")
+        return done.stdout.removeprefix("{ok, ").removesuffix("}")
+
+    def add_user(self, name: str, password: str, writes: str = ".*") -> None:
+        """Who may do all in the vhost `/`, and write to the exchanges whose names match."""
+        users = "rabbit_auth_backend_internal"
+        self.evaluate(
+            f'{users}:add_user(<<"{name}">>, <<"{password}">>, {_ACTOR}), '
+            f'{users}:set_permissions(<<"{name}">>, <<"/">>, <<".*">>, <<"{writes}">>, <<".*">>, {_ACTOR})'
+        )
+
+    def add_vhost(self, name: str) -> None:
+        """One that guest may do all in."""
+        self.evaluate(
+            f'rabbit_vhost:add(<<"{name}">>, {_ACTOR}), rabbit_auth_backend_internal:set_permissions('
+            f'<<"guest">>, <<"{name}">>, <<".*">>, <<".*">>, <<".*">>, {_ACTOR})'
+        )
+
+    def delete_vhost(self, name: str) -> None:
+        self.evaluate(f'rabbit_vhost:delete(<<"{name}">>, {_ACTOR})')
 
     def close(self) -> None:
         """Stop, and remove everything."""

@@ -5,6 +5,7 @@ import pytest
 from psycopg import sql
 
 from tests.capture.log import carried, mend, recorded, watch
+from tests.fix_postgres import sweep
 
 NAMES = [
     "select",
@@ -24,6 +25,7 @@ NAMES = [
 ]
 
 
+@sweep
 @pytest.mark.parametrize("name", NAMES)
 def test_schemas_tables_and_columns_may_have_any_name(conn: psycopg.Connection, name: str) -> None:
     quoted = sql.Identifier(name)

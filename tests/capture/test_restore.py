@@ -9,7 +9,7 @@ import pytest
 from embedded import Postgres
 
 from tests.capture.log import ROWS, drift, each, recorded, watch
-from tests.fix_postgres import Database, PgServer
+from tests.fix_postgres import Database, PgServer, sweep
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +32,7 @@ def run(server: PgServer, program: str, *arguments: str | Path) -> None:
     subprocess.run([path, *arguments], check=True)
 
 
+@sweep
 @ROWS
 @pytest.mark.parametrize("style", ["copy", "inserts"])
 def test_a_restore_of_the_data_is_recorded(

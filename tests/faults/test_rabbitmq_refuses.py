@@ -1,6 +1,5 @@
 """RabbitMQ is there and takes nothing: out of memory, a full queue that rejects, a queue that is gone."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,12 +21,14 @@ pytestmark = on_pg18
 @contextmanager
 def room_for(server: RabbitMQ, queue: str, count: int) -> Iterator[None]:
     """By a policy, as a queue is declared with the same arguments by all."""
-    definition = json.dumps({"max-length": count, "overflow": "reject-publish"})
-    server.control("set_policy", queue, f"^{queue}$", definition, "--apply-to", "queues")
+    limits = f'[{{<<"max-length">>, {count}}}, {{<<"overflow">>, <<"reject-publish">>}}]'
+    server.evaluate(
+        f'rabbit_policy:set(<<"/">>, <<"{queue}">>, <<"^{queue}$">>, {limits}, 0, <<"queues">>, <<"tests">>)'
+    )
     try:
         yield
     finally:
-        server.control("clear_policy", queue)
+        server.evaluate(f'rabbit_policy:delete(<<"/">>, <<"{queue}">>, <<"tests">>)')
 
 
 def test_memory_alarm(conn: psycopg.Connection, own_rabbitmq: RabbitMQ, run_bridge: Bridges) -> None:
@@ -76,7 +77,9 @@ def test_queue_that_is_gone_is_made_again(
     bridge = run_bridge(conn.info.dsn, broker_url=broker.url)
     outage.insert(conn, 1, 2)
     outage.delivered(conn)
-    own_rabbitmq.control("delete_queue", broker.queue)
+    with broker.connect() as connection:
+        channel: Any = connection.default_channel
+        channel.queue_delete(broker.queue)
     outage.insert(conn, 3, 5)
     outage.delivered(conn)
     assert outage.notices(bridge) == []

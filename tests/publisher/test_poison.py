@@ -98,12 +98,12 @@ def arrived(broker: Broker) -> list[Any]:
 @contextmanager
 def own_rabbitmq_takes(server: RabbitMQ, size: int) -> Iterator[None]:
     """Messages up to so many bytes, on channels that are opened meanwhile."""
-    before = server.control("eval", "{ok, S} = application:get_env(rabbit, max_message_size), S.").strip()
-    server.control("eval", f"application:set_env(rabbit, max_message_size, {size}).")
+    before = server.evaluate("{ok, S} = application:get_env(rabbit, max_message_size), S")
+    server.evaluate(f"application:set_env(rabbit, max_message_size, {size})")
     try:
         yield
     finally:
-        server.control("eval", f"application:set_env(rabbit, max_message_size, {before}).")
+        server.evaluate(f"application:set_env(rabbit, max_message_size, {before})")
 
 
 def test_rabbitmq_many_of_them_one_behind_the_other(own_rabbitmq: RabbitMQ) -> None:
@@ -117,8 +117,7 @@ def test_rabbitmq_many_of_them_one_behind_the_other(own_rabbitmq: RabbitMQ) -> N
 
 def test_rabbitmq_an_exchange_that_the_user_may_not_write_to(own_rabbitmq: RabbitMQ, way: str) -> None:
     broker = Broker("private", own_rabbitmq.url)
-    own_rabbitmq.control("add_user", broker.queue, "secret")
-    own_rabbitmq.control("set_permissions", broker.queue, ".*", f"^({broker.queue}|amq.default)$", ".*")
+    own_rabbitmq.add_user(broker.queue, "secret", writes=f"^({broker.queue}|amq.default)$")
     events, targets = batch(broker, queue=broker.other_queue("forbidden"))
     url = own_rabbitmq.url.replace("guest:guest", f"{broker.queue}:secret")
     reasons = refused(Publisher(url), events, targets)
