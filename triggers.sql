@@ -1695,6 +1695,39 @@ as $$
 $$;
 
 
+-- The columns that the WHEN of one trigger should name, each one by itself.
+create or replace function bridge._columns_in_when(w bridge.watch, op text) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(case when op in ('update', 'move') then w.columns end, '{}') || array(
+        select t.column_name
+        from bridge._tokens(w.condition) t
+        join unnest(bridge._columns(w.relation)) as c (name) on c.name = t.column_name
+        where not bridge._asks_inside(w) and op not in ('truncate', 'note')
+            and t.row_name is distinct from case op when 'insert' then 'old' when 'delete' then 'new' end
+    )
+$$;
+
+
+-- Whether a trigger names the columns that have these names now. It follows renames, so after a rename it names another one.
+create or replace function bridge._names_columns(relation regclass, trigger_name name, columns text[]) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select not exists (
+        select from unnest(columns) as c (name)
+        where c.name not in (
+            select a.attname
+            from pg_trigger t
+            join pg_depend d on d.classid = 'pg_trigger'::regclass and d.objid = t.oid and d.refclassid = 'pg_class'::regclass
+            join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+            where t.tgrelid = relation and t.tgname = trigger_name and d.refobjid = relation
+        )
+    )
+$$;
+
+
 create or replace function bridge._is_intact(w bridge.watch) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -1706,6 +1739,11 @@ as $$
         select from jsonb_each_text(w.remembered -> 'numbers') n
         where w.remembered ->> 'place' = bridge._place() and (w.remembered ->> 'relation')::oid = w.relation
             and bridge._column_name(w.relation, n.value::integer) is distinct from n.key
+    )
+    -- The numbers of another cluster or database mean nothing here; the triggers themselves still do.
+    and not exists (
+        select from bridge._triggers(w.name) t
+        where t.relation = w.relation and not bridge._names_columns(t.relation, t.trigger_name, bridge._columns_in_when(w, t.op))
     )
     and (select count(*) from bridge._generated(w.name)) = 1
     and (

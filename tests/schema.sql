@@ -508,6 +508,19 @@ CREATE FUNCTION bridge._columns_in_condition(w bridge.watch, by_name boolean) RE
     join unnest(bridge._columns(w.relation)) as c (name) on t.column_name = c.name or t.column_name = '*' and not by_name
 $$;
 
+CREATE FUNCTION bridge._columns_in_when(w bridge.watch, op text) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(case when op in ('update', 'move') then w.columns end, '{}') || array(
+        select t.column_name
+        from bridge._tokens(w.condition) t
+        join unnest(bridge._columns(w.relation)) as c (name) on c.name = t.column_name
+        where not bridge._asks_inside(w) and op not in ('truncate', 'note')
+            and t.row_name is distinct from case op when 'insert' then 'old' when 'delete' then 'new' end
+    )
+$$;
+
 CREATE FUNCTION bridge._columns_now(relation oid) RETURNS TABLE(number integer, name text)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -864,6 +877,11 @@ CREATE FUNCTION bridge._is_intact(w bridge.watch) RETURNS boolean
         where w.remembered ->> 'place' = bridge._place() and (w.remembered ->> 'relation')::oid = w.relation
             and bridge._column_name(w.relation, n.value::integer) is distinct from n.key
     )
+    -- The numbers of another cluster or database mean nothing here; the triggers themselves still do.
+    and not exists (
+        select from bridge._triggers(w.name) t
+        where t.relation = w.relation and not bridge._names_columns(t.relation, t.trigger_name, bridge._columns_in_when(w, t.op))
+    )
     and (select count(*) from bridge._generated(w.name)) = 1
     and (
         select coalesce(array_agg(t.op order by t.op), '{}') = array(select o from unnest(bridge._operations(w)) o order by o)
@@ -1082,6 +1100,22 @@ CREATE FUNCTION bridge._named(condition text) RETURNS text[]
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select array(select distinct t.column_name from bridge._tokens(condition) t where t.column_name <> '*') $$;
+
+CREATE FUNCTION bridge._names_columns(relation regclass, trigger_name name, columns text[]) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select not exists (
+        select from unnest(columns) as c (name)
+        where c.name not in (
+            select a.attname
+            from pg_trigger t
+            join pg_depend d on d.classid = 'pg_trigger'::regclass and d.objid = t.oid and d.refclassid = 'pg_class'::regclass
+            join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+            where t.tgrelid = relation and t.tgname = trigger_name and d.refobjid = relation
+        )
+    )
+$$;
 
 CREATE FUNCTION bridge._needs_pinned_settings(relation regclass, names text[]) RETURNS boolean
     LANGUAGE sql STABLE
@@ -2689,6 +2723,8 @@ REVOKE ALL ON FUNCTION bridge._columns(relation regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._columns_in_condition(w bridge.watch, by_name boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge._columns_in_when(w bridge.watch, op text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge._columns_now(relation oid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._compared(w bridge.watch) FROM PUBLIC;
@@ -2766,6 +2802,8 @@ REVOKE ALL ON FUNCTION bridge._mentioned(statement text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION bridge._mentions(statement text, name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._named(condition text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._names_columns(relation regclass, trigger_name name, columns text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._needs_pinned_settings(relation regclass, names text[]) FROM PUBLIC;
 

@@ -1,8 +1,9 @@
 """pg_dump and pg_restore: of the data alone, and of everything into another database."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -89,3 +90,52 @@ def test_a_restore_of_everything_elsewhere_brings_watches_and_events_along(
         assert restored.execute("select count(*) from bridge.waiting").fetchone() == (4,)
         watch(restored, 'shop."Product"', data=["price"])
         restored.execute(b"select bridge.unwatch('sales')")
+
+
+@pytest.fixture
+def copy(pg_server: PgServer, database: Database, conn: psycopg.Connection) -> Iterator[Callable[[], Database]]:
+    made: list[Database] = []
+
+    def create() -> Database:
+        conn.close()
+        made.append(pg_server.create(database.name))
+        return made[-1]
+
+    yield create
+    for one in made:
+        pg_server.drop(one.name)
+
+
+@pytest.mark.parametrize("refreshed", ["before", "after", "never"])
+@pytest.mark.parametrize(
+    "declared",
+    [
+        pytest.param({"columns": ["price"], "operations": ["update"]}, id="columns"),
+        pytest.param({"condition": "new.price > 0"}, id="condition"),
+        pytest.param({"condition": "old.price is distinct from 1", "operations": ["update", "delete"]}, id="old row"),
+        pytest.param({"columns": ["price"], "operations": ["update"], "options": {"named_only": True}}, id="named only"),
+    ],
+)
+def test_in_a_copied_database_a_name_that_went_to_another_column_is_drift(
+    conn: psycopg.Connection, copy: Callable[[], Database], declared: dict[str, Any], refreshed: str
+) -> None:
+    """There the numbers that the watch remembers mean nothing, until `bridge run` has called refresh()."""
+    watch(conn, 'shop."Product"', **declared)
+    with copy().connect() as copied:
+        assert drift(copied) == []
+        if refreshed == "before":
+            copied.execute("select bridge.refresh()")
+        copied.execute('alter table shop."Product" rename price to cost')
+        copied.execute('alter table shop."Product" add price numeric')
+        if refreshed == "after":
+            copied.execute("select bridge.refresh()")
+        assert drift(copied) != []
+        copied.execute('insert into shop."Product" (id, cost) values (1, 1)')
+        copied.execute("truncate bridge.event")
+        watch(copied, 'shop."Product"', **declared)
+        assert drift(copied) == []
+        copied.execute('update shop."Product" set price = 5')
+        assert recorded(copied) == [("update", [1])]
+        copied.execute("truncate bridge.event")
+        copied.execute('update shop."Product" set cost = 2')
+        assert recorded(copied) == ([] if "columns" in declared else [("update", [1])])
