@@ -8,7 +8,7 @@ Where one test has many cases, `@sweep` gives each case one of the servers, and 
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +59,7 @@ class PgServer:
     run: int = field(default_factory=lambda: secrets.randbits(31))
     _admin: psycopg.Connection | None = None
     _template: str | None = None
+    _kept: dict[str, Database] = field(default_factory=dict)
     _made: int = 0
 
     @property
@@ -80,10 +81,13 @@ class PgServer:
     def create(self, template: str = "template1") -> Database:
         self._made += 1
         name = f"{_PREFIX}{self.run}_{self._made}"
+        self._copy(template, name)
+        return Database(name, self.dsn(name))
+
+    def _copy(self, template: str, name: str) -> None:
         # A copy of the files needs a checkpoint, which is nothing in memory, and is half the work otherwise.
         strategy = " strategy file_copy" if self.in_memory else ""
         self._execute("create database {} template {}" + strategy, name, template)
-        return Database(name, self.dsn(name))
 
     def drop(self, name: str) -> None:
         self._execute("drop database if exists {} with (force)", name)
@@ -97,8 +101,22 @@ class PgServer:
             self._template = database.name
         return self._template
 
+    def kept(self, what: str, database: Database, make: Callable[[], None]) -> None:
+        """`database` as `make` leaves it, which is called only once for each `what`: later ones are copies.
+
+        Nobody may be connected to it.
+        """
+        if what in self._kept:
+            self.drop(database.name)
+            self._copy(self._kept[what].name, database.name)
+        else:
+            make()
+            self._kept[what] = self.create(database.name)
+
     def close(self) -> None:
         if self._admin is not None:
+            for database in self._kept.values():
+                self.drop(database.name)
             if self._template is not None:
                 self.drop(self._template)
             self._admin.close()

@@ -113,7 +113,9 @@ def copy(pg_server: PgServer, database: Database, conn: psycopg.Connection) -> I
         pytest.param({"columns": ["price"], "operations": ["update"]}, id="columns"),
         pytest.param({"condition": "new.price > 0"}, id="condition"),
         pytest.param({"condition": "old.price is distinct from 1", "operations": ["update", "delete"]}, id="old row"),
-        pytest.param({"columns": ["price"], "operations": ["update"], "options": {"named_only": True}}, id="named only"),
+        pytest.param(
+            {"columns": ["price"], "operations": ["update"], "options": {"named_only": True}}, id="named only"
+        ),
     ],
 )
 def test_in_a_copied_database_a_name_that_went_to_another_column_is_drift(

@@ -15,7 +15,7 @@ from django.db import DatabaseError, connection
 from django_app.guard import Guard
 from tests.django.operation import Names
 from tests.django.project import Project
-from tests.fix_postgres import Database, on_pg18, sweep
+from tests.fix_postgres import Database, PgServer, on_pg18, sweep
 
 BEFORE = """
         migrations.RunSQL('''
@@ -86,12 +86,16 @@ def watches() -> list[dict[str, Any]]:
 
 @pytest.fixture
 def project(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shop_database: Database, undeclared: None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pg_server: PgServer, shop_database: Database, undeclared: None
 ) -> Iterator[Project]:
+    def migrate() -> None:
+        call_command("migrate", verbosity=0)
+        connection.close()
+
     with Project(tmp_path, monkeypatch) as project:
         project.add("before", BEFORE)
         project.declare(watches())
-        call_command("migrate", verbosity=0)
+        pg_server.kept("the guard's project", shop_database, migrate)
         yield project
 
 
