@@ -166,3 +166,21 @@ def test_a_trigger_that_is_switched_off_on_one_partition_is_drift(conn: psycopg.
     assert drift(conn) == []
     conn.execute("insert into product values (1, 'asia', 0)")
     assert recorded(conn) == [("insert", [1])]
+
+
+def test_a_generated_column_beside_an_expression_as_partition_key(conn: psycopg.Connection) -> None:
+    """Any column may be in the expression, but not a generated one, which no BEFORE trigger's WHEN may name."""
+    conn.execute(
+        """
+        create table odd (id int, price int, twice int generated always as (price * 2) stored) partition by list ((id % 2));
+        create table odd_0 partition of odd for values in (0);
+        create table odd_1 partition of odd for values in (1);
+        """
+    )
+    watch(conn, "odd", key=["id"], operations=UPDATE_ONLY)
+    conn.execute("alter table odd add thrice int generated always as (price * 3) stored")
+    conn.execute("insert into odd values (1, 1)")
+    conn.execute("update odd set id = 2")
+    conn.execute("update odd set price = 2")
+    assert recorded(conn) == [("update", [2])] * 2
+    assert drift(conn) == []
