@@ -867,7 +867,8 @@ begin
     if base = 'numeric'::regtype and not is_part then
         return format('%s::pg_catalog.text', value);
     elsif base = 'bytea'::regtype and not is_part then
-        return format('''\x'' operator(pg_catalog.||) pg_catalog.encode(%s, ''hex'')', value);
+        -- As an escape string, which means the same whatever standard_conforming_strings says.
+        return format(E'E''\\\\x'' operator(pg_catalog.||) pg_catalog.encode(%s, ''hex'')', value);
     end if;
     select * into t from pg_type where oid = base;
     holds_json := base in ('json'::regtype, 'json[]'::regtype);
@@ -989,12 +990,13 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
     select
-        t.place, t.token[1], lower(btrim(t.token[2], '"')),
+        t.place, t.token[1], lower(btrim(t.token[2], '"') collate "C"),
         case
             when t.token[2] is null then null
             when t.token[3] is null then '*'
             when t.token[3] like '"%' then replace(substr(t.token[3], 2, length(t.token[3]) - 2), '""', '"')
-            else lower(t.token[3])
+            -- PostgreSQL changes the case of ASCII letters only, as the collation C does.
+            else lower(t.token[3] collate "C")
         end
     from regexp_matches(
         coalesce(condition, ''),
@@ -1016,16 +1018,24 @@ as $$
 $$;
 
 
--- The condition as it stands in the trigger of one operation. A row that the operation does not have reads as NULL.
+-- A part of a condition as every session reads it, whatever standard_conforming_strings says about a backslash in a literal.
+create or replace function bridge._as_written(token text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select case when starts_with(token, '''') and strpos(token, chr(92)) > 0 then 'E' || replace(token, chr(92), chr(92) || chr(92)) else token end $$;
+
+
+-- The condition as it stands in the trigger of one operation. A row that the operation does not have reads as NULL, of the
+-- type that is under a domain: a domain may refuse NULL, and one that is altered would fail the writer.
 create or replace function bridge._condition(w bridge.watch, op text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select format(E'(\n%s\n)', string_agg(
         case
-            when t.row_name is null or t.row_name is distinct from case op when 'insert' then 'old' when 'delete' then 'new' end then t.token
+            when t.row_name is null or t.row_name is distinct from case op when 'insert' then 'old' when 'delete' then 'new' end then bridge._as_written(t.token)
             when t.column_name = '*' then format('(null::%s)', w.relation)
-            else coalesce('(' || format('null::%s', format_type(a.atttypid, a.atttypmod)) || ')', t.token)
+            else coalesce('(' || format('null::%s', format_type(bridge._base_type(a.atttypid), a.atttypmod)) || ')', t.token)
         end, '' order by t.place
     ))
     from bridge._tokens(w.condition) t
@@ -1038,7 +1048,7 @@ create or replace function bridge._condition_inside(condition text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select string_agg(case when t.column_name <> '*' then format('%s.%s', t.row_name, bridge._quoted(t.column_name)) else t.token end, '' order by t.place)
+    select string_agg(case when t.column_name <> '*' then format('%s.%s', t.row_name, bridge._quoted(t.column_name)) else bridge._as_written(t.token) end, '' order by t.place)
     from bridge._tokens(condition) t
 $$;
 
@@ -1557,12 +1567,19 @@ as $$
 $$;
 
 
--- Columns that decide about a row's partition, on every level; all columns where an expression does.
+-- Columns that decide about a row's partition, on every level; where an expression does, all but generated ones, which
+-- PostgreSQL allows in no partition key, and in no WHEN before the update.
 create or replace function bridge._partition_columns(relation regclass) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select case when bool_or(k.attnum = 0) then bridge._columns(relation) else array_agg(distinct a.attname::text) end
+    select case
+        when bool_or(k.attnum = 0) then array(
+            select c.attname::text from pg_attribute c
+            where c.attrelid = $1 and c.attnum > 0 and not c.attisdropped and c.attgenerated = '' order by c.attnum
+        )
+        else array_agg(distinct a.attname::text)
+    end
     from pg_partition_tree(relation) t
     join pg_partitioned_table p on p.partrelid = t.relid
     cross join unnest(p.partattrs::smallint[]) as k (attnum)
@@ -1881,8 +1898,8 @@ begin
     if not bridge._asks_inside(w) then return; end if;
     begin
         execute format(
-            E'create trigger bridge_probe after update on %s for each row when (\n%s\n) execute function bridge._note_move()',
-            w.relation, w.condition
+            E'create trigger bridge_probe after update on %s for each row when %s execute function bridge._note_move()',
+            w.relation, bridge._condition(w, 'update')
         );
         select pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid) into foreign_
         from pg_trigger t
@@ -2088,6 +2105,15 @@ as $$
 declare
     statement text;
 begin
+    begin
+        -- It goes only with all of its triggers, so there is nothing in the way of a change.
+        if to_regprocedure(format('bridge.%I()', 'capture_' || w.name)) is null then perform bridge._install_function(w); end if;
+    exception when others then
+        raise notice 'watch "%" has lost its function and records no change of % until it is made anew: %', w.name, w.relation, sqlerrm;
+        return;
+    end;
+    -- A trigger that somebody has renamed would stay as strict as it was.
+    perform bridge._drop_triggers(w.name, w.relation, bridge._operations(w));
     foreach statement in array bridge._trigger_statements(w, loose => true) loop
         execute statement;
     end loop;

@@ -24,8 +24,12 @@ Tables = frozenset[int]  # numbers (oid) of tables: names may change meanwhile
 CHANGES = re.compile(r"\b(alter|drop)\b", re.IGNORECASE)
 DROPS = re.compile(r"\bdrop\b.*\bcascade\b", re.IGNORECASE | re.DOTALL)
 # Statements without parameters that may call anything, such as a function that alters a table.
-CALLS = re.compile(
-    r"(\s|\(|--[^\n]*(\n|$)|/\*.*?\*/)*(select|with|call|do|values|execute)\b", re.IGNORECASE | re.DOTALL
+BLANK = r"(\s|\(|--[^\n]*(\n|$)|/\*.*?\*/)*"
+CALLS = re.compile(BLANK + r"(select|with|call|do|values|execute)\b", re.IGNORECASE | re.DOTALL)
+# With parameters, so that the queries of Django's models pay for no savepoint, those that call something first of all.
+NAME = r'("[^"]*"|\w+)'
+CALLS_FIRST = re.compile(
+    BLANK + rf"(call\b|do\b|execute\b|select\s+{NAME}(\s*\.\s*{NAME})*\s*\()", re.IGNORECASE | re.DOTALL
 )
 
 MENTIONED = "select t::pg_catalog.oid::pg_catalog.int8 from bridge._mentioned(%s::pg_catalog.text) as t"
@@ -50,7 +54,7 @@ class Guard:
     def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
         run = partial(execute, sql, params, many, context)
         text = self._text(sql)
-        if self._is_busy or self.is_over or not (CHANGES.search(text) or (params is None and CALLS.match(text))):
+        if self._is_busy or self.is_over or not (CHANGES.search(text) or self._calls(text, params)):
             return run()
         self._is_busy = True  # our own statements come this way too
         try:
@@ -58,13 +62,17 @@ class Guard:
         finally:
             self._is_busy = False
 
+    @staticmethod
+    def _calls(text: str, params: Any) -> bool:
+        return (CALLS if params is None else CALLS_FIRST).match(text) is not None
+
     def _escort(self, run: Run, text: str) -> Any:
         drops = DROPS.search(text) is not None
         takes = drops or CALLS.match(text) is not None
         outside = self._connection.get_autocommit()
         # Of several statements the first may take the trigger along that the second one needs.
         aside = self._tables(MENTIONED, text) if drops and ";" in text.rstrip("; \t\n") else Tables()
-        alone = outside and not drops
+        alone = outside and not takes  # no writer may come between a lost trigger and the new one
         while True:
             try:
                 if alone:  # some statements refuse a transaction

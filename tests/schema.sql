@@ -41,6 +41,11 @@ begin
 end
 $$;
 
+CREATE FUNCTION bridge._as_written(token text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select case when starts_with(token, '''') and strpos(token, chr(92)) > 0 then 'E' || replace(token, chr(92), chr(92) || chr(92)) else token end $$;
+
 CREATE TABLE bridge.watch (
     name text NOT NULL COLLATE pg_catalog."C",
     relation regclass NOT NULL,
@@ -320,8 +325,8 @@ begin
     if not bridge._asks_inside(w) then return; end if;
     begin
         execute format(
-            E'create trigger bridge_probe after update on %s for each row when (\n%s\n) execute function bridge._note_move()',
-            w.relation, w.condition
+            E'create trigger bridge_probe after update on %s for each row when %s execute function bridge._note_move()',
+            w.relation, bridge._condition(w, 'update')
         );
         select pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid) into foreign_
         from pg_trigger t
@@ -568,9 +573,9 @@ CREATE FUNCTION bridge._condition(w bridge.watch, op text) RETURNS text
     AS $$
     select format(E'(\n%s\n)', string_agg(
         case
-            when t.row_name is null or t.row_name is distinct from case op when 'insert' then 'old' when 'delete' then 'new' end then t.token
+            when t.row_name is null or t.row_name is distinct from case op when 'insert' then 'old' when 'delete' then 'new' end then bridge._as_written(t.token)
             when t.column_name = '*' then format('(null::%s)', w.relation)
-            else coalesce('(' || format('null::%s', format_type(a.atttypid, a.atttypmod)) || ')', t.token)
+            else coalesce('(' || format('null::%s', format_type(bridge._base_type(a.atttypid), a.atttypmod)) || ')', t.token)
         end, '' order by t.place
     ))
     from bridge._tokens(w.condition) t
@@ -581,7 +586,7 @@ CREATE FUNCTION bridge._condition_inside(condition text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select string_agg(case when t.column_name <> '*' then format('%s.%s', t.row_name, bridge._quoted(t.column_name)) else t.token end, '' order by t.place)
+    select string_agg(case when t.column_name <> '*' then format('%s.%s', t.row_name, bridge._quoted(t.column_name)) else bridge._as_written(t.token) end, '' order by t.place)
     from bridge._tokens(condition) t
 $$;
 
@@ -1051,6 +1056,15 @@ CREATE FUNCTION bridge._loosen(w bridge.watch) RETURNS void
 declare
     statement text;
 begin
+    begin
+        -- It goes only with all of its triggers, so there is nothing in the way of a change.
+        if to_regprocedure(format('bridge.%I()', 'capture_' || w.name)) is null then perform bridge._install_function(w); end if;
+    exception when others then
+        raise notice 'watch "%" has lost its function and records no change of % until it is made anew: %', w.name, w.relation, sqlerrm;
+        return;
+    end;
+    -- A trigger that somebody has renamed would stay as strict as it was.
+    perform bridge._drop_triggers(w.name, w.relation, bridge._operations(w));
     foreach statement in array bridge._trigger_statements(w, loose => true) loop
         execute statement;
     end loop;
@@ -1159,13 +1173,19 @@ $$;
 CREATE FUNCTION bridge._partition_columns(relation regclass) RETURNS text[]
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select case when bool_or(k.attnum = 0) then bridge._columns(relation) else array_agg(distinct a.attname::text) end
+    AS $_$
+    select case
+        when bool_or(k.attnum = 0) then array(
+            select c.attname::text from pg_attribute c
+            where c.attrelid = $1 and c.attnum > 0 and not c.attisdropped and c.attgenerated = '' order by c.attnum
+        )
+        else array_agg(distinct a.attname::text)
+    end
     from pg_partition_tree(relation) t
     join pg_partitioned_table p on p.partrelid = t.relid
     cross join unnest(p.partattrs::smallint[]) as k (attnum)
     left join pg_attribute a on a.attrelid = p.partrelid and a.attnum = k.attnum
-$$;
+$_$;
 
 CREATE FUNCTION bridge._parts(type oid) RETURNS TABLE(part oid, relation oid, is_leaf boolean)
     LANGUAGE sql STABLE
@@ -1480,12 +1500,13 @@ CREATE FUNCTION bridge._tokens(condition text) RETURNS TABLE(place bigint, token
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
     select
-        t.place, t.token[1], lower(btrim(t.token[2], '"')),
+        t.place, t.token[1], lower(btrim(t.token[2], '"') collate "C"),
         case
             when t.token[2] is null then null
             when t.token[3] is null then '*'
             when t.token[3] like '"%' then replace(substr(t.token[3], 2, length(t.token[3]) - 2), '""', '"')
-            else lower(t.token[3])
+            -- PostgreSQL changes the case of ASCII letters only, as the collation C does.
+            else lower(t.token[3] collate "C")
         end
     from regexp_matches(
         coalesce(condition, ''),
@@ -1610,7 +1631,8 @@ begin
     if base = 'numeric'::regtype and not is_part then
         return format('%s::pg_catalog.text', value);
     elsif base = 'bytea'::regtype and not is_part then
-        return format('''\x'' operator(pg_catalog.||) pg_catalog.encode(%s, ''hex'')', value);
+        -- As an escape string, which means the same whatever standard_conforming_strings says.
+        return format(E'E''\\\\x'' operator(pg_catalog.||) pg_catalog.encode(%s, ''hex'')', value);
     end if;
     select * into t from pg_type where oid = base;
     holds_json := base in ('json'::regtype, 'json[]'::regtype);
@@ -2684,6 +2706,8 @@ ALTER TABLE ONLY bridge.watch
 REVOKE ALL ON FUNCTION bridge._add_stream(name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._apply(wanted jsonb, relations regclass[], prune boolean, source text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._as_written(token text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._asks_inside(w bridge.watch) FROM PUBLIC;
 

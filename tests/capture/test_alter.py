@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from tests.capture.crew import AFTER, BEFORE, write_around
-from tests.capture.log import carried, drift, recorded, watch
+from tests.capture.log import carried, drift, recorded, watch, watches
 from tests.eventually import eventually
 from tests.fix_postgres import Database, sweep
 
@@ -243,3 +243,28 @@ def test_a_composite_type_may_change_while_sessions_write(
     found = [data["new"] for data in carried(conn)]
     assert found[0] == {"p": before, "ps": [before], "m": "calm", "t": "t"}
     assert found[1:] == [{**parts, "m": mood, "t": "t"} for parts in after]
+
+
+@pytest.mark.parametrize(
+    "damage", ["drop function bridge.capture_hurt() cascade", "alter trigger bridge_update_hurt on product rename to x"]
+)
+def test_a_watch_that_somebody_has_damaged_is_in_no_changes_way(conn: psycopg.Connection, damage: str) -> None:
+    """Neither for itself nor for the watches beside it; it comes back with the change."""
+    for name in ("hurt", "well"):
+        watch(conn, "product", name, **USED)
+    conn.execute(damage.encode())
+    conn.execute("select bridge.alter('product', 'alter price type bigint')")
+    conn.execute("update product set price = 2")
+    assert sorted(watches(conn)) == ["hurt", "well"]
+    assert drift(conn) == []
+
+
+def test_a_watch_that_has_lost_its_function_and_its_key_is_in_no_changes_way(conn: psycopg.Connection) -> None:
+    """It can't be made anew, and is drift as before; the others follow."""
+    for name, key in (("hurt", "unused"), ("well", "id")):
+        watch(conn, "product", name, **USED | {"key": [key]})
+    conn.execute("drop function bridge.capture_hurt() cascade; alter table product drop unused")
+    assert any("hurt" in notice and "records no change" in notice for notice in alter(conn, "alter price type bigint"))
+    conn.execute("update product set price = 2")
+    assert watches(conn) == ["well"]
+    assert drift(conn) == ["hurt"]

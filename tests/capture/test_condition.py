@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from tests.capture.log import carried, recorded, watch, watches
-from tests.fix_postgres import sweep
+from tests.fix_postgres import Database, sweep
 
 
 @pytest.fixture(autouse=True)
@@ -163,3 +163,33 @@ def test_a_condition_may_be_written_in_any_way(
     conn.execute("update product set name = 'd'")
     conn.execute("delete from product")
     assert [op for op, _ in recorded(conn)] == ops
+
+
+@pytest.mark.parametrize(
+    "change", ["alter domain price set not null", "alter domain price add check (value is not null) not valid"]
+)
+def test_a_domain_that_refuses_null_fails_no_writer(conn: psycopg.Connection, change: str) -> None:
+    """The row that an operation does not have reads as NULL, also where the column's type would not take one."""
+    conn.execute(
+        "create domain whole as int; create domain price as whole; alter table product add dear price default 0"
+    )
+    watch(conn, "product", condition="old.dear is distinct from new.dear")
+    conn.execute(change.encode())
+    conn.execute("insert into product (id, dear) values (3, 1)")
+    conn.execute("update product set dear = 2 where id = 3")
+    conn.execute("delete from product where id = 3")
+    assert recorded(conn) == [("insert", [3]), ("update", [3]), ("delete", [3])]
+
+
+def test_a_backslash_is_a_backslash_in_every_session(database: Database, conn: psycopg.Connection) -> None:
+    """A session's standard_conforming_strings decides how a text is read, and capture is a text."""
+    condition = r"new.name <> '\'"
+    watch(conn, "product", operations=["insert"], condition=condition)
+    watch(conn, "product", "warns", operations=["insert"], condition=condition, options={"on_error": "warn"})
+    conn.execute("alter table product add raw bytea")
+    watch(conn, "product", "carries", operations=["insert"], data=["raw"])
+    with database.connect() as old_fashioned:
+        old_fashioned.execute("set standard_conforming_strings = off")
+        old_fashioned.execute("insert into product (id, name, raw) values (3, 'c', 'ab'), (4, chr(92), null)")
+    assert sorted(watches(conn)) == ["carries", "carries", "w", "warns"]
+    assert {"new": {"raw": r"\x6162"}} in carried(conn)

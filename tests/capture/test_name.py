@@ -5,7 +5,7 @@ import pytest
 from psycopg import sql
 
 from tests.capture.log import carried, mend, recorded, watch
-from tests.fix_postgres import sweep
+from tests.fix_postgres import TRIGGERS_SQL, PgServer, sweep
 
 NAMES = [
     "select",
@@ -105,3 +105,21 @@ def test_columns_may_be_called_like_what_the_capture_function_uses(
     assert key == [OWN_NAMES.index("begin"), OWN_NAMES.index("old")]
     assert inserted == {"new": {name: n for n, name in enumerate(OWN_NAMES)}}
     assert updated["changed"] == ["execute" if renamed else "end"]
+
+
+def test_a_condition_names_columns_with_capitals_that_are_not_ascii(pg_server: PgServer) -> None:
+    """PostgreSQL leaves their case alone, wherever the database's locale would change it."""
+    name = f"bridge_test_{pg_server.run}_letters"
+    pg_server.admin.execute(f"create database {name} template template0 locale 'C.UTF-8' encoding 'UTF8'".encode())
+    try:
+        with psycopg.connect(pg_server.dsn(name), autocommit=True) as conn:
+            conn.execute(TRIGGERS_SQL.read_bytes())
+            conn.execute('create table product (id int primary key, "É" int)')
+            for watched, options in (("w", {}), ("warns", {"on_error": "warn"})):
+                watch(conn, "product", watched, condition="new.É > 1 and old.É is null", options=options)
+            conn.execute("insert into product values (1, 2), (2, 1)")
+            conn.execute('update product set "É" = null')
+            conn.execute('update product set "É" = id')
+            assert recorded(conn) == [("insert", [1])] * 2 + [("update", [2])] * 2
+    finally:
+        pg_server.drop(name)

@@ -3,6 +3,7 @@
 import gc
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,52 @@ def test_sql_that_wants_no_transaction_passes(text: str, project: Project, shop_
 def test_statements_that_are_no_text_pass(code: str, project: Project, shop_database: Database) -> None:
     project.add("changed", f"migrations.RunPython(lambda apps, editor: editor.connection.cursor().execute({code}))")
     project.migrate(before_sync=lambda: assert_records(shop_database))
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select pg_temp.change(%s)",
+        '/* look */ select pg_temp . "change" (%s)',
+        "do $f$ begin perform pg_temp.change(%s); end $f$",
+    ],
+)
+def test_statements_with_parameters_that_call_something_pass(
+    text: str, atomic: bool, project: Project, shop_database: Database
+) -> None:
+    function = (
+        "create function pg_temp.change(clause text) returns void language plpgsql as "
+        "$f$ begin execute 'al' || 'ter table shelf_product ' || clause; end $f$"
+    )
+    call = f"lambda apps, editor: editor.connection.cursor().execute({text!r}, ['alter price type numeric'])"
+    project.add("changed", f"{run_sql(function)}, migrations.RunPython({call})", atomic=atomic)
+    project.migrate(before_sync=lambda: assert_records(shop_database))
+    assert_records(shop_database)
+
+
+@pytest.mark.parametrize("text", ["select shelf_cut()", "do $f$ begin perform shelf_cut(); end $f$"])
+def test_no_writer_comes_between_a_lost_trigger_and_the_new_one(
+    text: str, project: Project, shop_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the migration is no transaction: then the statement and its repair are one."""
+    project.add("changed", run_sql(text), atomic=False)
+    each = Guard._each
+    gaps = 0
+
+    def write_between(guard: Guard, step: str, tables: Any) -> None:
+        nonlocal gaps
+        if "step_back" in step and tables:
+            before = events(shop_database, "dear")
+            with shop_database.connect() as other, suppress(psycopg.errors.LockNotAvailable):
+                other.execute("set lock_timeout = '100ms'")
+                other.execute("update shelf_product set name = name || '-'")
+                gaps += events(shop_database, "dear") == before
+        each(guard, step, tables)
+
+    monkeypatch.setattr(Guard, "_each", write_between)
+    project.migrate()
+    assert gaps == 0
 
 
 @on_pg18
