@@ -43,6 +43,8 @@ _SESSION = """
         -- Windows rely on a snapshot for each statement; under serializable, our looks could make a writer fail.
         ('default_transaction_isolation', 'read committed'),
         ('plan_cache_mode', 'force_generic_plan'), ('max_parallel_workers_per_gather', '0'), ('timezone', 'UTC'),
+        -- How values are written, which a role or a database may have as its country does, and psycopg can't read.
+        ('datestyle', 'ISO'), ('intervalstyle', 'postgres'), ('array_nulls', 'on'),
         -- The server's side of the keepalives: what a vanished bridge held is free for the next one in seconds.
         ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '2'), ('tcp_keepalives_count', '3'),
         ('tcp_user_timeout', '15000')
@@ -63,6 +65,16 @@ _CALL_OFF = 5.0
 
 _PERMANENT = re.compile(
     r"FATAL:.*(does not exist|authentication failed|no pg_hba.conf entry|is not permitted)|invalid \w+ value", re.DOTALL
+)
+
+# The last three say that a session or the server is not as it should be (a cursor is gone, a page can't be read), which
+# concerns whoever asked, and no other stream.
+_OUTAGES = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.InternalError,
+    psycopg.errors.InvalidCursorName,
+    psycopg.errors.DuplicateCursor,
 )
 
 # What is missing is ours: `relation "bridge.event" does not exist`, `schema "bridge" does not exist`.
@@ -314,6 +326,6 @@ def translate(error: psycopg.Error) -> BridgeError:
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
         # A standby before its promotion, or a primary that was told to hold still.
         return DatabaseError(f"the server takes no writes now: {text}")
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+    if isinstance(error, _OUTAGES):
         return ConfigError(text) if _PERMANENT.search(text) else DatabaseError(text)
     return ConfigError(text)

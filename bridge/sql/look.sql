@@ -3,7 +3,8 @@
 -- snapshot and the generation of the watches come also when there is no event; the snapshot only in the first row, and
 -- with it whether something that is visible may not be on disk yet: of a commit that did not wait (synchronous_commit).
 -- A wide row comes without its values: how many bytes they take on disk and where it is, so that the reader fetches no
--- more of them than it has room for (wide.sql). What is compressed is wide at any size. A time beyond Python's is null.
+-- more of them than it has room for (wide.sql). Events that have one id are in an order of their own, not in that of their
+-- places: those change when somebody rewrites a table of the log (CLUSTER) between a look and a walk. What is compressed is wide at any size. A time beyond Python's is null.
 select
     e.id,
     case when e.wide is null then e.watch end as watch,
@@ -31,8 +32,8 @@ left join lateral (
     ) as w
     -- A row that was loaded with a transaction id of another cluster would be new in every look (bridge.set_aside).
     where pg_visible_in_snapshot(w.xid, (select pg_current_snapshot()))
-    order by w.id, w.slot, w.ctid
+    order by w.id, w.at, w.watch, w.xid, w.slot, w.ctid
     limit %(rows)s
 ) as e on true
-window place as (order by e.id, e.slot, e.ctid)
-order by e.id, e.slot, e.ctid
+window place as (order by e.id, e.at, e.watch, e.xid, e.slot, e.ctid)
+order by e.id, e.at, e.watch, e.xid, e.slot, e.ctid

@@ -1,7 +1,7 @@
 -- The rest of a window too large for one batch: between two fixed snapshots, behind the last delivered id. The cursor
 -- outlives its transaction (the server keeps the rows in a file when they outgrow work_mem), so that no transaction is
 -- open while the broker is talked to, and a window of a million rows is sorted once. The first `skip` rows were read
--- already, and all the rest has to come. Wide rows and times as in look.sql.
+-- already, and all the rest has to come. Order, wide rows and times as in look.sql.
 declare bridge_rest no scroll cursor with hold for
 select
     e.id,
@@ -24,7 +24,7 @@ from (
         from bridge.event
         where lane = any('{0,1,2,3,4,5,6,7}') and stream = %(stream)s and xid = any (array(select pg_snapshot_xip(%(seen)s::pg_snapshot)))
     ) as w
-    where w.id > %(after_id)s and pg_visible_in_snapshot(w.xid, %(upto)s::pg_snapshot)
-    order by w.id, w.slot, w.ctid
+    where (%(after_id)s::bigint is null or w.id > %(after_id)s) and pg_visible_in_snapshot(w.xid, %(upto)s::pg_snapshot)
+    order by w.id, w.at, w.watch, w.xid, w.slot, w.ctid
     offset %(skip)s -- here, so that the planner keeps `wide` apart, and does not work it out for each column above
 ) as e
