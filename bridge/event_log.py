@@ -94,11 +94,18 @@ class EventLog:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, database_url: str, stream: str, batch_size: int, purpose: str = "relay", flushed_only: bool = True
+        cls,
+        database_url: str,
+        stream: str,
+        batch_size: int,
+        purpose: str = "relay",
+        flushed_only: bool = True,
+        patience: int = 1,
     ) -> AsyncIterator["EventLog"]:
         """Connects; `batch_size` is the most events that `read` returns at once, `flushed_only` that no crash of the
-        server can take away what it returns."""
+        server can take away what it returns; answers may take `patience` times as long as elsewhere."""
         async with connect(database_url, f"{purpose} {stream}") as connection:
+            connection.take_patience(patience)
             yield cls(connection, stream, batch_size, flushed_only)
 
     @property

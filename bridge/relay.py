@@ -27,7 +27,7 @@ from bridge.batch_size import BatchSize
 from bridge.call import Refusal, Targets
 from bridge.coalesce import coalesce
 from bridge.config import Settings
-from bridge.errors import BridgeError, BrokerError, DatabaseError, PositionError
+from bridge.errors import BridgeError, BrokerError, DatabaseError, PositionError, SilenceError
 from bridge.event import Event
 from bridge.event_log import Batch, EventLog
 from bridge.health import Health, State
@@ -44,6 +44,9 @@ T = TypeVar("T")
 
 # Older events than this were waiting for something: a broker, a database, a bridge. Seconds.
 _BACKLOG = 5.0
+
+# Times the usual patience with the database: of half a minute, half an hour.
+_MOST_PATIENCE = 64
 
 # Seconds between two looks where nobody tells when to look.
 _POLL = 0.5
@@ -76,6 +79,8 @@ class Relay:
         self._batch = anyio.CancelScope(shield=True)
         self._outage: DatabaseError | None = None
         """Of the database, as it was told."""
+        self._patience = 1
+        """How many times as long as usual an answer may take."""
         self.gave_up = False
         """Whether a batch in flight was given up at the end of the grace period: it will be published again."""
 
@@ -92,6 +97,9 @@ class Relay:
                 if type(self._outage) is not type(error):
                     logger.warning("database away, reconnecting", extra={"stream": self._stream, "reason": str(error)})
                 self._outage = error
+                if isinstance(error, SilenceError):
+                    # Perhaps not dead, but at work: a look reads all of a backlog, which may not be in memory.
+                    self._patience = min(2 * self._patience, _MOST_PATIENCE)
             await anyio.sleep(backoff.next())
 
     def stop_within(self, seconds: float) -> None:
@@ -101,7 +109,8 @@ class Relay:
     async def _serve(self, backoff: Backoff) -> None:
         settings = self._settings
         url, flushed_only = settings.database_url, not settings.publish_unflushed
-        async with EventLog.open(url, self._stream, self._size.now, flushed_only=flushed_only) as log:
+        opened = EventLog.open(url, self._stream, self._size.now, flushed_only=flushed_only, patience=self._patience)
+        async with opened as log:
             await log.require_writable()
             self._state(State.STANDBY)
             if not isinstance(self._outage, PositionError):
@@ -132,6 +141,7 @@ class Relay:
                 self._metrics.notification_queue.set(listener.queue_usage)
                 logger.debug("look", extra={"stream": self._stream, "wakeup": wakeup})
                 await self._drain(log, listener)
+                self._patience = 1
                 backoff.reset()
 
     def _wakeups(self, log: EventLog) -> AbstractAsyncContextManager[Listener | Poller]:

@@ -296,6 +296,49 @@ async def test_no_setting_of_a_role_or_database_keeps_the_log_from_being_read(
         assert (await letters.list(Choice(stream="default"), 1))[1] == 26
 
 
+@pytest.mark.parametrize(("count", "numbers"), [(100, 3), (10, 30), (2, 300)])
+async def test_a_batch_of_long_numbers_is_bounded_too(
+    database: Database, conn: psycopg.Connection, count: int, numbers: int
+) -> None:
+    """1e131071 has ten bytes on disk and 131,072 digits as text."""
+    value = "jsonb_build_object('n', array_fill(1e131071::numeric, array[%s]))"
+    insert_one = (
+        f"insert into bridge.event (stream, watch, op, key, data) select 'default', 'item', 'insert', '[1]', {value}"
+    )
+    conn.execute(f"{insert_one} from generate_series(1, %s)".encode(), [numbers, count])
+    async with EventLog.open(database.dsn, "default", 500) as log:
+        await log.own()
+        read = 0
+        while (batch := await log.read()).events:
+            assert len(batch.events) == 1 or batch.weight < 2_000_000
+            read += len(batch.events)
+            await log.move(batch.position)
+        assert read == count
+
+
+@on_pg18
+@pytest.mark.soak
+async def test_an_event_too_long_for_a_text_is_a_dead_letter_and_the_next_one_is_delivered(
+    database: Database, conn: psycopg.Connection
+) -> None:
+    """Nothing in it is wrong, but PostgreSQL can't say it: the stream would stop there for ever."""
+    long = "insert into bridge.event (stream, watch, op, key, data) select 'default', 'item', 'insert', '[1]', "
+    conn.execute(f"{long} jsonb_build_object('n', array_fill(1e131071::numeric, array[8300]))".encode())
+    conn.execute(f"{long} jsonb_build_object('n', array_fill(8.25::numeric, array[8300]))".encode())
+    insert(conn, 3)
+    async with EventLog.open(database.dsn, "default", 500) as log:
+        await log.own()
+        flaws, keys = [], []
+        while (batch := await log.read()).events:
+            flaws += [event.flaw for event in batch.events if event.flaw]
+            keys += [event.key for event in batch.events if event.key]
+            await log.bury([Refusal(event, event.flaw) for event in batch.events if event.flaw])
+            await log.move(batch.position)
+        assert keys == [[1], [3]]
+        assert flaws == ["its values are too long to be read"]
+    assert conn.execute("select key from bridge.dead_letter").fetchall() == [([1],)]
+
+
 @pytest.mark.parametrize("rows", [9, 10, 11, 20, 35])
 async def test_a_large_window_is_walked_in_batches(database: Database, conn: psycopg.Connection, rows: int) -> None:
     insert(conn, *range(rows))
