@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
-from math import ceil
+from math import ceil, inf
 from typing import TypeVar
 
 import anyio
@@ -77,6 +77,8 @@ class Relay:
         self._largest = _largest_batch(settings)
         self._size = BatchSize(self._largest)
         self._batch = anyio.CancelScope(shield=True)
+        self._deadline = inf
+        """Of all steps of the batch in flight, once there is a stop."""
         self._outage: DatabaseError | None = None
         """Of the database, as it was told."""
         self._patience = 1
@@ -104,7 +106,7 @@ class Relay:
 
     def stop_within(self, seconds: float) -> None:
         """A batch in flight may take this long to finish once the relay is cancelled; then it is given up whole."""
-        self._batch.deadline = anyio.current_time() + seconds
+        self._deadline = self._batch.deadline = anyio.current_time() + seconds
 
     async def _serve(self, backoff: Backoff) -> None:
         settings = self._settings
@@ -237,8 +239,7 @@ class Relay:
         portion = ceil(self._settings.catch_up_rate or 0) if self._shortest(batch) else len(events)
         for begin in range(0, len(events), portion):
             if begin:
-                with self._giving_up():
-                    await anyio.sleep_until(started + self._shortest(batch) * begin / len(events))
+                await self._wait(started + self._shortest(batch) * begin / len(events))
             refusals += await self._publish(log, events[begin : begin + portion])
 
         async def settle() -> None:
@@ -246,6 +247,13 @@ class Relay:
                 await self._settle(log, batch, refusals)
 
         await self._insist(log, settle)
+
+    async def _wait(self, until: float) -> None:
+        """In the middle of a batch; told to stop, it is finished at its pace, or given up at the end of the grace."""
+        with anyio.CancelScope(shield=True, deadline=self._deadline) as self._batch, self._giving_up():
+            await anyio.sleep_until(until)
+        if self._batch.cancelled_caught:
+            await anyio.lowlevel.checkpoint()
 
     @contextmanager
     def _giving_up(self) -> Iterator[None]:
@@ -279,7 +287,7 @@ class Relay:
         while True:
             try:
                 # Finished or given up whole, also when we are told to stop in the middle.
-                with anyio.CancelScope(shield=True) as self._batch:
+                with anyio.CancelScope(shield=True, deadline=self._deadline) as self._batch:
                     await step()
                     if self._state(State.RUNNING) is State.BROKER_AWAY:
                         logger.info("broker is back", extra={"stream": self._stream})
