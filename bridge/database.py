@@ -17,7 +17,7 @@ import psycopg
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 
-from bridge.errors import BridgeError, ConfigError, DatabaseError, LockTimeoutError
+from bridge.errors import BridgeError, ConfigError, DatabaseError, LockTimeoutError, SilenceError, TooLongError
 from bridge.pooler import shares_sessions
 from bridge.secret import hidden, note, note_value
 
@@ -43,6 +43,8 @@ _SESSION = """
         -- Windows rely on a snapshot for each statement; under serializable, our looks could make a writer fail.
         ('default_transaction_isolation', 'read committed'),
         ('plan_cache_mode', 'force_generic_plan'), ('max_parallel_workers_per_gather', '0'), ('timezone', 'UTC'),
+        -- How values are written, which a role or a database may have as its country does, and psycopg can't read.
+        ('datestyle', 'ISO'), ('intervalstyle', 'postgres'), ('array_nulls', 'on'),
         -- The server's side of the keepalives: what a vanished bridge held is free for the next one in seconds.
         ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '2'), ('tcp_keepalives_count', '3'),
         ('tcp_user_timeout', '15000')
@@ -63,6 +65,21 @@ _CALL_OFF = 5.0
 
 _PERMANENT = re.compile(
     r"FATAL:.*(does not exist|authentication failed|no pg_hba.conf entry|is not permitted)|invalid \w+ value", re.DOTALL
+)
+
+_NAMED = {
+    psycopg.errors.LockNotAvailable: LockTimeoutError,
+    psycopg.errors.ProgramLimitExceeded: TooLongError,
+}
+
+# The last three say that a session or the server is not as it should be (a cursor is gone, a page can't be read), which
+# concerns whoever asked, and no other stream.
+_OUTAGES = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.InternalError,
+    psycopg.errors.InvalidCursorName,
+    psycopg.errors.DuplicateCursor,
 )
 
 # What is missing is ours: `relation "bridge.event" does not exist`, `schema "bridge" does not exist`.
@@ -99,6 +116,11 @@ class Connection(psycopg.AsyncConnection[Any]):
         """
         await self.execute("begin isolation level read committed")
         self.pinned = True
+
+    def take_patience(self, times: int) -> None:
+        """Answers may take so many times as long."""
+        if self.patience is not None:
+            self.patience *= times
 
     def hang_up(self) -> None:
         """Whoever waits for this connection learns that it is closed.
@@ -262,7 +284,7 @@ def _answered(connection: Connection, within: float | None) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         if late:
-            raise DatabaseError(f"the server did not answer within {within:g} s (tcp_user_timeout)") from error
+            raise SilenceError(f"the server did not answer within {within:g} s (tcp_user_timeout)") from error
         raise
     finally:
         timer.cancel()
@@ -309,11 +331,11 @@ def translate(error: psycopg.Error) -> BridgeError:
         return ConfigError(f"{text}: is Commit Bridge installed in this database? `bridge install` does it")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return ConfigError(f"{text}: connect with a role that has this right, see docs/howto/roles.md")
-    if isinstance(error, psycopg.errors.LockNotAvailable):
-        return LockTimeoutError(text)
+    if named := next((ours for theirs, ours in _NAMED.items() if isinstance(error, theirs)), None):
+        return named(text)
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
         # A standby before its promotion, or a primary that was told to hold still.
         return DatabaseError(f"the server takes no writes now: {text}")
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+    if isinstance(error, _OUTAGES):
         return ConfigError(text) if _PERMANENT.search(text) else DatabaseError(text)
     return ConfigError(text)

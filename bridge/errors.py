@@ -4,7 +4,9 @@
      |__ ConfigError      wrong use: a flag, a file, a watch; trying again doesn't help
      |__ DatabaseError    PostgreSQL is away or breaks off; trying again can help
      |    |__ LockTimeoutError a table's lock did not come in time
-     |    |__ PositionError    the server is there, and a stream's position can't be moved
+     |    |__ TooLongError     PostgreSQL can't make a text of what was asked for
+    |    |__ SilenceError     no answer came in time
+    |    |__ PositionError    the server is there, and a stream's position can't be moved
      |__ BrokerError      the broker is away: the window is read again, nothing is burnt
 
 Errors of psycopg, celery and kombu are translated once, in the module that talks to them.
@@ -25,6 +27,14 @@ class DatabaseError(BridgeError):
 
 class LockTimeoutError(DatabaseError):
     """A table's lock did not come in time; nothing was changed."""
+
+
+class SilenceError(DatabaseError):
+    """No answer came in time: the connection is dead, or the answer takes longer."""
+
+
+class TooLongError(DatabaseError):
+    """PostgreSQL can't make a text of what was asked for."""
 
 
 class PositionError(DatabaseError):

@@ -94,11 +94,18 @@ class EventLog:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, database_url: str, stream: str, batch_size: int, purpose: str = "relay", flushed_only: bool = True
+        cls,
+        database_url: str,
+        stream: str,
+        batch_size: int,
+        purpose: str = "relay",
+        flushed_only: bool = True,
+        patience: int = 1,
     ) -> AsyncIterator["EventLog"]:
         """Connects; `batch_size` is the most events that `read` returns at once, `flushed_only` that no crash of the
-        server can take away what it returns."""
+        server can take away what it returns; answers may take `patience` times as long as elsewhere."""
         async with connect(database_url, f"{purpose} {stream}") as connection:
+            connection.take_patience(patience)
             yield cls(connection, stream, batch_size, flushed_only)
 
     @property
@@ -118,9 +125,9 @@ class EventLog:
 
         Ownership is a session advisory lock: it ends with the connection, and the next in line has it at once.
         """
-        [keys] = await query(self._connection, _KEYS, {"stream": self._stream})
+        _, owner_key = self._there(await query(self._connection, _KEYS, {"stream": self._stream}))
         with translated():
-            await advisory_lock(self._connection, keys[1])
+            await advisory_lock(self._connection, owner_key)
         adopted = await query(self._connection, _ADOPT, {"stream": self._stream}, slow=True)
         await self._take_up()
         return Adoption(*adopted[0]) if adopted else None
@@ -160,7 +167,7 @@ class EventLog:
         """Tells whoever asks the database why the broker takes nothing, or (None) that it does; free if it knows."""
         if self._broker_away != (error is not None):
             values = {"stream": self._stream, "reason": error}
-            [(self._ctid,)] = await query(self._connection, _BROKER_ERROR, values)
+            [self._ctid] = self._there(await query(self._connection, _BROKER_ERROR, values))
             self._broker_away = error is not None
 
     async def bury(self, refusals: Sequence[Refusal]) -> None:
@@ -185,9 +192,7 @@ class EventLog:
     async def _take_up(self) -> None:
         with _movable():
             rows = await query(self._connection, _POSITION, {"stream": self._stream})
-        if not rows:
-            raise PositionError(f'stream "{self._stream}" has no row in bridge.position any more')
-        *position, self._ctid, self._broker_away = rows[0]
+        *position, self._ctid, self._broker_away = self._there(rows)
         self._settled = self._read = Position(*position)
 
     async def _look(self) -> Batch:
@@ -228,11 +233,14 @@ class EventLog:
             last = events[-1].id
             is_split = behind[0][0] == last
             self._skip = sum(event.id == last for event in events) if is_split else 0
-            self._read = Position(seen, upto, max(last - 1, _SMALLEST_ID) if is_split else last, largest)
+            after_id = last if not is_split else last - 1 if last > _SMALLEST_ID else None
+            self._read = Position(seen, upto, after_id, largest)
         else:
             self._read = Position(upto, largest_id=largest)
         oldest = min((event.at for event in events), default=None)
-        return Batch(events, self._read, self._generation, len(events), oldest, taken)
+        # Nothing is below the smallest id: there the position stays where it was.
+        position = Position(seen, largest_id=largest) if behind and after_id is None else self._read
+        return Batch(events, position, self._generation, len(events), oldest, taken)
 
     async def _save(self, position: Position) -> None:
         values = {**msgspec.structs.asdict(position), "stream": self._stream}
@@ -240,9 +248,16 @@ class EventLog:
             moved = await query(self._connection, _MOVE, {**values, "ctid": self._ctid})
             if not moved:
                 # The row is not where it was (a VACUUM FULL, say). This session owns the stream, so it may look it up.
-                [(*_, ctid, _)] = await query(self._connection, _POSITION, {"stream": self._stream})
+                rows = await query(self._connection, _POSITION, {"stream": self._stream})
+                *_, ctid, _ = self._there(rows)
                 moved = await query(self._connection, _MOVE, {**values, "ctid": ctid})
-        [(self._ctid,)] = moved
+        [self._ctid] = self._there(moved)
+
+    def _there(self, rows: Sequence[Row]) -> Row:
+        """The row of the position, which somebody may have deleted."""
+        if not rows:
+            raise PositionError(f'stream "{self._stream}" has no row in bridge.position any more')
+        return rows[0]
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
-from math import ceil
+from math import ceil, inf
 from typing import TypeVar
 
 import anyio
@@ -27,7 +27,7 @@ from bridge.batch_size import BatchSize
 from bridge.call import Refusal, Targets
 from bridge.coalesce import coalesce
 from bridge.config import Settings
-from bridge.errors import BridgeError, BrokerError, DatabaseError, PositionError
+from bridge.errors import BridgeError, BrokerError, DatabaseError, PositionError, SilenceError
 from bridge.event import Event
 from bridge.event_log import Batch, EventLog
 from bridge.health import Health, State
@@ -44,6 +44,9 @@ T = TypeVar("T")
 
 # Older events than this were waiting for something: a broker, a database, a bridge. Seconds.
 _BACKLOG = 5.0
+
+# Times the usual patience with the database: of half a minute, half an hour.
+_MOST_PATIENCE = 64
 
 # Seconds between two looks where nobody tells when to look.
 _POLL = 0.5
@@ -74,8 +77,12 @@ class Relay:
         self._largest = _largest_batch(settings)
         self._size = BatchSize(self._largest)
         self._batch = anyio.CancelScope(shield=True)
+        self._deadline = inf
+        """Of all steps of the batch in flight, once there is a stop."""
         self._outage: DatabaseError | None = None
         """Of the database, as it was told."""
+        self._patience = 1
+        """How many times as long as usual an answer may take."""
         self.gave_up = False
         """Whether a batch in flight was given up at the end of the grace period: it will be published again."""
 
@@ -92,16 +99,20 @@ class Relay:
                 if type(self._outage) is not type(error):
                     logger.warning("database away, reconnecting", extra={"stream": self._stream, "reason": str(error)})
                 self._outage = error
+                if isinstance(error, SilenceError):
+                    # Perhaps not dead, but at work: a look reads all of a backlog, which may not be in memory.
+                    self._patience = min(2 * self._patience, _MOST_PATIENCE)
             await anyio.sleep(backoff.next())
 
     def stop_within(self, seconds: float) -> None:
         """A batch in flight may take this long to finish once the relay is cancelled; then it is given up whole."""
-        self._batch.deadline = anyio.current_time() + seconds
+        self._deadline = self._batch.deadline = anyio.current_time() + seconds
 
     async def _serve(self, backoff: Backoff) -> None:
         settings = self._settings
         url, flushed_only = settings.database_url, not settings.publish_unflushed
-        async with EventLog.open(url, self._stream, self._size.now, flushed_only=flushed_only) as log:
+        opened = EventLog.open(url, self._stream, self._size.now, flushed_only=flushed_only, patience=self._patience)
+        async with opened as log:
             await log.require_writable()
             self._state(State.STANDBY)
             if not isinstance(self._outage, PositionError):
@@ -132,6 +143,7 @@ class Relay:
                 self._metrics.notification_queue.set(listener.queue_usage)
                 logger.debug("look", extra={"stream": self._stream, "wakeup": wakeup})
                 await self._drain(log, listener)
+                self._patience = 1
                 backoff.reset()
 
     def _wakeups(self, log: EventLog) -> AbstractAsyncContextManager[Listener | Poller]:
@@ -227,8 +239,7 @@ class Relay:
         portion = ceil(self._settings.catch_up_rate or 0) if self._shortest(batch) else len(events)
         for begin in range(0, len(events), portion):
             if begin:
-                with self._giving_up():
-                    await anyio.sleep_until(started + self._shortest(batch) * begin / len(events))
+                await self._wait(started + self._shortest(batch) * begin / len(events))
             refusals += await self._publish(log, events[begin : begin + portion])
 
         async def settle() -> None:
@@ -236,6 +247,13 @@ class Relay:
                 await self._settle(log, batch, refusals)
 
         await self._insist(log, settle)
+
+    async def _wait(self, until: float) -> None:
+        """In the middle of a batch; told to stop, it is finished at its pace, or given up at the end of the grace."""
+        with anyio.CancelScope(shield=True, deadline=self._deadline) as self._batch, self._giving_up():
+            await anyio.sleep_until(until)
+        if self._batch.cancelled_caught:
+            await anyio.lowlevel.checkpoint()
 
     @contextmanager
     def _giving_up(self) -> Iterator[None]:
@@ -269,7 +287,7 @@ class Relay:
         while True:
             try:
                 # Finished or given up whole, also when we are told to stop in the middle.
-                with anyio.CancelScope(shield=True) as self._batch:
+                with anyio.CancelScope(shield=True, deadline=self._deadline) as self._batch:
                     await step()
                     if self._state(State.RUNNING) is State.BROKER_AWAY:
                         logger.info("broker is back", extra={"stream": self._stream})

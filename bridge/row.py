@@ -20,6 +20,9 @@ _ELSEWHERE = 8
 # known to with JSON).
 _COMPRESSED = 100
 
+# In the place of a key, where no row has it.
+_TOO_LONG = "too long"
+
 _decode_key = msgspec.json.Decoder(list[Any]).decode
 _decode_data = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -28,6 +31,8 @@ def event_of(row: Row) -> Event:
     """The event; one that can't be read has a flaw and is kept as a dead letter. Nothing in a row raises."""
     number, watch, op, key, data, context, at, xid = row[:8]
     flaw = None
+    if key is _TOO_LONG:
+        key, flaw = None, "its values are too long to be read"
     try:
         key_values = None if key is None else _decode_key(key)
         values = None if data is None else _decode_data(data)
@@ -78,6 +83,11 @@ def first_wide(rows: Sequence[Row], room: int) -> Sequence[Row]:
     return rows[: max(count, 1)]
 
 
-def filled(row: Row, values: Row) -> Row:
+def filled(row: Row, values: Sequence[str | None]) -> Row:
     """A wide row with its values."""
     return (row[0], *values, row[6], row[7], None)
+
+
+def too_long(row: Row) -> Row:
+    """A wide row whose values nobody can take: it has none."""
+    return (row[0], "", "", _TOO_LONG, None, None, row[6], row[7], None)

@@ -4,13 +4,18 @@ import random
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 
 import anyio
 import anyio.lowlevel
 import psycopg
 import pytest
 
+from bridge.call import Refusal
+from bridge.catalog import Catalog
 from bridge.database import statement
+from bridge.dead_letter import Choice, DeadLetters
+from bridge.errors import DatabaseError, PositionError
 from bridge.event_log import EventLog
 from tests.eventually import eventually
 from tests.fix_postgres import Database, on_pg18, sweep
@@ -179,6 +184,160 @@ async def test_events_that_have_one_id_are_all_read_wherever_a_batch_ends(
         await log.own()
         delivered |= set(await deliver_all(log))
     assert delivered == set(range(len(ids)))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+async def test_events_with_the_smallest_id_of_all_are_all_read(
+    database: Database, conn: psycopg.Connection, size: int
+) -> None:
+    """No `after_id` is below it."""
+    ids = (-(2**63), -(2**63), -(2**63), 7, 8, 9)
+    for key, number in enumerate(ids):
+        conn.execute(SAME_ID, [number, key])
+    delivered = []
+    for _ in ids:
+        # Each session delivers two batches and dies.
+        async with EventLog.open(database.dsn, "default", size) as log:
+            await log.own()
+            for _ in range(2):
+                batch = await log.read()
+                delivered += [event.key[0] for event in batch.events if event.key]
+                await log.move(batch.position)
+    async with EventLog.open(database.dsn, "default", size) as log:
+        await log.own()
+        assert sorted({*delivered, *await deliver_all(log)}) == list(range(len(ids)))
+
+
+async def test_events_with_one_id_are_all_read_when_the_log_is_rewritten_meanwhile(
+    database: Database, conn: psycopg.Connection
+) -> None:
+    """The walk begins behind those of an id that the look has read, and CLUSTER gives the rows another order."""
+    for key in range(4):
+        conn.execute(SAME_ID, [7, key])
+    conn.execute("create function back(key jsonb) returns int immutable language sql return -(key->>0)::int")
+    async with EventLog.open(database.dsn, "default", 1) as log:
+        await log.own()
+        first = await log.read()
+        for slot in range(8):
+            conn.execute(f"create index turned_{slot} on bridge.event_{slot} (back(key))".encode())
+            conn.execute(f"cluster bridge.event_{slot} using turned_{slot}".encode())
+        await log.move(first.position)
+        assert [event.key for event in first.events] == [[0]]
+        assert await deliver_all(log) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("lost", ["close all", "discard all"])
+async def test_a_walk_whose_cursor_is_gone_is_an_outage_and_begins_anew(
+    database: Database, conn: psycopg.Connection, lost: str
+) -> None:
+    """A pooler can do that. As an error in the bridge's use it would end the process, and with it all streams."""
+    insert(conn, *range(25))
+    async with EventLog.open(database.dsn, "default", 5) as log:
+        await log.own()
+        for _ in range(2):
+            await log.move((await log.read()).position)
+        await log._connection.execute(lost.encode())
+        with pytest.raises(DatabaseError, match="bridge_rest"):
+            await deliver_all(log)
+    async with EventLog.open(database.dsn, "default", 5) as log:
+        await log.own()
+        assert await deliver_all(log) == list(range(10, 25))
+
+
+async def test_a_position_that_somebody_deletes_is_an_outage_of_its_stream(
+    database: Database, conn: psycopg.Connection
+) -> None:
+    insert(conn, *range(3))
+    async with EventLog.open(database.dsn, "default", 5) as log:
+        await log.own()
+        batch = await log.read()
+        conn.execute("delete from bridge.position")
+        with pytest.raises(PositionError, match="has no row"):
+            await log.note_broker("away")
+        with pytest.raises(PositionError, match="has no row"):
+            await log.move(batch.position)
+
+
+SETTINGS = [
+    "datestyle = 'German'",
+    "datestyle = 'SQL, DMY'",
+    "intervalstyle = 'iso_8601'",
+    "array_nulls = off",
+    "statement_timeout = '1ms'",
+    "transform_null_equals = on",
+    "default_transaction_deferrable = on",
+    "enable_indexscan = off",
+    "quote_all_identifiers = on",
+]
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+async def test_no_setting_of_a_role_or_database_keeps_the_log_from_being_read(
+    database: Database, conn: psycopg.Connection, setting: str
+) -> None:
+    insert(conn, *range(25))
+    conn.execute(SAME_ID.replace("key)", "key, at)").replace("::int))", "::int), 'infinity')").encode(), [2**62, 25])
+    conn.execute(f'alter database "{database.name}" set {setting}'.encode())
+    async with EventLog.open(database.dsn, "default", 100) as log:
+        await log.own()
+        batch = await log.read()
+        assert [event.key for event in batch.events] == [[n] for n in range(26)]
+        await log.bury([Refusal(event, "refused") for event in batch.events])
+        await log.note_broker("away")
+        await log.note_broker(None)
+        await log.move(batch.position)
+        assert await deliver_all(log) == []
+    async with Catalog.open(database.dsn) as catalog:
+        [status] = await catalog.status()
+        assert (status.waiting, status.dead_letters, status.lag) == (0, 26, timedelta(0))
+        assert await catalog.waiting(["default"]) == [("default", 0, None)]
+        assert await catalog.recycle(3600) == []
+        await catalog.forget(3600)
+    async with DeadLetters.open(database.dsn) as letters:
+        assert (await letters.list(Choice(stream="default"), 1))[1] == 26
+
+
+@pytest.mark.parametrize(("count", "numbers"), [(100, 3), (10, 30), (2, 300)])
+async def test_a_batch_of_long_numbers_is_bounded_too(
+    database: Database, conn: psycopg.Connection, count: int, numbers: int
+) -> None:
+    """1e131071 has ten bytes on disk and 131,072 digits as text."""
+    value = "jsonb_build_object('n', array_fill(1e131071::numeric, array[%s]))"
+    insert_one = (
+        f"insert into bridge.event (stream, watch, op, key, data) select 'default', 'item', 'insert', '[1]', {value}"
+    )
+    conn.execute(f"{insert_one} from generate_series(1, %s)".encode(), [numbers, count])
+    async with EventLog.open(database.dsn, "default", 500) as log:
+        await log.own()
+        read = 0
+        while (batch := await log.read()).events:
+            assert len(batch.events) == 1 or batch.weight < 2_000_000
+            read += len(batch.events)
+            await log.move(batch.position)
+        assert read == count
+
+
+@on_pg18
+@pytest.mark.soak
+async def test_an_event_too_long_for_a_text_is_a_dead_letter_and_the_next_one_is_delivered(
+    database: Database, conn: psycopg.Connection
+) -> None:
+    """Nothing in it is wrong, but PostgreSQL can't say it: the stream would stop there for ever."""
+    long = "insert into bridge.event (stream, watch, op, key, data) select 'default', 'item', 'insert', '[1]', "
+    conn.execute(f"{long} jsonb_build_object('n', array_fill(1e131071::numeric, array[8300]))".encode())
+    conn.execute(f"{long} jsonb_build_object('n', array_fill(8.25::numeric, array[8300]))".encode())
+    insert(conn, 3)
+    async with EventLog.open(database.dsn, "default", 500) as log:
+        await log.own()
+        flaws, keys = [], []
+        while (batch := await log.read()).events:
+            flaws += [event.flaw for event in batch.events if event.flaw]
+            keys += [event.key for event in batch.events if event.key]
+            await log.bury([Refusal(event, event.flaw) for event in batch.events if event.flaw])
+            await log.move(batch.position)
+        assert keys == [[1], [3]]
+        assert flaws == ["its values are too long to be read"]
+    assert conn.execute("select key from bridge.dead_letter").fetchall() == [([1],)]
 
 
 @sweep

@@ -4,6 +4,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import psycopg
+import pytest
 from psycopg.types.json import Jsonb
 
 from tests.eventually import eventually
@@ -60,3 +61,25 @@ def test_with_a_rate_many_events_of_one_row_are_one_task_too(
     # The first batch was read before the bridge knew that the watch coalesces.
     assert len(arrived) <= 20 + 2 * 60
     assert time.monotonic() - started > 1.5
+
+
+@pytest.mark.parametrize(("grace", "status"), [("30s", 0), ("500ms", 3)])
+def test_a_stop_in_the_middle_of_a_paced_batch_finishes_it_within_the_grace(
+    database: Database, conn: psycopg.Connection, valkey: Broker, run_bridge: Bridges, grace: str, status: int
+) -> None:
+    conn.execute("create table product (id int primary key)")
+    options = Jsonb({"queue": valkey.queue, "coalesce": True})
+    conn.execute("select bridge.watch('p', 'product', 'shop.touch', options => %s)", [options])
+    conn.execute(
+        "insert into bridge.event (stream, watch, op, key, at) "
+        "select 'default', 'p', 'insert', jsonb_build_array(n), %s from generate_series(1, 120) n",
+        [datetime.now(UTC) - timedelta(minutes=1)],
+    )
+    flags = [f"--catch-up-rate={RATE}", f"--grace={grace}"]
+    bridge = run_bridge(database.dsn, *flags, broker_url=valkey.url, state=None)
+    with inbox(valkey) as tasks:
+        assert eventually(lambda: tasks.waiting() >= RATE)
+        time.sleep(0.5)
+        assert bridge.stop() == status
+        [(left,)] = conn.execute("select waiting from bridge.status()").fetchall()
+        assert (tasks.waiting() + left == 120) == (status == 0)
