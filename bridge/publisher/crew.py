@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from bridge import logs
 from bridge.call import Refusal, Targets
 from bridge.errors import BrokerError
 from bridge.event import Event
@@ -143,6 +144,8 @@ def _work(pipe: Connection, broker_url: str | None, app_path: str | None) -> Non
     """The member's life: a request, an answer."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
+    # What libraries say here goes to standard error too; a process of its own starts with no passwords hidden there.
+    logs.set_up("console", "warning")
     try:
         publisher = Publisher(broker_url, app_path)
     except Exception as error:
@@ -152,6 +155,7 @@ def _work(pipe: Connection, broker_url: str | None, app_path: str | None) -> Non
             pipe.recv_bytes()
             pipe.send_bytes(_encode(_Answer(failure=sentence(error))))
         return
+    logs.set_up("console", "warning")  # again, since the app may have set up its own
     targets = Targets()
     while True:
         try:

@@ -160,7 +160,8 @@ def test_an_app_that_fails_in_a_publisher_process_only_shows_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "moody.py").write_text(
-        "from multiprocessing import parent_process\nfrom celery import Celery\n"
+        "import logging\nfrom multiprocessing import parent_process\nfrom celery import Celery\n"
+        f"if parent_process(): logging.getLogger('shop').warning('amqp://ann:{MARK}@host// is odd')\n"
         f"if parent_process(): raise RuntimeError('amqp://ann:{MARK}@host// is wrong')\n"
         f"app = Celery('moody', broker='redis://127.0.0.1:1/0')\n"
     )
@@ -172,4 +173,5 @@ def test_an_app_that_fails_in_a_publisher_process_only_shows_nothing(
     finally:
         crew.close()
     out, err = capfd.readouterr()
+    assert "is odd" in err
     assert MARK not in out + err + str(caught.value)
