@@ -19,6 +19,7 @@ from bridge.dead_letter_cli import dead_letters
 from bridge.duration import duration
 from bridge.errors import ConfigError
 from bridge.option import as_json, asynchronous, database_url, print_json, required, setting
+from bridge.reason import shown
 from bridge.report import print_plan, print_status
 from bridge.service import Service
 from bridge.tail import tail as follow
@@ -236,7 +237,7 @@ async def tail(database_url: str | None, stream: str, as_json: bool) -> None:
         else:
             key = msgspec.json.encode(event.key).decode()
             data = event.flaw or ("" if event.data is None else msgspec.json.encode(event.data).decode())
-            click.echo(f"{event.at:%H:%M:%S.%f} #{event.id} {event.watch} {event.op} {key} {data}".rstrip())
+            click.echo(shown(f"{event.at:%H:%M:%S.%f} #{event.id} {event.watch} {event.op} {key} {data}".rstrip()))
 
 
 cli.add_command(dead_letters)

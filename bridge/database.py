@@ -147,7 +147,8 @@ async def connect(database_url: str, purpose: str) -> AsyncIterator[Connection]:
         raise ConfigError(
             "the database address is neither a URL (postgresql://user@host/name) nor a list of key=value"
         ) from error
-    note_value(given.get("password"))
+    for password in (given.get("password"), given.get("sslpassword"), os.environ.get("PGPASSWORD")):
+        note_value(password)
     _check_address(given)
     address = {**_DEFAULTS, "application_name": f"bridge {purpose}", **given, "client_encoding": "UTF8"}
     open_one = partial(Connection.connect, **address, autocommit=True)

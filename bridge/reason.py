@@ -13,20 +13,31 @@ def reason(error: BaseException) -> str:
     """What was wrong, for people who don't know Python; with the error's own words where they say more."""
     match error:
         case RecursionError():
-            return "its values are nested too deeply"
+            said = "its values are nested too deeply"
         case struct.error():
-            return f"a name in it is too long, or a number too large, for the broker's protocol ({error})"
+            said = f"a name in it is too long, or a number too large, for the broker's protocol ({error})"
         case OverflowError():
-            return f"a number in it is too large ({error})"
+            said = f"a number in it is too large ({error})"
         case UnicodeError():
-            return f"a text in it is not valid ({error})"
+            said = f"a text in it is not valid ({error})"
+        case KeyError():
+            said = f"it asks for {error}, which there is not (KeyError)"
         case msgspec.MsgspecError():
-            return f"a value in it can't be read ({error})"
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+            said = f"a value in it can't be read ({error})"
+        case _:
+            text = str(error).strip()
+            said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return said
 
 
 def kept(text: str) -> str:
-    """The sentence as PostgreSQL and every log take it: one line of limited length, without NUL or half a character."""
-    line = " ".join(hidden(text).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0").split())
+    """The sentence as PostgreSQL, every log and every terminal take it: one line of limited length, without NUL, half a
+    character, or what moves the cursor."""
+    words = hidden(text).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0").split()
+    line = shown(" ".join(words))
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
+
+
+def shown(text: str) -> str:
+    """A text that others have written, as a terminal takes it: nothing in it moves the cursor."""
+    return "".join([one if one.isprintable() else ascii(one)[1:-1] for one in text])

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from bridge.catalog import Change, StreamStatus
 from bridge.dead_letter import DeadLetter
+from bridge.reason import shown
 from bridge.watch import Watch
 
 # Of a value in a table; `bridge dead-letters show` has it whole.
@@ -56,17 +57,22 @@ def print_dead_letters(letters: Sequence[DeadLetter], count: int) -> None:
         key = "null" if letter.key is None else bytes(letter.key).decode()
         table.add_row(
             str(letter.id),
-            _short(letter.watch),
-            letter.op,
-            _short(key),
+            _cell(_short(letter.watch)),
+            _cell(letter.op),
+            _cell(_short(key)),
             f"{letter.failed_at:%Y-%m-%d %H:%M:%S}",
-            letter.reason,
+            _cell(letter.reason),
         )
     console = _console()
     if letters:
         console.print(table)
     more = f", the first {len(letters)} shown: narrow it down, or --json" if count > len(letters) else ""
     console.print(f"{count:,} dead letters{more}.")
+
+
+def _cell(text: str) -> Text:
+    """What others have written, as it is: "[/b]" in it is no markup."""
+    return Text(shown(text))
 
 
 def _short(text: str) -> str:
@@ -80,7 +86,7 @@ def print_status(streams: Sequence[StreamStatus], disk_use: Mapping[str, int]) -
         served = "nobody" if s.owner_pid is None else f"backend {s.owner_pid}{', asleep' if s.asleep else ''}"
         moved = f"{s.moved_at:%Y-%m-%d %H:%M:%S}"
         waiting = f"{s.waiting:,}" + (f" ({s.of_removed:,} of removed watches)" if s.of_removed else "")
-        table.add_row(s.stream, str(s.watches), waiting, _duration(s.lag), str(s.dead_letters), served, moved)
+        table.add_row(_cell(s.stream), str(s.watches), waiting, _duration(s.lag), str(s.dead_letters), served, moved)
     console = _console()
     console.print(table)
     console.print("On disk: " + ", ".join(f"{part} {decimal(size)}" for part, size in disk_use.items()) + ".")

@@ -3,13 +3,16 @@
 Whoever is told an address notes it here, right or wrong; every text that leaves the process goes through `hidden`.
 """
 
+import json
 import re
-from urllib.parse import unquote
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 # Whatever else knows of an address: user:password@ behind a scheme.
 _IN_A_URL = re.compile(r"(?<=://)([^\s/@:]*):[^\s@]+@")
 _PARAMETER = re.compile(
-    r"(?i)\b(password|passwd|pwd|secret|token|sslpassword)(['\"]?\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s&;,)}]+)"
+    # Behind "_" too: ssl_keyfile_password.
+    r"(?i)(?<![^\W_])(password|passwd|pwd|secret|token|sslpassword)"
+    r"(['\"]?\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s&;,)}]+)"
 )
 _SHOWN = "***"
 # What is shorter stands in other words too.
@@ -45,6 +48,14 @@ def hidden(text: str) -> str:
 
 
 def _add(password: str) -> None:
-    for whole in (password, unquote(password)):
+    for whole in (password, unquote(password), unquote_plus(password)):
         pieces = (whole, *re.split(r"[@/:?#]", whole))
-        _known.update(piece for piece in pieces if len(piece) >= _SHORTEST)
+        _known.update(form for piece in pieces if len(piece) >= _SHORTEST for form in _forms(piece))
+
+
+def _forms(password: str) -> set[str]:
+    """As libraries quote it in what they say: a URL's way, Python's, that of bytes, JSON's."""
+    octets = password.encode(errors="backslashreplace")
+    shown = (repr(password)[1:-1], ascii(password)[1:-1], repr(octets)[2:-1], json.dumps(password)[1:-1])
+    encoded = {quote(octets, safe=""), quote(octets), quote_plus(octets)}
+    return {password, *shown, *encoded, *(re.sub("%..", lambda one: one[0].lower(), text) for text in encoded)}

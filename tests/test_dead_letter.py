@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from psycopg.types.json import Jsonb
 
+import bridge.reason
 from bridge.call import Call, Refusal, call_for
 from bridge.catalog import Catalog
 from bridge.cli import cli
@@ -395,3 +396,25 @@ def test_what_was_not_allowed_is_delivered_after_allow_and_retry(
     assert (task.name, task.args) == ("shop.mail", [42])
     assert bridge.stop() == 0
     assert kept(conn) == []
+
+
+@on_pg18
+def test_the_list_shows_whatever_stands_in_a_dead_letter(database: Database, conn: psycopg.Connection) -> None:
+    """The key's values and parts of the reason are an application's words: no markup, no orders."""
+    for number, text in enumerate(["[/b]", "[red]red[/red]", "[link=http://h]", "\x1b[2J", "\x9b2J", "\x07", "]["]):
+        conn.execute(
+            "insert into bridge.dead_letter (id, stream, watch, op, key, at, reason) "
+            "values (%s, 'default', %s, %s, jsonb_build_array(%s::text), now(), %s)",
+            [number, text, text, text, f"it says {text}"],
+        )
+    done = run(database, "list")
+    assert (done.exit_code, done.exception) == (0, None)
+    assert done.output.count("[/b]") == done.output.count("[link=http://h]") == 4
+    assert not {"\x1b", "\x9b", "\x07"} & set(done.output)
+
+
+def test_a_reason_has_nothing_in_it_that_a_terminal_obeys() -> None:
+    assert (
+        bridge.reason.kept("the queue \x1b[2J\x9b2J\u202e is\nnot\0there")
+        == r"the queue \x1b[2J\x9b2J\u202e is not\0there"
+    )

@@ -35,20 +35,18 @@ def load(app_path: str) -> Celery:
 def note_secrets(app: Celery) -> None:
     """Remembers the passwords in the app's settings, so that nothing shows them."""
     conf: Any = app.conf
-    for name in ("broker_url", "broker_read_url", "broker_write_url", "result_backend", "broker_failover_urls"):
-        value = conf.get(name)
-        for address in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(address, str):
-                note(address)
-    note_value(conf.get("broker_password"))
-    _note_values(conf.get("broker_transport_options"))
-    _note_values(conf.get("result_backend_transport_options"))
+    _note(conf.table(censored=False))
 
 
-def _note_values(options: object) -> None:
-    """What stands under a name such as `password`, at any depth."""
-    for name, value in options.items() if isinstance(options, dict) else ():
-        if "password" in str(name).lower() or "secret" in str(name).lower():
-            note_value(value)
-        else:
-            _note_values(value)
+def _note(value: object, name: str = "") -> None:
+    """Addresses wherever they stand, and what stands under a name such as `password`, at any depth."""
+    if isinstance(value, dict):
+        for inner, one in value.items():
+            _note(one, str(inner).lower())
+    elif isinstance(value, list | tuple):
+        for one in value:
+            _note(one, name)
+    elif any(word in name for word in ("password", "secret", "token")):
+        note_value(value)
+    elif isinstance(value, str):
+        note(value)

@@ -16,9 +16,11 @@ from typing import Any
 
 import msgspec
 
+from bridge import logs
 from bridge.call import Refusal, Targets
 from bridge.errors import BrokerError
 from bridge.event import Event
+from bridge.publisher.answer import sentence
 from bridge.publisher.publisher import Publisher
 from bridge.reason import kept
 
@@ -142,7 +144,18 @@ def _work(pipe: Connection, broker_url: str | None, app_path: str | None) -> Non
     """The member's life: a request, an answer."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    publisher = Publisher(broker_url, app_path)
+    # What libraries say here goes to standard error too; a process of its own starts with no passwords hidden there.
+    logs.set_up("console", "warning")
+    try:
+        publisher = Publisher(broker_url, app_path)
+    except Exception as error:
+        # What the app's modules raise here and not in the bridge itself. Unhandled, it would be printed as it is,
+        # passwords and all.
+        with suppress(EOFError, OSError):
+            pipe.recv_bytes()
+            pipe.send_bytes(_encode(_Answer(failure=sentence(error))))
+        return
+    logs.set_up("console", "warning")  # again, since the app may have set up its own
     targets = Targets()
     while True:
         try:

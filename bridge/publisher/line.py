@@ -15,7 +15,7 @@ from kombu.common import maybe_declare
 
 from bridge.call import Call
 from bridge.errors import BrokerError
-from bridge.publisher.answer import AnswerError, is_of_publish, is_of_transport, translated
+from bridge.publisher.answer import AnswerError, is_of_publish, is_of_transport, sentence, translated
 from bridge.publisher.carrier import Carrier, Form, PlainCarrier
 from bridge.publisher.confirms import Confirms
 from bridge.publisher.delayed import DelayedRouter
@@ -50,7 +50,8 @@ class Line:
         # `confirm_publish` waits for each message; here a whole batch is sent and then all its confirms are awaited.
         if "confirm_publish" in options:
             options["confirm_publish"] = False  # not popped: Celery would add it again
-        self._confirm_deadline = options.get("read_timeout", 30)
+        # None or 0 are py-amqp's words for no timeout; a batch has one all the same.
+        self._confirm_deadline = options.get("read_timeout") or 30
         # No heartbeat: nobody could answer it while the bridge sleeps. TCP keepalive is on in py-amqp.
         self._connection: kombu.Connection = app.connection_for_write(heartbeat=0, transport_options=options)
         try:
@@ -76,8 +77,8 @@ class Line:
             quick = [RedisCarrier(channel, self._connection)]
         self._carriers: list[Carrier] = [*quick, PlainCarrier(producer, extra, self.confirms)]
         self._delayed = DelayedRouter(self._app, self._connection)
-        self._routes = Routes(channel)
-        self._outlet = Outlet(producer, self.declare, self._routes)
+        self._routes = Routes(self._app, channel, self._connection)
+        self._outlet = Outlet(producer, self._connection, self.declare, self._routes)
         self._extra = extra
         self._messages = Messages(self._app)
         # Messages whose queue this connection has declared; declaring again would cost as much as publishing.
@@ -121,6 +122,7 @@ class Line:
         name = type(entity), getattr(entity, "name", None)
         if name in self._denied:
             raise AnswerError(self._denied[name])
+        self._routes.check_entity(entity)
         try:
             maybe_declare(entity, self._declaring)
         except Exception as error:
@@ -211,10 +213,9 @@ class Line:
             refused[place] = str(error)
         except Exception as error:
             # A router, a serializer, a task's options may raise what looks like the transport's.
-            failed = self._outlet.failed or self._delayed.failed
-            if failed and is_of_transport(error, self._connection):
+            if self._outlet.failed or (self._delayed.failed and is_of_transport(error, self._connection)):
                 raise
-            refused[place] = reason(error)
+            refused[place] = sentence(error)
         return place not in refused
 
     def _batch(self) -> AbstractContextManager[object]:

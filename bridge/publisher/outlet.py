@@ -3,18 +3,24 @@
 from collections.abc import Callable
 from typing import Any
 
+import kombu
+
+from bridge.publisher.answer import is_of_transport
 from bridge.publisher.route import Routes
 
 
 class Outlet:
     """A producer that declares in our way, knows where no queue is, and notes that an error came out of `publish`."""
 
-    def __init__(self, producer: Any, declare: Callable[[Any], None], routes: Routes) -> None:
+    def __init__(
+        self, producer: Any, connection: kombu.Connection, declare: Callable[[Any], None], routes: Routes
+    ) -> None:
         self._producer = producer
+        self._connection = connection
         self._declare = declare
         self._routes = routes
         self.failed = False
-        """Whether the last error was raised here, and not on the way: by a router, a signal, the app's own code."""
+        """Whether the transport raised the last error, and not a router, a signal, a serializer, the app's own code."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._producer, name)
@@ -26,6 +32,7 @@ class Outlet:
                 self._declare(entity)
             self._routes.check(options.get("exchange"), options.get("routing_key") or "")
             return self._producer.publish(body, **options)
-        except Exception:
-            self.failed = True
+        except Exception as error:
+            # Judged here: on the way out Celery gives a KeyError of kombu's the type of a lost connection.
+            self.failed = is_of_transport(error, self._connection)
             raise

@@ -18,7 +18,7 @@ from bridge.publisher.message import TASK_ID, Filled, Message
 
 _encode = msgspec.json.Encoder().encode
 _BODY = b"bridge-body-b3c1d9f0"
-# Where the values of a call go, as they stand in JSON text. Nobody's header has them.
+# Where the values of a call go, as they stand in JSON text.
 _HOLE = "bridge-hole-b3c1d9f0-"
 # proto-max-bulk-len
 _LARGEST_VALUE = 512 * 1024 * 1024
@@ -100,6 +100,9 @@ class _Envelope:
                 self._key = key
             case _:
                 raise UnsuitableError
+        if _HOLE in text:
+            # Somebody's header or queue has the name that holes have here.
+            raise UnsuitableError
         envelope = json.loads(text)
         sent = envelope["properties"]
         if envelope["body"] != b64encode(_BODY).decode() or sent.get("correlation_id") != TASK_ID:

@@ -1,17 +1,22 @@
 """Marked passwords go in by every way there is, right and wrong, and none of it comes out."""
 
+import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 import psycopg
 import pytest
+from celery import Celery
 
 from bridge import secret
 from bridge.cli import cli
 from bridge.config import Settings
-from bridge.errors import BridgeError
-from bridge.publisher import Publisher
+from bridge.errors import BridgeError, BrokerError
+from bridge.publisher import Crew, Publisher
+from bridge.publisher.app import note_secrets
 from tests.cli.command import Result, started
 from tests.fix_bridge import Bridges
 from tests.fix_postgres import on_pg18
@@ -118,3 +123,55 @@ app.conf.broker_transport_options = {{"sentinel_kwargs": {{"password": "{MARK}s"
     bridge = run_bridge(conn.info.dsn, "--app=holding:app", env=env, state="broker away")
     noted = conn.execute("select broker_error from bridge.status()").fetchall()
     assert MARK not in str((bridge.get("/metrics"), noted, bridge.log()))
+
+
+@pytest.mark.parametrize("password", [f"{MARK}\\'\"x", f"{MARK}\n1", f"1ö{MARK}é", f"{MARK}/a b&c", f"a%2f{MARK}+b"])
+def test_a_password_is_hidden_however_a_library_quotes_it(password: str) -> None:
+    secret.note_value(password)
+    octets = password.encode()
+    said = [password, repr(password), ascii(password), repr(octets), json.dumps(password), quote(password)]
+    said += [quote(password, safe=""), quote_plus(password), unquote(password), unquote_plus(password)]
+    said += [re.sub("%..", lambda one: one[0].lower(), text) for text in said]
+    assert [text for text in said if MARK in secret.hidden(f"it says {text}.")] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["ssl_keyfile_password", "redis_password", "SENTINEL_PASSWORD", "sas_token", "sslpassword"]
+)
+def test_a_password_behind_a_longer_name_is_hidden(name: str) -> None:
+    secret.note(f"rediss://127.0.0.1:1/0?{name}={MARK}%20a")
+    for text in (f"{name}={MARK}", f"{{'{name}': '{MARK}'}}", f"the key {MARK} a is wrong"):
+        assert MARK not in secret.hidden(text)
+
+
+def test_whatever_setting_of_an_app_holds_a_password_is_noted() -> None:
+    app = Celery("holding", set_as_current=False)
+    app.conf.update(
+        redis_password=f"{MARK}1",
+        broker_use_ssl={"ssl_keyfile_password": f"{MARK}2"},
+        broker_transport_options={"sentinels": [{"sas_token": f"{MARK}3"}], "url": f"redis://:{MARK}4@h"},
+        shop_address=f"postgresql://ann:{MARK}5@h/shop",
+    )
+    note_secrets(app)
+    assert MARK not in secret.hidden(", ".join(f"{MARK}{number}" for number in range(1, 6)))
+
+
+def test_an_app_that_fails_in_a_publisher_process_only_shows_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "moody.py").write_text(
+        "import logging\nfrom multiprocessing import parent_process\nfrom celery import Celery\n"
+        f"if parent_process(): logging.getLogger('shop').warning('amqp://ann:{MARK}@host// is odd')\n"
+        f"if parent_process(): raise RuntimeError('amqp://ann:{MARK}@host// is wrong')\n"
+        f"app = Celery('moody', broker='redis://127.0.0.1:1/0')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    crew = Crew(2, None, "moody:app")
+    try:
+        with pytest.raises(BrokerError, match="is wrong") as caught:
+            crew.connect()
+    finally:
+        crew.close()
+    out, err = capfd.readouterr()
+    assert "is odd" in err
+    assert MARK not in out + err + str(caught.value)

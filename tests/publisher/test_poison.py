@@ -241,6 +241,92 @@ def test_redis_what_it_took_before_it_gave_up_is_settled(own_valkey: Valkey) -> 
     assert keys(broker, len(settled)) == [events[place].key[0] for place in sorted(settled)]  # type: ignore[index]
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["unacked", "unacked_index", "unacked_mutex", "_kombu.binding.{}", "_kombu.binding_deadlines", "{}\x06\x163"],
+)
+def test_redis_a_queue_with_the_name_of_a_key_that_kombu_keeps(valkey: Broker, way: str, name: str) -> None:
+    """A list in its place would end every worker; with the separator, the message would be in another queue."""
+    named = name.format(valkey.other_queue("other"))
+    events, targets = batch(valkey, queue=named)
+    assert ["own records" in text for text in refused(Publisher(valkey.url), events, targets).values()] == [True]
+    assert keys(valkey, 4) == [1, 2, 4, 5]
+    with client_of(valkey) as client:
+        assert not client.exists(named)
+
+
+def test_redis_a_separator_of_the_apps_own(valkey: Broker) -> None:
+    events, targets = batch(valkey, queue=f"{valkey.queue}:other")
+    publisher = Publisher(valkey.url)
+    publisher._app.conf.broker_transport_options = {"sep": ":", "unacked_key": "mine"}
+    assert ["own records" in text for text in refused(publisher, events, targets).values()] == [True]
+    assert keys(valkey, 4) == [1, 2, 4, 5]
+
+
+def test_where_a_route_leads_to_no_name_at_all(broker: Broker, way: str) -> None:
+    events, targets = batch(broker)
+    publisher = Publisher(broker.url)
+    publisher._app.conf.update(
+        task_routes={"shop.lost": {"exchange": "", "routing_key": ""}}, task_default_queue=broker.queue
+    )
+    targets = Targets({"w": Target("shop.touch", {}), "poison": Target("shop.lost", {})})
+    assert ["no queue takes messages" in text for text in refused(publisher, events, targets).values()] == [True]
+    assert keys(broker, 4) == [1, 2, 4, 5]
+
+
+@pytest.mark.parametrize("hole", ["bridge", "body", "id", "other"])
+def test_a_header_that_looks_like_the_bridges_own_place_holder(broker: Broker, hole: str) -> None:
+    """On Redis it left text that is no JSON, which ends the worker that takes it."""
+    name = f"bridge-hole-b3c1d9f0-{hole}"
+    events, targets = batch(broker, queue=broker.queue, headers={name: name})
+    assert refused(Publisher(broker.url), events, targets) == {}
+    assert take_all(broker, broker.queue, 5)[2]["headers"][name] == name
+
+
+@pytest.mark.parametrize("of", ["a queue of the app", "remote control"])
+def test_a_queue_with_the_name_of_an_exchange_that_others_use(broker: Broker, way: str, of: str) -> None:
+    """The first one to make an exchange says its kind, and the app's own could not be declared any more."""
+    name = broker.other_queue("topics") if of == "a queue of the app" else "celery.pidbox"
+    publisher = Publisher(broker.url)
+    topics = kombu.Exchange(broker.queues[-1], type="topic")
+    publisher._app.conf.task_queues = [kombu.Queue(broker.queue, topics, routing_key="shop.#")]
+    publisher._app.conf.update(task_default_queue=broker.queue, task_default_routing_key="shop.touched")
+    events = [event([n], n) for n in range(1, 6)]
+    events[0] = replace(events[0], watch="poison")
+    targets = Targets({"w": Target("shop.touch", {}), "poison": Target("shop.touch", {"queue": name})})
+    found = refused(publisher, events, targets)
+    assert {number: "another kind" in text for number, text in found.items()} == {1: True}
+    assert keys(broker, 4) == [2, 3, 4, 5]
+    with broker.connect() as connection:
+        app: Any = publisher._app
+        for exchange in (topics, app.control.mailbox.exchange):
+            exchange(connection.default_channel).declare()
+
+
+def of_no_effect(key: int) -> None:
+    """A task."""
+
+
+def test_a_task_whose_own_options_are_wrong(broker: Broker, way: str) -> None:
+    """On Redis Celery gives what kombu raises then the type of a lost connection."""
+    events, _ = batch(broker)
+    publisher = Publisher(broker.url)
+    publisher._app.conf.update(task_default_queue=broker.queue)
+    publisher._app.task(name="shop.wrong", shared=False, compression="none-such")(of_no_effect)
+    targets = Targets({"w": Target("shop.touch", {}), "poison": Target("shop.wrong", {})})
+    assert ["asks for 'none-such'" in text for text in refused(publisher, events, targets).values()] == [True]
+    assert keys(broker, 4) == [1, 2, 4, 5]
+
+
+@pytest.mark.parametrize("timeout", [None, 0])
+def test_rabbitmq_an_app_that_wants_no_timeout(rabbitmq: Broker, timeout: int | None) -> None:
+    events, targets = batch(rabbitmq, queue=rabbitmq.queue)
+    publisher = Publisher(rabbitmq.url)
+    publisher._app.conf.broker_transport_options = {"read_timeout": timeout}
+    assert refused(publisher, events, targets) == {}
+    assert keys(rabbitmq, 5) == [1, 2, 3, 4, 5]
+
+
 @contextmanager
 def client_of(broker: Broker) -> Iterator[Any]:
     with broker.connect() as connection:
