@@ -86,8 +86,6 @@ class EventLog:
         self._walking = False
         self._rows: list[Row] = []
         """What the cursor of a walk has given and no batch had room for yet; one row at least until the window ends."""
-        self._skip = 0
-        """Events behind `after_id` that were read already: those of an id that a look could not read to its end."""
         self._broker_away = False
         """What the database says of the broker."""
 
@@ -212,7 +210,7 @@ class EventLog:
 
     async def _walk(self, upto: str) -> Batch:
         if not self._walking and not self._rows:
-            values = {**msgspec.structs.asdict(self._read), "stream": self._stream, "skip": self._skip}
+            values = {**msgspec.structs.asdict(self._read), "stream": self._stream}
             await query(self._connection, _REST, values, slow=True)
             self._walking = True
         missing = self.batch_size + 1 - len(self._rows)
@@ -232,7 +230,6 @@ class EventLog:
         if behind:
             last = events[-1].id
             is_split = behind[0][0] == last
-            self._skip = sum(event.id == last for event in events) if is_split else 0
             after_id = last if not is_split else last - 1 if last > _SMALLEST_ID else None
             self._read = Position(seen, upto, after_id, largest)
         else:

@@ -165,7 +165,7 @@ async def test_events_that_have_one_id_are_all_read_wherever_a_batch_ends(
         conn.execute(SAME_ID, [number, key])
     async with EventLog.open(database.dsn, "default", size) as log:
         await log.own()
-        assert sorted(await deliver_all(log)) == list(range(len(ids)))
+        assert sorted(set(await deliver_all(log))) == list(range(len(ids)))
     conn.execute("truncate bridge.event")
     for key, number in enumerate(ids):
         conn.execute(SAME_ID, [number, key])
@@ -211,7 +211,7 @@ async def test_events_with_the_smallest_id_of_all_are_all_read(
 async def test_events_with_one_id_are_all_read_when_the_log_is_rewritten_meanwhile(
     database: Database, conn: psycopg.Connection
 ) -> None:
-    """The walk begins behind those of an id that the look has read, and CLUSTER gives the rows another order."""
+    """CLUSTER gives the rows another order between the look and the walk, which repeats those of the id that was split."""
     for key in range(4):
         conn.execute(SAME_ID, [7, key])
     conn.execute("create function back(key jsonb) returns int immutable language sql return -(key->>0)::int")
@@ -223,7 +223,7 @@ async def test_events_with_one_id_are_all_read_when_the_log_is_rewritten_meanwhi
             conn.execute(f"cluster bridge.event_{slot} using turned_{slot}".encode())
         await log.move(first.position)
         assert [event.key for event in first.events] == [[0]]
-        assert await deliver_all(log) == [1, 2, 3]
+        assert sorted(await deliver_all(log)) == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("lost", ["close all", "discard all"])
@@ -481,7 +481,7 @@ async def test_windows_are_read_through_the_index(
     insert(conn, *range(rows))
     async with EventLog.open(database.dsn, "default", 10) as log:
         await log.own()
-        values = {"stream": "default", "seen": "10:20:10,15", "upto": "10:30:", "after_id": 5, "rows": 10, "skip": 0}
+        values = {"stream": "default", "seen": "10:20:10,15", "upto": "10:30:", "after_id": 5, "rows": 10}
         rows_ = await log._connection.execute("explain " + statement(name), values)
         plan = "\n".join(row[0] for row in await rows_.fetchall())
     assert "Seq Scan on event" not in plan

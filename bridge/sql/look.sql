@@ -4,61 +4,54 @@
 -- with it whether something that is visible may not be on disk yet: of a commit that did not wait (synchronous_commit).
 -- A wide row comes without its values: how many bytes they take on disk and where it is, so that the reader fetches no
 -- more of them than it has room for (wide.sql). What is compressed is wide at any size. So is a row whose values are long
--- as texts (1e131071 has 10 bytes on disk and 131,072 digits), with the bytes that would have made as many. Events that
--- have one id are in an order of their own, not in that of their places: those change when somebody rewrites a table of the
--- log (CLUSTER) between a look and a walk. A time beyond Python's is null. OFFSET 0: what is below it is worked out once.
+-- as texts (1e131071 has 10 bytes on disk and 131,072 digits), with the bytes that would have made as many. A time beyond
+-- Python's is null.
 select
-    e.id, e.watch, e.op, e.key, e.data, e.context,
+    e.id, e.watch, e.op,
+    case when octet_length(e.key) <= 4000 then e.key end as key,
+    case when octet_length(e.data) <= 4000 then e.data end as data,
+    e.context,
     case when e.at >= '0001-01-02' and e.at < '9999-12-31' then e.at end as at,
     e.xid,
-    e.elsewhere,
+    case
+        when e.stored is not null then format('%%s %%s %%s', e.stored, e.slot, e.ctid)
+        when octet_length(e.key) > 4000 or octet_length(e.data) > 4000 then
+            format('%%s %%s %%s', (coalesce(octet_length(e.key), 0) + coalesce(octet_length(e.data), 0)) / 100, e.slot, e.ctid)
+    end as elsewhere,
     case when row_number() over place = 1 then pg_current_snapshot()::text end as snapshot,
     (select generation from bridge.installation) as generation,
     case when row_number() over place = 1 and log.written is not null then log.written > pg_current_wal_flush_lsn() end as unflushed
 from (select case when not pg_is_in_recovery() then pg_current_wal_insert_lsn() end) as log (written) -- null on a standby
 left join lateral (
     select
-        s.id, s.at, s.xid, s.slot, s.ctid,
-        case when s.wide is null then s.watch end as watch,
-        case when s.wide is null then s.op end as op,
-        case when s.wide is null then s.key end as key,
-        case when s.wide is null then s.data end as data,
-        case when s.wide is null then s.context end as context,
-        case when s.wide is not null then format('%%s %%s %%s', s.wide, s.slot, s.ctid) end as elsewhere
+        w.id, w.at, w.xid, w.slot, w.ctid, w.stored,
+        case when w.stored is null then w.watch end as watch,
+        case when w.stored is null then w.op end as op,
+        case when w.stored is null then w.key::text end as key,
+        case when w.stored is null then w.data::text end as data,
+        case when w.stored is null then w.context end as context
     from (
-        select t.*, coalesce(
-            t.stored,
-            case when octet_length(t.key) > 4000 or octet_length(t.data) > 4000
-                then (coalesce(octet_length(t.key), 0) + coalesce(octet_length(t.data), 0)) / 100
-            end
-        ) as wide
+        select w.*, bridge._wide(w.watch, w.op, w.key, w.data, w.context) as stored
         from (
-            select
-                w.id, w.at, w.xid, w.slot, w.ctid, w.watch, w.op, w.context, w.stored,
-                case when w.stored is null then w.key::text end as key,
-                case when w.stored is null then w.data::text end as data
+            select w.*
             from (
-                select w.*, bridge._wide(w.watch, w.op, w.key, w.data, w.context) as stored
-                from (
-                    select *, ctid
-                    from bridge.event
-                    where lane = any('{0,1,2,3,4,5,6,7}') and stream = %(stream)s and xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot)
-                    union all
-                    select *, ctid
-                    from bridge.event
-                    where lane = any('{0,1,2,3,4,5,6,7}') and stream = %(stream)s
-                        and xid = any (array(select pg_snapshot_xip(%(seen)s::pg_snapshot)))
-                ) as w
-                -- A row that was loaded with a transaction id of another cluster would be new in every look (bridge.set_aside).
-                where pg_visible_in_snapshot(w.xid, (select pg_current_snapshot()))
-                order by w.id, w.at, w.watch, w.xid, w.slot, w.ctid
-                limit %(rows)s
+                select *, ctid
+                from bridge.event
+                where lane = any('{0,1,2,3,4,5,6,7}') and stream = %(stream)s and xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot)
+                union all
+                select *, ctid
+                from bridge.event
+                where lane = any('{0,1,2,3,4,5,6,7}') and stream = %(stream)s
+                    and xid = any (array(select pg_snapshot_xip(%(seen)s::pg_snapshot)))
             ) as w
-            offset 0
-        ) as t
-        offset 0
-    ) as s
-    offset 0
+            -- A row that was loaded with a transaction id of another cluster would be new in every look (bridge.set_aside).
+            where pg_visible_in_snapshot(w.xid, (select pg_current_snapshot()))
+            order by w.id
+            limit %(rows)s
+        ) as w
+        offset 0 -- so that the size is asked for once, and only of these rows
+    ) as w
+    offset 0 -- so that each text is made once
 ) as e on true
-window place as (order by e.id, e.at, e.watch, e.xid, e.slot, e.ctid)
-order by e.id, e.at, e.watch, e.xid, e.slot, e.ctid
+window place as (order by e.id)
+order by row_number() over place
