@@ -211,7 +211,7 @@ async def test_events_with_the_smallest_id_of_all_are_all_read(
 async def test_events_with_one_id_are_all_read_when_the_log_is_rewritten_meanwhile(
     database: Database, conn: psycopg.Connection
 ) -> None:
-    """CLUSTER gives the rows another order between the look and the walk, which repeats those of the id that was split."""
+    """CLUSTER gives the rows another order between the look and the walk, which repeats what it has to."""
     for key in range(4):
         conn.execute(SAME_ID, [7, key])
     conn.execute("create function back(key jsonb) returns int immutable language sql return -(key->>0)::int")
