@@ -1,13 +1,14 @@
-"""Databases: a fresh one per test, on each PostgreSQL at hand.
+"""Databases: a fresh one per test, on PostgreSQL 15 and 18.
 
-A test that takes `database`, `empty_database` or `conn` runs on both servers; `@on_pg18` limits a heavy one
-to the embedded server, which is always there; `@on_pg15_by_soak` leaves the other one to scripts/soak.
-Where one test has many cases, `@sweep` gives each case one of the servers, and leaves the other one to scripts/soak.
+A test that takes `database`, `empty_database` or `conn` has a case on each server. scripts/test runs one of them, and
+scripts/soak the other one, so that all is run on both and the everyday command stays quick. The name of the case says
+which one it is, and so half of the cases are on each server. `@on_pg18` limits a test to the embedded server.
 """
 
 import hashlib
 import os
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -29,11 +30,6 @@ MACHINE_BINARIES = Path("/usr/lib/postgresql/15/bin")
 # The ids name the versions that CI has; BRIDGE_TEST_POSTGRES_URL may put another one behind `pg15`.
 on_pg18 = pytest.mark.parametrize("pg_server", ["pg18"], indirect=True)
 on_pg15 = pytest.mark.parametrize("pg_server", ["pg15"], indirect=True)
-on_pg15_by_soak = pytest.mark.parametrize(
-    "pg_server", ["pg18", pytest.param("pg15", marks=pytest.mark.soak)], indirect=True
-)
-# Many cases of the same kind: half of them on each server, the rest of the pairs by scripts/soak.
-sweep = pytest.mark.sweep
 
 _PREFIX = "bridge_test_"
 _OWNER_LOCK = 20131  # class of the advisory locks that say "the test run with this number lives"
@@ -139,16 +135,19 @@ class PgServer:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Before `-m` chooses: a case of a sweep is a `soak` on the server that is not its own."""
-    for item in items:
-        case = getattr(item, "callspec", None)
-        if case is None or item.get_closest_marker("sweep") is None or "pg_server" not in case.params:
-            continue
-        server = case.params["pg_server"]
-        words = [word for word in case.id.split("-") if word != server]
-        name = "-".join([item.nodeid.partition("[")[0], *words])
-        if words and server != ("pg18", "pg15")[hashlib.sha256(name.encode()).digest()[0] % 2]:
+    """Before `-m` chooses: a case that is there on both servers is a `soak` on the one that is not its own."""
+    servers = [case.params.get("pg_server") if (case := getattr(item, "callspec", None)) else None for item in items]
+    names = [_without(item.nodeid, server) for item, server in zip(items, servers, strict=True)]
+    there = Counter(names)
+    for item, server, name in zip(items, servers, names, strict=True):
+        if there[name] > 1 and server != ("pg18", "pg15")[hashlib.sha256(name.encode()).digest()[0] % 2]:
             item.add_marker(pytest.mark.soak)
+
+
+def _without(name: str, server: str | None) -> str:
+    """The name of a case, whichever server it is on."""
+    test, _, case = name.partition("[")
+    return "-".join([test, *(word for word in case.rstrip("]").split("-") if word != server)])
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from bridge.event_log import Adoption, EventLog
 from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
-from tests.fix_postgres import Database, on_pg18, sweep
+from tests.fix_postgres import Database, on_pg18
 from tests.test_event_log import deliver_all, insert
 from tests.test_recycle import record, recycle, slot
 
@@ -77,7 +77,6 @@ ELSEWHERE = pytest.mark.parametrize(
 )
 
 
-@sweep
 @ELSEWHERE
 @pytest.mark.parametrize("batch_size", [2, 100])
 async def test_what_waited_is_delivered_once_and_what_was_delivered_is_not(
@@ -293,7 +292,6 @@ async def test_a_second_position_of_a_stream_does_not_stop_it(database: Database
     assert conn.execute("select count(*) from bridge.position").fetchone() == (1,)
 
 
-@sweep
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
 @pytest.mark.parametrize("call", ["recycle('0')", "adopt('default')", "set_aside()"])
 def test_by_hand_these_refuse_other_isolation_levels_in_one_sentence(

@@ -13,7 +13,7 @@ from bridge.catalog import Catalog
 from bridge.errors import LockTimeoutError
 from bridge.watch import Watch
 from tests.eventually import eventually
-from tests.fix_postgres import Database, sweep
+from tests.fix_postgres import Database
 
 PRODUCT = {"name": "product", "relation": "product", "task": "shop.touch"}
 OTHER = {"name": "other", "relation": "product", "task": "shop.other", "options": {"source": "django"}}
@@ -81,7 +81,6 @@ def test_wrong_declarations_are_one_clear_error(
         run(conn, "plan", *wanted)
 
 
-@sweep
 @pytest.mark.parametrize(
     "damage",
     [

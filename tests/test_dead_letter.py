@@ -19,7 +19,7 @@ from bridge.event_log import EventLog
 from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
-from tests.fix_postgres import Database, on_pg18, sweep
+from tests.fix_postgres import Database, on_pg18
 from tests.inbox import Inbox, inbox
 
 pytestmark = pytest.mark.anyio
@@ -104,7 +104,6 @@ def test_a_person_says_which(conn: psycopg.Connection, function: str) -> None:
         conn.execute(f"select bridge.{function}()".encode())
 
 
-@sweep
 @pytest.mark.parametrize(
     ("condition", "left"),
     [
@@ -227,7 +226,6 @@ def decoded(text: str) -> list[dict[str, object]]:
 _DEEP = "[" * 3000 + "]" * 3000
 
 
-@sweep
 @pytest.mark.parametrize(
     ("column", "text"),
     [

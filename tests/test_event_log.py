@@ -18,7 +18,7 @@ from bridge.dead_letter import Choice, DeadLetters
 from bridge.errors import DatabaseError, PositionError
 from bridge.event_log import EventLog
 from tests.eventually import eventually
-from tests.fix_postgres import Database, on_pg18, sweep
+from tests.fix_postgres import Database, on_pg18
 
 pytestmark = pytest.mark.anyio
 
@@ -153,7 +153,6 @@ values (%s, 'default', 'item', 'insert', jsonb_build_array(%s::int))
 """
 
 
-@sweep
 @pytest.mark.parametrize("ids", [(7, 7, 7, 7, 7), (1, 7, 7, 8, 9), (1, 2, 7, 7, 7, 8), (-(2**63), 7, 7)])
 @pytest.mark.parametrize("size", [1, 2, 3])
 async def test_events_that_have_one_id_are_all_read_wherever_a_batch_ends(
@@ -340,7 +339,6 @@ async def test_an_event_too_long_for_a_text_is_a_dead_letter_and_the_next_one_is
     assert conn.execute("select key from bridge.dead_letter").fetchall() == [([1],)]
 
 
-@sweep
 @pytest.mark.parametrize("rows", [9, 10, 11, 20, 35])
 async def test_a_large_window_is_walked_in_batches(database: Database, conn: psycopg.Connection, rows: int) -> None:
     insert(conn, *range(rows))
@@ -471,7 +469,6 @@ async def test_concurrent_writers_are_read_exactly_once(database: Database, conn
     assert sorted(seen) == sorted(committed), f"seed {seed}"
 
 
-@sweep
 @pytest.mark.parametrize("rows", [0, 1, 50_000])
 @pytest.mark.parametrize("name", ["look", "rest"])
 async def test_windows_are_read_through_the_index(

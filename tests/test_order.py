@@ -9,7 +9,7 @@ import pytest
 
 from bridge.event_log import EventLog
 from tests.eventually import eventually
-from tests.fix_postgres import Database, sweep
+from tests.fix_postgres import Database
 
 pytestmark = pytest.mark.anyio
 UPSERT = "insert into item values (2, 1, 'two') on conflict (id) do update set note = excluded.note"
@@ -42,7 +42,6 @@ def waits(conn: psycopg.Connection, session: psycopg.Connection) -> Callable[[],
     return lambda: conn.execute("select from pg_locks where not granted and pid = %s", [pid]).fetchone() is not None
 
 
-@sweep
 @pytest.mark.parametrize("key", ["primary key", "unique not null"])
 @pytest.mark.parametrize(
     ("first", "second", "ops"),

@@ -11,7 +11,7 @@ from bridge.call import NAMESPACE, Call, Target, Targets, call_for
 from bridge.coalesce import coalesce
 from bridge.event import Event
 from bridge.event_log import EventLog
-from tests.fix_postgres import Database, sweep
+from tests.fix_postgres import Database
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +36,6 @@ def task_id(event: Event) -> str:
     return call.task_id
 
 
-@sweep
 @pytest.mark.parametrize(
     "at",
     ["now()", "'1969-07-20 20:17:40.123457'", "'0001-01-02'", "'9999-12-30 23:59:59.999999'", "'2026-03-29 02:30+02'"],

@@ -9,7 +9,7 @@ import pytest
 from tests.capture.crew import AFTER, BEFORE, write_around
 from tests.capture.log import carried, drift, recorded, watch, watches
 from tests.eventually import eventually
-from tests.fix_postgres import Database, sweep
+from tests.fix_postgres import Database
 
 CONDITION = "new.price > 0 and new.\"State\" <> 'it''s old.price'"
 USED: dict[str, Any] = {"key": ["id"], "columns": ["price", "name"], "data": ["name"], "condition": CONDITION}
@@ -76,7 +76,6 @@ WATCHES: dict[str, dict[str, Any]] = {
 }
 
 
-@sweep
 @pytest.mark.parametrize("partitioned", [False, True])
 @pytest.mark.parametrize(
     "change", ["alter price type bigint", "rename price to cost", "alter price type numeric, add n int"]
@@ -212,7 +211,6 @@ TYPES = {
 }
 
 
-@sweep
 @pytest.mark.parametrize("change", TYPES)
 def test_a_composite_type_may_change_while_sessions_write(
     database: Database, conn: psycopg.Connection, change: str

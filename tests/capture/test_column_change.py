@@ -6,7 +6,6 @@ import psycopg
 import pytest
 
 from tests.capture.log import carried, drift, mend, recorded, watch
-from tests.fix_postgres import sweep
 
 USED: dict[str, Any] = {"key": ["id"], "columns": ["price"], "data": ["name"], "condition": "new.state is null"}
 COLUMNS = pytest.mark.parametrize("column", ["id", "price", "name", "state"])
@@ -18,7 +17,6 @@ def product(conn: psycopg.Connection) -> None:
     conn.execute("insert into product values (1, 1, 'a')")
 
 
-@sweep
 @pytest.mark.parametrize(
     "change",
     [

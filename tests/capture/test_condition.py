@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from tests.capture.log import carried, recorded, watch, watches
-from tests.fix_postgres import Database, sweep
+from tests.fix_postgres import Database
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,6 @@ def test_without_columns_every_update_counts(conn: psycopg.Connection) -> None:
     assert recorded(conn) == [("update", [1])]
 
 
-@sweep
 @pytest.mark.parametrize(
     ("condition", "ops"),
     [
@@ -133,7 +132,6 @@ def test_several_watches_on_one_table_each_record_their_own(conn: psycopg.Connec
     assert sorted(watches(conn)) == ["all", "all", "names", "prices"]
 
 
-@sweep
 @pytest.mark.parametrize(
     ("condition", "ops"),
     [

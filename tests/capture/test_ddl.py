@@ -8,7 +8,7 @@ import pytest
 
 from tests.capture.crew import AFTER, BEFORE, write_around
 from tests.capture.log import drift, watch
-from tests.fix_postgres import Database, sweep
+from tests.fix_postgres import Database
 
 TYPES = {"id": "int", "price": "int", "name": "text", "state": "text", "unused": "int"}
 CONDITION = "coalesce(new.state, old.state) = 'on'"
@@ -111,7 +111,6 @@ def expected(number: int, change: str | None, column: str) -> list[tuple[str, An
     return others if cascade and column == "price" else [others[0], update, others[1]]
 
 
-@sweep
 @pytest.mark.parametrize("change", CHANGES)
 def test_columns_may_change_as_under_a_hand_written_trigger_and_every_write_is_captured(
     database: Database, conn: psycopg.Connection, change: str

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.capture.log import drift, watch
-from tests.fix_postgres import TRIGGERS_SQL, Database, sweep
+from tests.fix_postgres import TRIGGERS_SQL, Database
 
 FULL = """
     create function full_disk() returns trigger language plpgsql as
@@ -60,7 +60,6 @@ def rows(conn: psycopg.Connection) -> list[tuple[int, ...]]:
     return conn.execute("select id from product").fetchall()
 
 
-@sweep
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_change_that_can_not_be_recorded_fails_and_says_why(conn: psycopg.Connection, fault: str) -> None:
     damage, reason = FAULTS[fault]
@@ -72,7 +71,6 @@ def test_a_change_that_can_not_be_recorded_fails_and_says_why(conn: psycopg.Conn
     assert rows(conn) == []
 
 
-@sweep
 @pytest.mark.parametrize("fault", FAULTS)
 def test_with_on_error_warn_the_change_goes_on_with_a_warning(conn: psycopg.Connection, fault: str) -> None:
     damage, reason = FAULTS[fault]

@@ -4,7 +4,6 @@ import psycopg
 import pytest
 
 from tests.capture.log import ROWS, carried, recorded, watch
-from tests.fix_postgres import sweep
 
 
 @ROWS
@@ -44,7 +43,6 @@ def test_columns_that_the_primary_key_only_includes_are_not_part_of_it(conn: psy
     assert carried(conn) == [None, None]
 
 
-@sweep
 @pytest.mark.parametrize(
     ("kind", "value", "in_json"),
     [

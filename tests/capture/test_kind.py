@@ -4,7 +4,6 @@ import psycopg
 import pytest
 
 from tests.capture.log import drift, mend, recorded, watch
-from tests.fix_postgres import sweep
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +28,6 @@ def test_temporary_tables_are_refused_with_a_reason(conn: psycopg.Connection) ->
         watch(conn, "scratch")
 
 
-@sweep
 @pytest.mark.parametrize(
     "made",
     [

@@ -5,7 +5,7 @@ import pytest
 from psycopg import sql
 
 from tests.capture.log import carried, mend, recorded, watch
-from tests.fix_postgres import TRIGGERS_SQL, PgServer, sweep
+from tests.fix_postgres import TRIGGERS_SQL, PgServer
 
 NAMES = [
     "select",
@@ -25,7 +25,6 @@ NAMES = [
 ]
 
 
-@sweep
 @pytest.mark.parametrize("name", NAMES)
 def test_schemas_tables_and_columns_may_have_any_name(conn: psycopg.Connection, name: str) -> None:
     quoted = sql.Identifier(name)

@@ -4,7 +4,6 @@ import psycopg
 import pytest
 
 from tests.capture.log import ROWS, carried, drift, each, mend, recorded, watch, watches
-from tests.fix_postgres import sweep
 
 UPDATE_ONLY = ["update"]
 
@@ -26,7 +25,6 @@ def watch_product(conn: psycopg.Connection, operations: list[str] | None = None)
     watch(conn, "product", key=["id"], data=["region"], operations=operations or ["insert", "update", "delete"])
 
 
-@sweep
 @ROWS
 @pytest.mark.parametrize("target", ["product", "product_eu", "product_asia", "product_asia_1"])
 def test_writes_by_any_way_to_a_partition_are_recorded(conn: psycopg.Connection, target: str, rows: int) -> None:

@@ -9,7 +9,7 @@ from embedded import Postgres
 
 from tests.capture.log import ROWS, drift, each, mend, recorded, watch
 from tests.eventually import eventually
-from tests.fix_postgres import TRIGGERS_SQL, sweep
+from tests.fix_postgres import TRIGGERS_SQL
 
 TABLE = "create table product (id int primary key, price int)"
 
@@ -19,7 +19,6 @@ def product(conn: psycopg.Connection) -> None:
     conn.execute(TABLE)
 
 
-@sweep
 @ROWS
 @pytest.mark.usefixtures("product")
 @pytest.mark.parametrize(("options", "silent"), [({}, True), ({"always": True}, False)], ids=["default", "always"])

@@ -10,7 +10,7 @@ import pytest
 from embedded import Postgres
 
 from tests.capture.log import ROWS, drift, each, recorded, watch
-from tests.fix_postgres import Database, PgServer, sweep
+from tests.fix_postgres import Database, PgServer
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,6 @@ def run(server: PgServer, program: str, *arguments: str | Path) -> None:
     subprocess.run([path, *arguments], check=True)
 
 
-@sweep
 @ROWS
 @pytest.mark.parametrize("style", ["copy", "inserts"])
 def test_a_restore_of_the_data_is_recorded(

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from tests.capture.log import recorded
-from tests.fix_postgres import Database, sweep
+from tests.fix_postgres import Database
 
 
 def test_send_is_refused_until_the_task_is_allowed(conn: psycopg.Connection) -> None:
@@ -39,7 +39,6 @@ def test_what_is_sent_and_rolled_back_was_never_sent(conn: psycopg.Connection) -
     assert recorded(conn) == []
 
 
-@sweep
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

@@ -4,7 +4,6 @@ import psycopg
 import pytest
 
 from tests.capture.log import ROWS, each, recorded, watch
-from tests.fix_postgres import sweep
 
 
 @pytest.fixture(autouse=True)
@@ -135,7 +134,6 @@ def test_a_pipeline_of_statements_is_recorded_in_order(conn: psycopg.Connection)
     assert recorded(conn) == [("insert", [7]), ("update", [7]), ("delete", [7])]
 
 
-@sweep
 @pytest.mark.parametrize(
     "statement",
     [

@@ -5,7 +5,7 @@ import pytest
 
 from tests.capture.crew import AFTER, BEFORE, write_around
 from tests.capture.log import drift, each, mend, recorded, watch
-from tests.fix_postgres import Database, sweep
+from tests.fix_postgres import Database
 
 
 @pytest.fixture(autouse=True)
@@ -152,7 +152,6 @@ CHANGES = {
 }
 
 
-@sweep
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_table_may_change_while_sessions_write(database: Database, conn: psycopg.Connection, change: str) -> None:
     statements, name = CHANGES[change]

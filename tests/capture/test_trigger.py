@@ -4,7 +4,6 @@ import psycopg
 import pytest
 
 from tests.capture.log import ROWS, carried, each, recorded, watch
-from tests.fix_postgres import sweep
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +104,6 @@ def test_writes_of_a_deferred_constraint_trigger_are_recorded_at_the_commit(conn
     assert recorded(conn) == [("insert", [1])]
 
 
-@sweep
 @pytest.mark.parametrize("body", ["sql", "plpgsql", "sql security definer set search_path = public"])
 @ROWS
 def test_writes_in_a_function_are_recorded(conn: psycopg.Connection, body: str, rows: int) -> None:

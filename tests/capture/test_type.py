@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from tests.capture.log import carried, recorded, watch
-from tests.fix_postgres import on_pg15, on_pg18, sweep
+from tests.fix_postgres import on_pg15, on_pg18
 
 # Type, two literals that differ, the first one in JSON.
 NUMBERS: list[tuple[str, str, str, Any]] = [
@@ -94,7 +94,6 @@ def types(conn: psycopg.Connection) -> None:
     )
 
 
-@sweep
 @pytest.mark.parametrize("session", SESSIONS, ids=["plain", "odd settings"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_value_of_any_type_is_carried_and_compared(conn: psycopg.Connection, family: str, session: str) -> None:
@@ -184,7 +183,6 @@ def test_toasted_columns_that_did_not_change_are_not_in_the_way(conn: psycopg.Co
     assert data["old"] == data["new"] == {"big": "x" * 100000}
 
 
-@sweep
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_value_of_any_type_is_carried_the_same_after_its_column_was_renamed(
     conn: psycopg.Connection, family: str

@@ -16,7 +16,7 @@ from django.db import DatabaseError, connection
 from django_app.guard import Guard
 from tests.django.operation import Names
 from tests.django.project import Project
-from tests.fix_postgres import Database, PgServer, on_pg18, sweep
+from tests.fix_postgres import Database, PgServer, on_pg18
 
 BEFORE = """
         migrations.RunSQL('''
@@ -158,7 +158,6 @@ def test_sql_of_any_kind_passes_and_capture_goes_on(
     assert guards() == []
 
 
-@sweep
 @pytest.mark.parametrize("text", ALONE)
 def test_sql_that_wants_no_transaction_passes(text: str, project: Project, shop_database: Database) -> None:
     project.add("changed", run_sql(ALONE[text]), atomic=False)

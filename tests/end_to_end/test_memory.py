@@ -21,7 +21,7 @@ WIDE = {
 
 
 SHAPES = [(kind, *shape) for kind in WIDE for shape in [(100, MB), (2000, 20_000)]]
-SHORT = {("rabbitmq", "many values", 100, MB), ("valkey", "random", 2000, 20_000)}
+SHORT = {("rabbitmq", "compressed", 100, MB), ("valkey", "random", 2000, 20_000)}
 
 
 @pytest.mark.parametrize(

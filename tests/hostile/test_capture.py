@@ -13,9 +13,8 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from tests.fix_hostile import Hostile
-from tests.fix_postgres import on_pg15_by_soak
 
-pytestmark = [pytest.mark.parametrize("path", ["default"], indirect=True), on_pg15_by_soak]
+pytestmark = [pytest.mark.parametrize("path", ["default"], indirect=True)]
 
 _MOOD = """
     create type evil.mood as enum ('sad', 'glad');

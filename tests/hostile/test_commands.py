@@ -10,7 +10,6 @@ from tests.cli.command import started
 from tests.eventually import eventually
 from tests.fix_bridge import BRIDGE, Bridges, environment
 from tests.fix_hostile import Hostile
-from tests.fix_postgres import on_pg15_by_soak
 
 _TOML = """
 [[watch]]
@@ -27,7 +26,7 @@ task = "shop.tasks.late"
 """
 
 # Where public comes first, all is reached that is reached otherwise, and more.
-pytestmark = [pytest.mark.parametrize("path", ["public_first"], indirect=True), on_pg15_by_soak]
+pytestmark = [pytest.mark.parametrize("path", ["public_first"], indirect=True)]
 
 COMMANDS: dict[str, tuple[Sequence[str], int]] = {
     "install": (["install"], 0),

@@ -13,10 +13,9 @@ import psycopg
 import pytest
 
 from tests.fix_hostile import Hostile
-from tests.fix_postgres import TRIGGERS_SQL, on_pg15_by_soak
+from tests.fix_postgres import TRIGGERS_SQL
 from tests.hostile.psql import psql
 
-pytestmark = on_pg15_by_soak
 TEMPORARY = (Path(__file__).parent / "temporary.sql").read_bytes()
 
 Apply = Callable[[Hostile], None]

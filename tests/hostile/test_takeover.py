@@ -7,11 +7,10 @@ import pytest
 from psycopg import sql
 
 from tests.cli.command import started
-from tests.fix_postgres import TRIGGERS_SQL, Database, on_pg15_by_soak
+from tests.fix_postgres import TRIGGERS_SQL, Database
 from tests.hostile.psql import psql
 
 # Each of them would run with the installer's rights, or could be changed later to do so.
-pytestmark = on_pg15_by_soak
 _RUNS = "language plpgsql as $$ begin execute 'alter role {role} superuser'; raise 'reached'; end $$"
 PLANTED = {
     "the schema": "create schema bridge authorization {role}",
