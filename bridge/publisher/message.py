@@ -59,7 +59,7 @@ class Message:
         self._serializer: str = options["serializer"]
         self._compression: str | None = options["compression"]
         self._embed: dict[str, Any] = body[2]
-        # Celery 5.5 does not have this setting. Its default is what saferepr did before.
+        # Celery 5.5 does not have this setting, and its saferepr uses the value that is the default here.
         levels = app.conf.get("task_repr_maxlevels", 3)
         self._repr = app.amqp.argsrepr_maxsize, app.amqp.kwargsrepr_maxsize, levels
         self.content_type, self.content_encoding, _ = dumps(((), {}, self._embed), serializer=self._serializer)
