@@ -56,7 +56,7 @@ def main(
     The exit code is 1 if anything failed. The logs stay in .matrix/<combination>/.
     """
     if only_newest and (pythons or djangos or celerys):
-        raise click.UsageError("--newest already names the combination: omit --python, --django and --celery.")
+        raise click.UsageError("--newest already names the combination: leave out --python, --django and --celery.")
     chosen = (
         [newest()] if only_newest else list(combinations(pythons or PYTHONS, djangos or DJANGOS, celerys or CELERYS))
     )
