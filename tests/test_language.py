@@ -26,7 +26,7 @@ BANNED = {
     "so many, as many: name the number": r"\b(so|as) many\b",
     "such a one: repeat the noun": r"\bsuch (a one|ones)\b",
     "whoever: name who or what it is": r"\b(whoever|whosoever)\b",
-    "who, for something that is no person": rf"(?<!\b)(?<![\w-])(?:(?!(?:{_PERSON})\b)[\w'`)\"-]+,?) who\b",
+    "who, for something that is no person": rf"(?<![\w-])(?!(?:{_PERSON})\b)[\w'`)\"-]+,? who\b",
     "is no ...: write is not a ...": r"\b(is|are|was|were) no\b(?! (longer|more|fewer|less|later|earlier)\b)",
     "here is where: say what happens": r"\bhere is where\b",
     "the same without a noun": r"\bthe same\b(?=\s*([.,;:!?)|]|$)| (for|in|of|with|on|at|by)\b)",
@@ -41,8 +41,12 @@ Place = tuple[int, str]
 
 
 def files() -> list[str]:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
-    return [name for name in listed if name and not name.startswith(_NOT_OURS) and name != "tests/test_language.py"]
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [
+        name
+        for name in listed.split("\n")
+        if name and not name.startswith(_NOT_OURS) and name != "tests/test_language.py"
+    ]
 
 
 def readable(name: str) -> Iterator[Place]:
@@ -58,13 +62,15 @@ def readable(name: str) -> Iterator[Place]:
 
 def _paragraphs(text: str) -> Iterator[Place]:
     """Lines joined where a sentence goes on in the next one."""
-    begin, lines = 1, []
+    begin = 1
+    lines: list[str] = []
     for number, line in enumerate([*text.split("\n"), ""], 1):
         bare = re.sub(r"^\s*(--|#|//)\s?", "", line)
         if not bare.strip():
             if lines:
                 yield begin, " ".join(lines)
-            begin, lines = number + 1, []
+            begin = number + 1
+            lines = []
         else:
             lines.append(bare.strip())
 
@@ -81,10 +87,12 @@ def _of_python(text: str, *, with_strings: bool) -> Iterator[Place]:
             block.append(token.string.lstrip("# "))
     if block:
         yield begin, " ".join(block)
+    docstrings = _docstrings(text)
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
-            if with_strings or node.value in _docstrings(text):
-                yield node.lineno, " ".join(node.value.split())
+        if not (isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value):
+            continue
+        if with_strings or node.value in docstrings:
+            yield node.lineno, " ".join(node.value.split())
 
 
 def _docstrings(text: str) -> set[str]:
