@@ -1,8 +1,8 @@
-"""Databases: a fresh one per test, on each PostgreSQL at hand.
+"""Databases: a new one for each test, on each available PostgreSQL.
 
-A test that takes `database`, `empty_database` or `conn` runs on both servers; `@on_pg18` limits a heavy one
-to the embedded server, which is always there; `@on_pg15_by_soak` leaves the other one to scripts/soak.
-Where one test has many cases, `@sweep` gives each case one of the servers, and leaves the other one to scripts/soak.
+A test that takes `database`, `empty_database` or `conn` runs on both servers. `@on_pg18` limits an expensive test to
+the embedded server, which always exists. `@on_pg15_by_soak` leaves the other server to scripts/soak. If one test has
+many cases, `@sweep` gives each case one of the servers, and leaves the other one to scripts/soak.
 """
 
 import hashlib
@@ -26,17 +26,17 @@ TRIGGERS_SQL = Path(__file__).parent.parent / "triggers.sql"
 MACHINE_URL = "postgresql://postgres@127.0.0.1:5432/postgres"
 MACHINE_BINARIES = Path("/usr/lib/postgresql/15/bin")
 
-# The ids name the versions that CI has; BRIDGE_TEST_POSTGRES_URL may put another one behind `pg15`.
+# The ids name the versions that CI has. BRIDGE_TEST_POSTGRES_URL may put another version behind `pg15`.
 on_pg18 = pytest.mark.parametrize("pg_server", ["pg18"], indirect=True)
 on_pg15 = pytest.mark.parametrize("pg_server", ["pg15"], indirect=True)
 on_pg15_by_soak = pytest.mark.parametrize(
     "pg_server", ["pg18", pytest.param("pg15", marks=pytest.mark.soak)], indirect=True
 )
-# Many cases of the same kind: half of them on each server, the rest of the pairs by scripts/soak.
+# For tests with many similar cases: each server runs half of them, and scripts/soak runs the other pairs.
 sweep = pytest.mark.sweep
 
 _PREFIX = "bridge_test_"
-_OWNER_LOCK = 20131  # class of the advisory locks that say "the test run with this number lives"
+_OWNER_LOCK = 20131  # class of the advisory locks that mean "the test run with this number is alive"
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class Database:
     dsn: str
 
     def connect(self, **options: Any) -> psycopg.Connection:
-        """A synchronous autocommit connection; the caller closes it."""
+        """Opens a synchronous autocommit connection. The caller closes it."""
         return psycopg.connect(self.dsn, autocommit=True, **options)
 
 
 @dataclass
 class PgServer:
-    """A server and the databases that this test process makes on it."""
+    """A server, and the databases that this test process makes on it."""
 
     id: str
     url: str
@@ -64,7 +64,7 @@ class PgServer:
 
     @property
     def version(self) -> int:
-        """180006 for 18.6."""
+        """Returns the version number, such as 180006 for 18.6."""
         return self.admin.info.server_version
 
     @property
@@ -85,7 +85,7 @@ class PgServer:
         return Database(name, self.dsn(name))
 
     def _copy(self, template: str, name: str) -> None:
-        # A copy of the files needs a checkpoint, which is nothing in memory, and is half the work otherwise.
+        # A copy of the files needs a checkpoint. In memory it costs nothing, and this way takes half the time.
         strategy = " strategy file_copy" if self.in_memory else ""
         self._execute("create database {} template {}" + strategy, name, template)
 
@@ -93,7 +93,7 @@ class PgServer:
         self._execute("drop database if exists {} with (force)", name)
 
     def template(self) -> str:
-        """A database with triggers.sql in it, made once."""
+        """Returns the name of a database with triggers.sql, which is made once."""
         if self._template is None:
             database = self.create()
             with database.connect() as connection:
@@ -102,9 +102,9 @@ class PgServer:
         return self._template
 
     def kept(self, what: str, database: Database, make: Callable[[], None]) -> None:
-        """`database` as `make` leaves it, which is called only once for each `what`: later ones are copies.
+        """Brings `database` into the state that `make` leaves. `make` is called once for each `what`; later calls copy.
 
-        Nobody may be connected to it.
+        `database` must have no connections.
         """
         if what in self._kept:
             self.drop(database.name)
@@ -122,7 +122,7 @@ class PgServer:
             self._admin.close()
 
     def sweep(self) -> None:
-        """Drop what a killed test run has left: nobody holds its lock any more."""
+        """Drops the databases of test runs that were killed. Their locks are free."""
         rows = self.admin.execute("select datname from pg_database where starts_with(datname, %s)", [_PREFIX])
         for (name,) in rows.fetchall():
             run = int(name.removeprefix(_PREFIX).split("_")[0])
@@ -139,7 +139,7 @@ class PgServer:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Before `-m` chooses: a case of a sweep is a `soak` on the server that is not its own."""
+    """Makes a case of a sweep a `soak` on the server that the case does not use. It runs before `-m` selects tests."""
     for item in items:
         case = getattr(item, "callspec", None)
         if case is None or item.get_closest_marker("sweep") is None or "pg_server" not in case.params:
@@ -153,7 +153,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def embedded_postgres() -> Iterator[Postgres]:
-    """Shared by all tests of this process: one that stops its server makes its own."""
+    """Starts a PostgreSQL for all tests of this process. A test that stops its server makes its own."""
     with Postgres() as server:
         yield server
 
@@ -167,7 +167,7 @@ def pg18(embedded_postgres: Postgres) -> Iterator[PgServer]:
 
 @pytest.fixture(scope="session")
 def pg15() -> Iterator[PgServer]:
-    """A private server of the machine's own version where its programs are: in memory it is several times as quick."""
+    """Starts a private server of the machine's version if its programs exist: in memory it is several times faster."""
     with ExitStack() as stack:
         url = os.environ.get("BRIDGE_TEST_POSTGRES_URL")
         in_memory = url is None and MACHINE_BINARIES.exists()
@@ -184,14 +184,14 @@ def pg15() -> Iterator[PgServer]:
 
 @pytest.fixture(scope="session", params=["pg18", "pg15"])
 def pg_server(request: pytest.FixtureRequest) -> PgServer:
-    # The servers are fixtures of their own: this one ends with each change of parameter, they last.
+    # This fixture ends whenever the parameter changes. The servers are fixtures of their own, so they stay.
     server: PgServer = request.getfixturevalue(request.param)
     return server
 
 
 @pytest.fixture
 def database(pg_server: PgServer) -> Iterator[Database]:
-    """A fresh database with triggers.sql applied."""
+    """Yields a new database with triggers.sql applied."""
     database = pg_server.create(pg_server.template())
     yield database
     pg_server.drop(database.name)
@@ -199,7 +199,7 @@ def database(pg_server: PgServer) -> Iterator[Database]:
 
 @pytest.fixture
 def empty_database(pg_server: PgServer) -> Iterator[Database]:
-    """A fresh database with nothing in it."""
+    """Yields a new database without any objects."""
     database = pg_server.create()
     yield database
     pg_server.drop(database.name)
@@ -207,6 +207,6 @@ def empty_database(pg_server: PgServer) -> Iterator[Database]:
 
 @pytest.fixture
 def conn(database: Database) -> Iterator[psycopg.Connection]:
-    """A synchronous autocommit connection to `database`."""
+    """Yields a synchronous autocommit connection to `database`."""
     with database.connect() as connection:
         yield connection

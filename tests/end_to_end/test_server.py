@@ -22,7 +22,7 @@ from tests.fix_broker import Broker
 from tests.fix_postgres import TRIGGERS_SQL, on_pg18
 from tests.inbox import inbox
 
-needs_rabbitmq = pytest.mark.skipif(not RabbitMQ.available(), reason="no RabbitMQ installed")
+needs_rabbitmq = pytest.mark.skipif(not RabbitMQ.available(), reason="RabbitMQ is not installed")
 
 
 @on_pg18

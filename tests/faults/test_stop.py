@@ -90,7 +90,7 @@ def test_a_second_signal_stops_at_once(
         bridge.child.send(signal.SIGTERM)
         assert eventually(lambda: bridge.said("stopping"))
         started = time.monotonic()
-        # The test sends the second signal without a wait: no person is quick enough to need one.
+        # The time between the log line and the second signal's handler is too short to matter to a person.
         bridge.child.send(second)
         assert bridge.child.wait(5) == 128 + second
         assert time.monotonic() - started < 2
