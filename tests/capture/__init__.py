@@ -1,1 +1,1 @@
-"""The catalogue of capture: each way to write has its test. docs/reference/capture.md is its table of contents."""
+"""The catalogue of capture: each way to write has its test. The table is docs/reference/capture.md."""
