@@ -1,4 +1,4 @@
-"""bridge.watch and bridge.unwatch, through plain SQL."""
+"""bridge.watch and bridge.unwatch, in plain SQL."""
 
 import re
 

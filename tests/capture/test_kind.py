@@ -1,4 +1,4 @@
-"""Kinds of tables, and what only looks like one."""
+"""Kinds of tables, and relations that only look like tables."""
 
 import psycopg
 import pytest
@@ -12,7 +12,7 @@ def product(conn: psycopg.Connection) -> None:
 
 
 def test_unlogged_tables_are_watched(conn: psycopg.Connection) -> None:
-    """After a crash PostgreSQL empties them without a word; the log itself is crash-safe."""
+    """PostgreSQL empties such tables after a crash without any event. The log itself is crash-safe."""
     conn.execute("create unlogged table cache (id int primary key)")
     watch(conn, "cache")
     conn.execute("insert into cache values (1)")

@@ -1,4 +1,4 @@
-"""`bridge apply`: shows the difference, makes it, and names each mistake in the file."""
+"""`bridge apply` shows the difference, makes it, and names each mistake in the file."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def test_apply_shows_a_diff_and_does_it(
     assert "replace reprice" in done.out
     assert '+ columns = ["price"]' in done.out
     assert '+ options.queue = "updates"' in done.out
-    assert "task" not in done.out, "what stays as it is isn't shown"
+    assert "task" not in done.out, "unchanged keys must not be shown"
     file.write_text(WATCH + 'columns = ["price"]\nqueue = "slow"\n')
     done = bridge("apply", file, "--database-url", database.dsn)
     assert '  - options.queue = "updates"\n  + options.queue = "slow"\n' in done.out
@@ -108,7 +108,7 @@ def test_mistake_in_the_file_is_named(
     file.write_bytes(text if isinstance(text, bytes) else (good + text).encode())
     sentence = bridge("apply", file, "--database-url", database.dsn).sentence()
     assert named in sentence
-    assert watches(conn) == [], "all or nothing"
+    assert watches(conn) == [], "a failed apply must change nothing"
 
 
 def test_file_that_is_not_there(bridge: Command, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`bridge install` says what it did."""
+"""`bridge install` reports what it did."""
 
 from bridge.schema import version
 from tests.cli.command import Command

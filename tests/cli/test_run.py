@@ -64,7 +64,7 @@ def test_run_with_a_wrong_http_address(address: str) -> None:
 def test_run_hears_ctrl_c_also_where_a_shell_has_put_it_in_the_background(
     database: Database, launch: Launch, tmp_path: Path
 ) -> None:
-    """As servers do: a script starts several with `&`, and one Ctrl-C ends them all."""
+    """A script may start several servers with `&`, and one Ctrl-C must end them all."""
     log = tmp_path / "run.log"
     env = environment(BRIDGE_DATABASE_URL=database.dsn, BRIDGE_BROKER_URL="memory://")
     child = launch(["/bin/sh", "-c", 'trap "" INT; exec "$0" run', BRIDGE], log, env)

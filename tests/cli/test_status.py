@@ -1,4 +1,4 @@
-"""`bridge status`: what waits, who serves it, and what needs a person."""
+"""`bridge status` shows what waits, which process serves it, and what needs a person."""
 
 import json
 import re

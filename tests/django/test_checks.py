@@ -50,7 +50,7 @@ def test_bridge_E002() -> None:  # noqa: N802
     watch(Product, task=reprice, on=["insert"])
     message = only()
     assert message.id == "bridge.E002"
-    assert message.msg.count("tests.django.test_checks:") == 2, "it names both places"
+    assert message.msg.count("tests.django.test_checks:") == 2, "the message must name both places"
 
 
 @override_settings(BRIDGE_DATABASE="elsewhere")

@@ -1,4 +1,4 @@
-"""What a declaration means in SQL."""
+"""Declarations in Django and the watches in SQL that they mean."""
 
 import pytest
 from catalog.models import Offer, Product

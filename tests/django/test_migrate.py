@@ -1,4 +1,4 @@
-"""`migrate` and `bridge_sync` bring the database in line with the declarations."""
+"""`migrate` and `bridge_sync` make the watches in the database match the declarations."""
 
 import io
 from typing import Any
@@ -127,7 +127,7 @@ def test_a_table_in_use_is_given_up_after_some_attempts(
         writer.execute("lock table catalog_offer in row exclusive mode")
         with pytest.raises(CommandError, match=r"could not lock the tables of .*catalog\.offer_reprice"):
             call_command("bridge_sync")
-    assert bridge_sync()[0] == 0, "and works when the writer is gone"
+    assert bridge_sync()[0] == 0, "the command must work after the writer has left"
 
 
 def test_another_database_than_postgresql_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Several publisher processes: order by key, settled calls, and a member that dies."""
+"""Several publisher processes: order by key, settled calls, and a process that dies."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ def events(count: int, keys: int) -> list[Event]:
 
 
 def without(settled: frozenset[int], sent: list[Event]) -> list[Event]:
-    """What a relay tries again."""
+    """Returns the events that a relay would publish again."""
     return [event for place, event in enumerate(sent) if place not in settled]
 
 
