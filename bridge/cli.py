@@ -80,7 +80,7 @@ async def install(database_url: str | None) -> None:
 async def apply(
     file: Path, database_url: str | None, dry_run: bool, prune: bool, lock_timeout: float, as_json: bool
 ) -> None:
-    """Create, change and remove watches as FILE declares: show the plan as a diff, then do it in one transaction.
+    """Make the watches match FILE. Show the plan as a diff, then do it in one transaction.
 
     \b
     [[watch]]

@@ -267,7 +267,7 @@ class EventLog:
     def _there(self, rows: Sequence[Row]) -> Row:
         """Returns the row of the position. Raises PositionError if somebody has deleted it."""
         if not rows:
-            raise PositionError(f'stream "{self._stream}" no longer has a row in bridge.position')
+            raise PositionError(f'stream "{self._stream}" has no row in bridge.position any more')
         return rows[0]
 
 

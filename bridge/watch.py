@@ -96,8 +96,8 @@ def read_toml(path: Path) -> list[Watch]:
 
 def _complaint(text: bytes, said: str) -> str:
     """Returns the place in the file and what is wrong there: `, watch "r": unknown key "colums"; did you mean ...`."""
-    before, _, path = said.rpartition(" - at `$")
-    match = _PLACE.fullmatch(path)
+    before, separator, path = said.rpartition(" - at `$")
+    match = _PLACE.fullmatch(path) if separator else None
     wrong, number, key = (before, *match.groups()) if match else (said, None, None)
     place = "" if number is None else f", watch {_watch_name(text, int(number))}"
     if unknown := _UNKNOWN_KEY.fullmatch(wrong):

@@ -91,7 +91,6 @@ BAD_FILES = {
     "missing name": (WATCH.replace('name = "reprice"', ""), 'bridge.toml, watch number 2: the key "name" is missing'),
     "missing task": (WATCH.replace("task", "#"), 'bridge.toml, watch "reprice": the key "task" is missing'),
     "wrong type": (WATCH + 'columns = "price"\n', 'bridge.toml, watch "reprice": key "columns": Expected `array'),
-    "not a table": ("watch = 1", "bridge.toml: "),
     "unknown operation": (WATCH + 'on = ["upsert"]\n', 'watch "reprice": key "on[0]": Invalid enum value \'upsert\''),
     "unknown database table": (WATCH.replace("product", "prodcut"), 'watch "reprice": there is no table prodcut'),
     "unknown column": (WATCH + 'columns = ["prize"]\n', 'watch "reprice": table public.product has no column "prize"'),
