@@ -1,4 +1,4 @@
--- Returns the owner's session if it waits for its client while events wait. Standbys run this. If the next look returns
+-- A standby's look: returns the owner's session if it waits for its client while events wait. If the next look returns
 -- an equal row, the owner has run no statement in between. This statement also wakes the owner, so an owner that is
 -- alive and only sleeps (a watch with notify = false, say) reads those events, and its row changes. No row means that
 -- the owner is not suspect. A session that is busy in the server is not suspect either, since a new owner would have to
