@@ -138,7 +138,7 @@ def test_one_is_shown_whole(database: Database, conn: psycopg.Connection) -> Non
     bury(conn, 1)
     assert msgspec.json.decode(run(database, "show", "1").stdout)["op"] == "insert"
     missing = run(database, "show", "2")
-    assert "there is no dead letter 2" in missing.output
+    assert "dead letter 2 does not exist" in missing.output
 
 
 def test_discarding_asks_first(database: Database, conn: psycopg.Connection) -> None:

@@ -96,7 +96,9 @@ def logged() -> Iterator[tuple[str, str, tuple[str, ...]]]:
 
 
 def as_documented(message: str) -> str:
-    """Returns the message as the table shows it: a long one ends after its first semicolon."""
+    """Returns the part of a long message that is in the table: up to the first semicolon, or up to the first value."""
+    if "%" in message:
+        return message.split("%", maxsplit=1)[0] + "..."
     return message if ";" not in message else message.split(";", maxsplit=1)[0] + "; ..."
 
 

@@ -191,7 +191,9 @@ def test_a_bridge_that_runs_sets_them_aside_without_a_storm(
     with inbox(valkey) as tasks:
         assert [task.args for task in tasks.take(1)] == [[1000]]
         assert tasks.waiting() == 0
-    [line] = [line for line in bridge.lines() if line["message"] == "events from elsewhere are dead letters"]
+    [line] = [
+        line for line in bridge.lines() if line["message"] == "events loaded from another cluster became dead letters"
+    ]
     assert (line["level"], line["number"]) == ("ERROR", 300)
 
 

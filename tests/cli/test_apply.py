@@ -30,7 +30,7 @@ def test_apply_shows_a_diff_and_does_it(
     done = bridge("apply", file, "--database-url", database.dsn)
     assert '  - options.queue = "updates"\n  + options.queue = "slow"\n' in done.out
     done = bridge("apply", file, "--database-url", database.dsn)
-    assert (done.code, done.out) == (0, "Nothing to do: all as declared.\n")
+    assert (done.code, done.out) == (0, "Nothing to do: all are as declared.\n")
 
 
 @on_pg18
@@ -44,7 +44,7 @@ def test_dry_run_changes_nothing_and_tells_by_its_exit_code(
     assert watches(conn) == []
     assert bridge("apply", file, "--database-url", database.dsn).code == 0
     done = bridge("apply", file, "--dry-run", "--database-url", database.dsn)
-    assert (done.code, done.out) == (0, "Nothing to do: all as declared.\n")
+    assert (done.code, done.out) == (0, "Nothing to do: all are as declared.\n")
 
 
 @on_pg18
@@ -78,11 +78,20 @@ def test_apply_prints_json_for_programs(bridge: Command, file: Path, database: D
 BAD_FILES = {
     "broken": ("[[watch]\nname = 1", "bridge.toml"),
     "not utf-8": (b"\xff\xfe[[watch]]", "bridge.toml"),
-    "unknown key": (WATCH + 'colums = ["price"]\n', "`colums`"),
-    "unknown table of toml": (WATCH.replace("[[watch]]", "[[watches]]"), "`watches`"),
-    "missing name": (WATCH.replace('name = "reprice"', ""), "`name`"),
-    "wrong type": (WATCH + 'columns = "price"\n', "watch[1].columns"),
-    "unknown operation": (WATCH + 'on = ["upsert"]\n', "upsert"),
+    "unknown key": (
+        WATCH + 'colums = ["price"]\n',
+        'bridge.toml, watch "reprice": unknown key "colums"; did you mean "columns"?',
+    ),
+    "unlikely key": (WATCH + "zzz = 1\n", 'bridge.toml, watch "reprice": unknown key "zzz"'),
+    "key with a place in it": (WATCH + '" - at `$.watch[9]`" = 1\n', "unknown key"),
+    "unknown table of toml": (
+        WATCH.replace("[[watch]]", "[[watches]]"),
+        'bridge.toml: unknown key "watches"; did you mean "watch"?',
+    ),
+    "missing name": (WATCH.replace('name = "reprice"', ""), 'bridge.toml, watch number 2: the key "name" is missing'),
+    "missing task": (WATCH.replace("task", "#"), 'bridge.toml, watch "reprice": the key "task" is missing'),
+    "wrong type": (WATCH + 'columns = "price"\n', 'bridge.toml, watch "reprice": key "columns": Expected `array'),
+    "unknown operation": (WATCH + 'on = ["upsert"]\n', 'watch "reprice": key "on[0]": Invalid enum value \'upsert\''),
     "unknown database table": (WATCH.replace("product", "prodcut"), 'watch "reprice": there is no table prodcut'),
     "unknown column": (WATCH + 'columns = ["prize"]\n', 'watch "reprice": table public.product has no column "prize"'),
     "bad condition": (WATCH + 'on = ["update"]\nwhen = "new.prize > 0"\n', 'watch "reprice": the condition'),

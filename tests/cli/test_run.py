@@ -16,7 +16,7 @@ def test_a_duration_that_is_none_names_the_fix(bridge: Command) -> None:
         done = bridge("run", f"{option}=soon")
         assert done.code == 2
         assert f"'{option}'" in done.err
-        assert "write 90s, 30m, 24h" in done.err
+        assert "is not a duration. Use 90s, 30m, 1h30m" in done.err
     assert "[env var: BRIDGE_RETENTION; default: 24h]" in " ".join(bridge("run", "--help").out.split())
 
 

@@ -65,7 +65,7 @@ def test_tail_that_a_shell_has_put_in_the_background_is_deaf_to_ctrl_c(
 @on_pg18
 def test_tail_of_an_unknown_stream(bridge: Command, database: Database) -> None:
     sentence = bridge("tail", "--stream=slow", "--database-url", database.dsn).sentence()
-    assert sentence == 'there is no stream "slow"; there are: default'
+    assert sentence == 'stream "slow" does not exist; the streams are: default'
 
 
 @on_pg18

@@ -37,7 +37,7 @@ def everywhere(bridge: Command, file: Path, url: str, only: Sequence[str] = ()) 
 
 def test_no_database_is_named(bridge: Command, file: Path) -> None:
     said = {bridge(*call).sentence() for call in calls(file).values()}
-    assert said == {"no database: give --database-url (BRIDGE_DATABASE_URL)"}
+    assert said == {"the database address is missing; give --database-url, or set BRIDGE_DATABASE_URL"}
 
 
 @pytest.mark.parametrize(

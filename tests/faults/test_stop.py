@@ -66,7 +66,7 @@ def test_a_batch_given_up_has_an_exit_code_of_its_own_and_is_repeated(
             assert eventually(lambda: undelivered(conn) == 0)
             hangs(bridge, conn, server)
             assert bridge.stop() == GAVE_UP
-            assert bridge.said("stopped, and a batch was given up: it will be repeated")
+            assert bridge.said("stopped, but gave up a batch: it will be published again")
             assert server.pid is not None
             os.kill(server.pid, signal.SIGCONT)
             bridge.start()

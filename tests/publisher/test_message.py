@@ -355,7 +355,7 @@ def test_what_has_no_watch_is_refused_too(valkey: Broker) -> None:
     refusals = publisher.publish(sent, targets(queue=valkey.queue))
     publisher.close()
     assert [refusal.event.id for refusal in refusals] == [2, 3]
-    assert refusals[0].reason == 'there is no watch "gone"'
+    assert refusals[0].reason == 'watch "gone" does not exist'
     assert [part["body"][0] for part in take_all(valkey, valkey.queue, 1)] == [[1]]
 
 
