@@ -83,7 +83,7 @@ BAD_FILES = {
     "missing name": (WATCH.replace('name = "reprice"', ""), "`name`"),
     "wrong type": (WATCH + 'columns = "price"\n', "watch[1].columns"),
     "unknown operation": (WATCH + 'on = ["upsert"]\n', "upsert"),
-    "unknown database table": (WATCH.replace("product", "prodcut"), 'watch "reprice": there is no table prodcut'),
+    "unknown database table": (WATCH.replace("product", "prodcut"), 'watch "reprice": table prodcut does not exist'),
     "unknown column": (WATCH + 'columns = ["prize"]\n', 'watch "reprice": table public.product has no column "prize"'),
     "bad condition": (WATCH + 'on = ["update"]\nwhen = "new.prize > 0"\n', 'watch "reprice": the condition'),
     "no expression": (WATCH + 'when = "true); drop table product; --"\n', 'watch "reprice": the condition'),
