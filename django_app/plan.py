@@ -72,7 +72,7 @@ _UNWATCH = "select bridge.unwatch(%s::pg_catalog.text)"
 @dataclass(frozen=True)
 class Change:
     action: str
-    """install, upgrade (of triggers.sql); create, replace, repair, remove (of a watch)."""
+    """The action: install or upgrade (triggers.sql); create, replace, repair or remove (a watch)."""
     name: str
     before: Definition | None
     after: Definition | None
