@@ -68,7 +68,7 @@ def test_no_name_of_celerys_is_free() -> None:
 
 def test_the_database_refuses_the_same_names() -> None:
     text = TRIGGERS_SQL.read_text(encoding="utf-8")
-    listed = re.search(r"reserved constant text\[\] := (.*?);", text, re.DOTALL)
+    listed = re.search(r"reserved constant text\[\] :=\s+(.*?);", text, re.DOTALL)
     assert listed
     assert set("".join(re.findall(r"'([^']*)'", listed[1])).strip("{}").split(",")) == RESERVED_HEADERS
 
@@ -133,7 +133,7 @@ def test_options_of_rows_that_passed_by_the_database_are_checked_again(
 
 def test_every_option_that_the_database_knows_is_known_here() -> None:
     text = TRIGGERS_SQL.read_text(encoding="utf-8")
-    listed = re.search(r"function bridge\._check_options.*?known constant text\[\] := '\{(.+?)\}'", text, re.DOTALL)
+    listed = re.search(r"function bridge\._check_options.*?known constant text\[\] :=\s+'\{(.+?)\}'", text, re.DOTALL)
     assert listed
     values: dict[str, Any] = {
         "call": "event",

@@ -31,7 +31,7 @@ def test_the_examples_work_and_the_watch_follows(conn: psycopg.Connection) -> No
     ]
     assert conn.execute("select columns from bridge.watch").fetchone() == (["name"],)
     assert conn.execute("select * from bridge.drift()").fetchall() == []
-    assert 'watch "reprice": the column price is gone; the watch goes on without it' in notices
+    assert 'watch "reprice": the column price was dropped; the watch continues without it' in notices
 
 
 def test_a_reader_that_goes_on_to_write_meets_no_deadlock(conn: psycopg.Connection, database: Database) -> None:

@@ -58,7 +58,9 @@ def variables() -> set[str]:
 
 def known_options() -> set[str]:
     """Returns the options that bridge._check_options knows."""
-    listed = re.search(r"function bridge\._check_options.*?known constant text\[\] := '\{(.+?)\}'", TRIGGERS, re.DOTALL)
+    listed = re.search(
+        r"function bridge\._check_options.*?known constant text\[\] :=\s+'\{(.+?)\}'", TRIGGERS, re.DOTALL
+    )
     assert listed
     return set(listed[1].split(","))
 

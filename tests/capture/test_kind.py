@@ -24,7 +24,7 @@ def test_unlogged_tables_are_watched(conn: psycopg.Connection) -> None:
 
 def test_temporary_tables_are_refused_with_a_reason(conn: psycopg.Connection) -> None:
     conn.execute("create temporary table scratch (id int primary key)")
-    with pytest.raises(psycopg.Error, match="temporary table: no listener could ever see its rows"):
+    with pytest.raises(psycopg.Error, match="temporary table: no other session, such as the task's, can see its rows"):
         watch(conn, "scratch")
 
 
@@ -47,7 +47,7 @@ def test_what_is_not_a_table_is_refused(conn: psycopg.Connection, made: str) -> 
 
 def test_a_table_that_others_inherit_from_is_refused(conn: psycopg.Connection) -> None:
     conn.execute("create table book (pages int) inherits (product)")
-    with pytest.raises(psycopg.Error, match="tables that inherit from it, whose rows its triggers would not see"):
+    with pytest.raises(psycopg.Error, match="tables that inherit from it, and its triggers do not see their rows"):
         watch(conn, "product")
 
 

@@ -46,7 +46,7 @@ def test_named_only_looks_at_the_set_list(conn: psycopg.Connection) -> None:
     assert recorded(conn) == []
     conn.execute("update product set touched = 7 where id = 1")
     assert recorded(conn) == [("update", [1])]
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match='"named_only" is about "columns"'):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match='"named_only" needs "columns"'):
         watch(conn, "product", options={"named_only": True})
 
 

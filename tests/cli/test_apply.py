@@ -92,7 +92,7 @@ BAD_FILES = {
     "missing task": (WATCH.replace("task", "#"), 'bridge.toml, watch "reprice": the key "task" is missing'),
     "wrong type": (WATCH + 'columns = "price"\n', 'bridge.toml, watch "reprice": key "columns": Expected `array'),
     "unknown operation": (WATCH + 'on = ["upsert"]\n', 'watch "reprice": key "on[0]": Invalid enum value \'upsert\''),
-    "unknown database table": (WATCH.replace("product", "prodcut"), 'watch "reprice": there is no table prodcut'),
+    "unknown database table": (WATCH.replace("product", "prodcut"), 'watch "reprice": table prodcut does not exist'),
     "unknown column": (WATCH + 'columns = ["prize"]\n', 'watch "reprice": table public.product has no column "prize"'),
     "bad condition": (WATCH + 'on = ["update"]\nwhen = "new.prize > 0"\n', 'watch "reprice": the condition'),
     "no expression": (WATCH + 'when = "true); drop table product; --"\n', 'watch "reprice": the condition'),

@@ -227,7 +227,7 @@ def test_a_condition_runs_no_cast_of_the_table_with_more_rights(
     wanted: dict[str, Any] = {"condition": "new.note > 5", "options": {"on_error": on_error}}
     if on_error == "warn":
         # With on_error "warn" the capture function evaluates the condition, with the owner's rights.
-        with pytest.raises(psycopg.errors.InvalidParameterValue, match="only what PostgreSQL brings"):
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="only objects of PostgreSQL itself"):
             watch(conn, operations=operations, **wanted)
         return
     watch(conn, operations=operations, **wanted)
