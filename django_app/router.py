@@ -12,9 +12,9 @@ from django.db import router
 
 class FixtureRouter:
     def allow_migrate(self, db: str, app_label: str, model_name: str | None = None, **hints: Any) -> bool | None:
-        """Returns False for the models of this app, and None, which is no opinion, for other apps.
+        """Returns False for the models of this app, and None, which means no opinion, for other apps.
 
-        Migrations work all the same, since Django creates none of the app's tables.
+        Migrations still work, since Django creates none of the app's tables.
         """
         return False if app_label == "bridge" and model_name is not None else None
 

@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 
 # A person may be "who"; a program, a statement or a table is "what" or "which".
 _PERSON = (
-    r"administrator|administrators|anybody|anyone|attacker|author|colleague|customer|developer|developers|everybody|"
-    r"everyone|man|nobody|one|operator|people|person|persons|reader|readers|somebody|someone|team|those|user|users|woman"
+    r"administrator|administrators|caller|anybody|anyone|attacker|author|colleague|customer|developer|developers|everybody|"
+    r"everyone|man|nobody|one|operator|people|person|persons|reader|readers|somebody|someone|team|those|user|users|superuser|woman|writer"
 )
 BANNED = {
     "told, tell: say what happens (is notified, is configured, logs, reports, shows)": r"\b(tell|tells|told|telling)\b",
@@ -27,9 +27,9 @@ BANNED = {
     "such a one: repeat the noun": r"\bsuch (a one|ones)\b",
     "whoever: name who or what it is": r"\b(whoever|whosoever)\b",
     "who, for something that is no person": rf"(?<![\w-])(?!(?:{_PERSON})\b)[\w'`)\"-]+,? who\b",
-    "is no ...: write is not a ...": r"\b(is|are|was|were) no\b(?! (longer|more|fewer|less|later|earlier)\b)",
+    "is no ...: write is not a ...": r"(?<!\bthere )\b(is|are|was|were) no\b(?! (longer|more|fewer|less|later|earlier)\b)",
     "here is where: say what happens": r"\bhere is where\b",
-    "the same without a noun": r"\bthe same\b(?=\s*([.,;:!?)|]|$)| (for|in|of|with|on|at|by)\b)",
+    "the same without a noun": r"(?<!\bis )(?<!\bare )(?<!\bstay )(?<!\bstays )\bthe same\b(?=\s*([.,;:!?)|]|$)| (for|in|of|with|on|at|by)\b)",
 }
 # A docstring that begins like this has no subject: "Of a message: what else RabbitMQ ends a connection for".
 _NO_SUBJECT = re.compile(r"(As|At|By|For|From|In|Into|Of|On|Out|To|Until|With|Without)\b(?! (most|least)\b)")

@@ -17,7 +17,7 @@ _START_SECONDS = 10.0
 
 class Valkey(Server):
     def __init__(self, *, persistent: bool = False) -> None:
-        """With `persistent`, every write that the server has acknowledged survives SIGKILL."""
+        """Every write that the server has acknowledged survives SIGKILL if it is `persistent`."""
         self._persistence = ("--appendonly", "yes", "--appendfsync", "always") if persistent else ("--appendonly", "no")
         self.directory = PrivateDirectory()
         self.socket = self.directory.path / "valkey.sock"
