@@ -27,9 +27,14 @@ BANNED = {
     "such a one: repeat the noun": r"\bsuch (a one|ones)\b",
     "whoever: name who or what it is": r"\b(whoever|whosoever)\b",
     "who, for something that is no person": rf"(?<![\w-])(?!(?:{_PERSON})\b)[\w'`)\"-]+,? who\b",
-    "is no ...: write is not a ...": r"(?<!\bthere )\b(is|are|was|were) no\b(?! (longer|more|fewer|less|later|earlier)\b)",
+    "is no ...: write is not a ...": (
+        r"(?<!\bthere )\b(is|are|was|were) no\b(?! (longer|more|fewer|less|later|earlier)\b)"
+    ),
     "here is where: say what happens": r"\bhere is where\b",
-    "the same without a noun": r"(?<!\bis )(?<!\bare )(?<!\bstay )(?<!\bstays )\bthe same\b(?=\s*([.,;:!?)|]|$)| (for|in|of|with|on|at|by)\b)",
+    "the same without a noun": (
+        r"(?<!\bis )(?<!\bare )(?<!\bstay )(?<!\bstays )"
+        r"\bthe same\b(?=\s*([.,;:!?)|]|$)| (for|in|of|with|on|at|by)\b)"
+    ),
 }
 # A docstring that begins like this has no subject: "Of a message: what else RabbitMQ ends a connection for".
 _NO_SUBJECT = re.compile(r"(As|At|By|For|From|In|Into|Of|On|Out|To|Until|With|Without)\b(?! (most|least)\b)")
