@@ -1,13 +1,15 @@
-# Commit Bridge's image: `bridge run` as an unprivileged user, with none of your code in it. docs/howto/docker.md
+# Commit Bridge's image: runs `bridge run` as an unprivileged user and contains none of your code.
+# See docs/howto/docker.md.
 #
 #   docker build -t commit-bridge .                          the bridge
-#   docker build -t commit-bridge-shop --target shop .       the example's code, for compose.yaml
+#   docker build -t commit-bridge-shop --target shop .       the example shop's code, for compose.yaml
 
 ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS builder
 WORKDIR /src
-# The same uv as in scripts/setup. It only reads the lock file; pip installs, so that pip's settings are all there are.
+# The version of uv that scripts/setup uses. uv only reads the lock file. pip installs the packages, so only pip's
+# settings matter.
 RUN python3 -m venv /uv && /uv/bin/pip install --no-cache-dir uv==0.13.9
 COPY pyproject.toml uv.lock ./
 RUN /uv/bin/uv export --quiet --frozen --no-emit-project --extra redis --output-file requirements.txt \
@@ -24,10 +26,10 @@ RUN /uv/bin/uv export --quiet --frozen --no-emit-project --extra redis --extra d
 
 FROM ${BASE} AS runtime
 RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin bridge
-# /app is where your code goes, if the bridge is to use your Celery app.
+# Put your code in /app if the bridge is to use your Celery app.
 ENV PATH=/opt/bridge/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1
 WORKDIR /app
-# By number: Kubernetes' runAsNonRoot can't judge a name.
+# A number, since Kubernetes' runAsNonRoot can't check a name.
 USER 10001:10001
 STOPSIGNAL SIGTERM
 
@@ -40,8 +42,8 @@ FROM runtime AS bridge
 COPY --from=builder /opt/bridge /opt/bridge
 ENV BRIDGE_HTTP=0.0.0.0:8090
 EXPOSE 8090
-# Not urllib: it would ask the proxy of HTTP_PROXY, which Docker can set, for our own loopback address.
+# Not urllib: it would send the request for our own loopback address to the proxy in HTTP_PROXY, which Docker can set.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
     CMD ["python3", "-c", "import http.client, os, sys; port = int(os.environ['BRIDGE_HTTP'].rpartition(':')[2]); client = http.client.HTTPConnection('127.0.0.1', port, timeout=3); client.request('GET', '/healthz'); sys.exit(client.getresponse().status != 200)"]
-# No entry point, so that `docker run commit-bridge bridge status` reads as it would anywhere.
+# There is no entry point, so that `docker run commit-bridge bridge status` looks like the command on any machine.
 CMD ["bridge", "run"]

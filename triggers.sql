@@ -1,24 +1,28 @@
 -- Commit Bridge: all SQL that runs in the application's transactions.
 --
--- Apply it with `psql -f triggers.sql`, `bridge install` or Django's `migrate`: it is the same file. It is idempotent:
--- applying it twice changes nothing, applying a newer one upgrades in place with events pending, and
--- `drop schema bridge cascade` removes all of it. PostgreSQL 15 or newer; no extension, no superuser.
+-- Apply it with `psql -f triggers.sql`, `bridge install` or Django's `migrate`; all three apply this file. It is
+-- idempotent: applying it twice changes nothing, and applying a newer file upgrades in place, with events pending.
+-- `drop schema bridge cascade` removes everything. It needs PostgreSQL 15 or newer, no extension and no superuser.
 --
---     select bridge.watch('reprice', 'shop.product', 'shop.tasks.reprice', operations => '{update}', columns => '{price}');
+--     select bridge.watch('reprice', 'shop.product', 'shop.tasks.reprice',
+--         operations => '{update}', columns => '{price}');
 --
--- What is where:   1 tables   2 checks on a watch   3 generated capture   4 watch, unwatch and alter
---                  5 send   6 plan and apply   7 the log's ring   8 dead letters   9 inbox   10 status
---                  11 rights, and upgrade of what is installed
+-- Contents:   1 tables   2 checks on a watch   3 generated capture   4 watch, unwatch and alter
+--             5 send   6 plan and apply   7 the log's ring   8 dead letters   9 inbox   10 status
+--             11 rights, and upgrade of what is installed
 --
--- Names that start with an underscore are private. There is no BEGIN and no COMMIT here, since a migration tool brings
--- its own transaction; with psql, `--single-transaction` makes it all or nothing.
+-- Names that start with an underscore are private. This file has no BEGIN and no COMMIT, since a migration tool brings
+-- its own transaction. With psql, `--single-transaction` applies all of it or nothing.
 
--- From here on a name means PostgreSQL's own object or one of ours, whatever others have put into the schemas of the caller's
--- search_path; the caller gets it back at the end. Where the whole file is one transaction, the setting is the transaction's.
--- Where it is gone in the next statement (psql -f), each statement is a transaction, and the setting is the session's.
+-- From here on an unqualified name means an object of PostgreSQL's or one of ours, whatever other roles have put into
+-- the schemas of the caller's search_path. The last statement restores the caller's search_path. Where the whole file
+-- is one transaction, the setting is local to that transaction. Where each statement is a transaction of its own (psql
+-- -f), the next statement no longer finds that setting, and makes it for the session.
 do $pin$
 begin
-    perform pg_catalog.set_config('bridge.search_path', pg_catalog.concat('transaction:', pg_catalog.current_setting('search_path')), true);
+    perform pg_catalog.set_config(
+        'bridge.search_path', pg_catalog.concat('transaction:', pg_catalog.current_setting('search_path')), true
+    );
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 end
 $pin$;
@@ -28,7 +32,7 @@ declare
     kept constant pg_catalog.text := coalesce(pg_catalog.current_setting('bridge.search_path', true), '');
 begin
     if kept operator(pg_catalog.!~) '^transaction:' then
-        -- What an attempt that ended half-way has kept and not given back is still the caller's.
+        -- An earlier run that failed half-way has saved the caller's search_path and not restored it. Keep that one.
         if path operator(pg_catalog.<>) 'pg_catalog, pg_temp' or kept operator(pg_catalog.!~) '^session:' then
             perform pg_catalog.set_config('bridge.search_path', pg_catalog.concat('session:', path), false);
         end if;
@@ -37,21 +41,26 @@ begin
 end
 $pin$;
 
--- A schema that somebody else made, or made something in, is not taken over: its owner could change what is called below.
+-- Refuses a schema that another role owns or has objects in: that role could change the code that is called below.
 do $owner$
 declare
     complaint text;
 begin
-    -- Two installers at once (two web containers that migrate) would collide in the catalogs: one after the other.
+    -- Two installers that run together (two web containers that migrate) would collide in the catalogs, so they take
+    -- turns.
     perform pg_advisory_xact_lock(4778957226326884351);
-    -- Asked for first, since IF NOT EXISTS wants the right to make one even where there is one.
+    -- Existence is checked first, since IF NOT EXISTS needs the right to create a schema even where it exists.
     if to_regnamespace('bridge') is null then
         create schema bridge;
     end if;
     select c.text
     into complaint
     from (
-        select 1 as place, format('schema bridge holds a %s "%s" that belongs to role "%s"', o.kind, o.name, pg_get_userbyid(o.owner)) as text
+        select
+            1 as place,
+            format(
+                'schema bridge holds a %s "%s" that belongs to role "%s"', o.kind, o.name, pg_get_userbyid(o.owner)
+            ) as text
         from (
             select 'function', proname, proowner, pronamespace from pg_proc
             union all
@@ -63,7 +72,12 @@ begin
         ) as o (kind, name, owner, namespace)
         where o.namespace = 'bridge'::regnamespace and o.owner <> current_user::regrole
         union all
-        select 1, format('table bridge.%I has a trigger "%s" whose function belongs to role "%s"', c.relname, g.tgname, pg_get_userbyid(p.proowner))
+        select
+            1,
+            format(
+                'table bridge.%I has a trigger "%s" whose function belongs to role "%s"',
+                c.relname, g.tgname, pg_get_userbyid(p.proowner)
+            )
         from pg_trigger g
         join pg_class c on c.oid = g.tgrelid and c.relnamespace = 'bridge'::regnamespace
         join pg_proc p on p.oid = g.tgfoid and p.proowner <> current_user::regrole
@@ -73,7 +87,12 @@ begin
         from pg_namespace n
         where n.nspname = 'bridge' and n.nspowner <> current_user::regrole
         union all
-        select 2, format('%s may create objects in schema bridge', case a.grantee when 0 then 'everybody' else format('role "%s"', pg_get_userbyid(a.grantee)) end)
+        select
+            2,
+            format(
+                '%s may create objects in schema bridge',
+                case a.grantee when 0 then 'everybody' else format('role "%s"', pg_get_userbyid(a.grantee)) end
+            )
         from pg_namespace n
         cross join aclexplode(n.nspacl) a
         where n.nspname = 'bridge' and a.privilege_type = 'CREATE' and a.grantee <> n.nspowner
@@ -82,11 +101,12 @@ begin
     limit 1;
     if complaint is null then return; end if;
     complaint := format(
-        '%s, and its code would run with the rights of "%s", who applies this file: apply it as the owner of all of the schema, or remove what is not yours',
+        '%s, and its code would run with the rights of role "%s", which applies this file: '
+        'apply it as the owner of everything in the schema, or remove the objects and rights of other roles',
         complaint, current_user
     );
     if current_setting('bridge.search_path') like 'session:%' then
-        -- psql goes on after an error, into functions that are not ours; without a session it can't.
+        -- psql would continue after an error and call functions of another role. Without a session it can't.
         raise warning '%', complaint;
         perform pg_terminate_backend(pg_backend_pid());
     end if;
@@ -99,13 +119,17 @@ declare
     installed text;
 begin
     if current_setting('server_version_num')::integer < 150000 then
-        raise exception 'Commit Bridge needs PostgreSQL 15 or newer, this server is %', current_setting('server_version');
+        raise exception 'Commit Bridge needs PostgreSQL 15 or newer, this server is %',
+            current_setting('server_version');
     end if;
-    -- An older file would put older capture under a newer bridge.
+    -- An older file would install older capture functions than the bridge expects.
     if to_regclass('bridge.installation') is not null then
         execute 'select version from bridge.installation' into installed;
-        if installed ~ '^[0-9.]+$' and string_to_array(installed, '.')::integer[] > string_to_array('0.1.0', '.')::integer[] then
-            raise exception 'Commit Bridge % is installed here, and this file is 0.1.0: upgrade the package that applies it', installed;
+        if installed ~ '^[0-9.]+$'
+            and string_to_array(installed, '.')::integer[] > string_to_array('0.1.0', '.')::integer[] then
+            raise exception
+                'Commit Bridge % is installed here, and this file is 0.1.0: upgrade the package that applies it',
+                installed;
         end if;
     end if;
 end
@@ -114,26 +138,29 @@ $check$;
 comment on schema bridge is 'Commit Bridge: committed rows start Celery tasks';
 
 
--- 1 --- Tables -------------------------------------------------------------------------------------------------------
+-- 1 --- Tables ------------------------------------------------------------------------------------------------------
 
--- One row: the version of this file, and a number that grows with every change of a watch, so that a relay sees with one
--- cheap read that its copy of the watches is old. Its row lock also makes concurrent changes of watches take turns.
+-- One row: the version of this file, and a generation that grows with every change of a watch. A relay compares the
+-- generation, which is one cheap read, to find out that its copy of the watches is stale. The lock on this row also
+-- makes concurrent changes of watches take turns.
 create table if not exists bridge.installation (
     singleton boolean primary key default true check (singleton),
     version text not null,
     generation bigint not null default 1
 );
 
--- Which cluster this is. A dump restored elsewhere brings positions whose transaction ids mean nothing there.
+-- Returns the identifier of this cluster. A dump that is restored in another cluster brings positions whose transaction
+-- ids mean nothing there.
 create or replace function bridge._cluster() returns bigint
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$ select system_identifier from pg_control_system() $$;
 
 
--- A position with this transaction's own events, and all later ones, ahead of it. A snapshot alone will not do: it never
--- lists the transaction that takes it, so its events would count as delivered once a later transaction has completed.
--- Nor does it reach beyond this transaction's id: a position that does was not written here (bridge._is_foreign).
+-- Returns a position that lies before this transaction's own events and all later ones. A snapshot alone is not enough:
+-- it never lists the transaction that takes it, so the events of that transaction would count as delivered once a later
+-- transaction has completed. The position does not reach beyond this transaction's id either: a position that does was
+-- not written here (bridge._is_foreign).
 create or replace function bridge._present() returns pg_snapshot
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -146,11 +173,13 @@ as $$
 $$;
 
 
--- Whether a position tells nothing about the transactions of this cluster, and with it the log of its stream: both were
--- restored from elsewhere, and bridge.adopt has not been there yet. It comes from another cluster, or it lies ahead: of
--- the present, or of the transaction that wrote the row. Here that one is always the later one, so a dump from another
--- copy of this cluster is found out however much has been written since.
-create or replace function bridge._is_foreign(cluster bigint, seen pg_snapshot, upto pg_snapshot, written_by xid) returns boolean
+-- Whether a position, and with it the log of its stream, says nothing about the transactions of this cluster: both were
+-- restored from elsewhere, and bridge.adopt has not converted them yet. Such a position comes from another cluster, or
+-- it lies ahead of the present, or ahead of the transaction that wrote its row. A position written here is never ahead
+-- of its writer, so a dump from another copy of this cluster is detected however much has been written since.
+create or replace function bridge._is_foreign(
+    cluster bigint, seen pg_snapshot, upto pg_snapshot, written_by xid
+) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -158,17 +187,19 @@ as $$
     from (
         select
             x.now, greatest(pg_snapshot_xmax(seen), pg_snapshot_xmax(upto))::text::bigint,
-            -- An xid has 32 bits. In the upper half are those from before 2^31 transactions, and our own.
+            -- An xid has 32 bits. The upper half holds transactions that are more than 2^31 transactions old, and our
+            -- own.
             (x.now - written_by::text::bigint) & 4294967295
         from (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint) as x (now)
     ) as p (now, ahead, age)
 $$;
 
 
--- Whether an event waits in a log whose position is foreign: the old snapshots tell, as they would where they were taken,
--- and what was written since the restore has a larger id and happened later. In doubt it waits.
+-- Whether an event waits in a log whose position is foreign. The old snapshots decide, as they did in the cluster where
+-- they were taken. What was written since the restore has a larger id and a later time. In doubt the event waits.
 create or replace function bridge._waits_in_foreign_log(
-    id bigint, xid xid8, at timestamptz, seen pg_snapshot, upto pg_snapshot, after_id bigint, largest_id bigint, moved_at timestamptz
+    id bigint, xid xid8, at timestamptz, seen pg_snapshot, upto pg_snapshot, after_id bigint, largest_id bigint,
+    moved_at timestamptz
 ) returns boolean
 language sql immutable
 begin atomic
@@ -178,22 +209,23 @@ begin atomic
 end;
 
 
--- The independent parts of the log. The keys are advisory locks: 'BRDG' in the upper half keeps them apart from an
--- application's own.
+-- The independent parts of the log. The keys are keys of advisory locks: 'BRDG' in the upper half keeps them apart from
+-- an application's own keys.
 create table if not exists bridge.stream (
     name text collate "C" primary key check (name ~ '^[a-z_][a-z0-9_]{0,39}$'),
     number integer not null generated always as identity,
-    -- held exclusively while the stream's relay sleeps: "please notify"
+    -- held exclusively while the stream's relay sleeps and wants to be notified
     sleep_key bigint not null generated always as (4778957226326884352 + number * 2) stored,
     -- held exclusively by the session of the stream's one active relay
     owner_key bigint not null generated always as (4778957226326884353 + number * 2) stored
 );
 
--- How far each stream has been delivered: a snapshot, not an id, since ids are not commit order. Everything visible in
--- `seen` is delivered. While a window too large for one batch is walked, `upto` is where it ends and `after_id` how far
--- the walk has come.
--- One row a stream, and no index on purpose: while a long transaction anywhere keeps the old versions of a row alive, a
--- unique index would look at all of them each time that the row moves to another page. The relay goes by ctid.
+-- How far each stream has been delivered: a snapshot, not an id, since transactions don't commit in the order of their
+-- ids. Everything visible in `seen` is delivered. While the relay walks through a window that is too large for one
+-- batch, `upto` is the end of that window, and `after_id` the last id that the walk has reached.
+-- There is one row per stream, and deliberately no index: while a long transaction anywhere keeps the old versions of a
+-- row alive, a unique index would look at all of them each time that the row moves to another page. The relay finds its
+-- row by ctid.
 create table if not exists bridge.position (
     stream text collate "C" not null references bridge.stream (name),
     seen pg_snapshot not null default bridge._present(),
@@ -202,7 +234,7 @@ create table if not exists bridge.position (
     largest_id bigint not null default 0, -- of the delivered events
     cluster bigint not null default bridge._cluster(),
     moved_at timestamptz not null default clock_timestamp(),
-    broker_error text, -- why the broker takes nothing at present, as the relay was told
+    broker_error text, -- why the broker refuses messages at present, as the relay saw it
     broker_away_since timestamptz,
     check ((broker_error is null) = (broker_away_since is null)),
     check ((upto is null) = (after_id is null))
@@ -218,8 +250,8 @@ as $$
 $$;
 
 
--- There is no index that would refuse a second position of a stream, and a restore of the data alone brings one along:
--- the stream keeps the one that it has.
+-- Keeps the position that a stream has: a restore of the data alone brings a second one, and there is no index that
+-- would refuse it.
 create or replace function bridge._keep_position() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -232,7 +264,7 @@ $$;
 
 
 -- One rule: when these operations touch these columns of this table, call this task. A removed watch keeps its row, so
--- that the events it had recorded can still be delivered.
+-- that the events that it recorded can still be delivered.
 create table if not exists bridge.watch (
     name text collate "C" primary key,
     relation regclass not null,
@@ -244,26 +276,28 @@ create table if not exists bridge.watch (
     data text[],
     options jsonb not null,
     stream text collate "C" not null references bridge.stream (name),
-    fingerprint text not null, -- of the generated functions and triggers: tells when they no longer fit the table
+    fingerprint text not null, -- of the generated functions and triggers: differs when they no longer fit the table
     changed_at timestamptz not null default clock_timestamp(),
     removed_at timestamptz,
-    remembered jsonb -- of the table when the watch was made: numbers of its columns, by which capture finds them under any name
+    -- Of the table when the watch was made: numbers of its columns, by which capture finds them under any name.
+    remembered jsonb
 );
 do $remembered$
 begin
-    -- Installed before it had this column.
+    -- An older file made this table without the column.
     if not exists (select from pg_attribute where attrelid = 'bridge.watch'::regclass and attname = 'remembered') then
         alter table bridge.watch add column remembered jsonb;
     end if;
 end
 $remembered$;
 
--- CACHE must stay 1: events of one key are published by id, and a session that holds a block of ids would put a later
--- change of a row before an earlier one.
+-- CACHE must stay 1: events of one key are published in the order of their ids. A session that holds a block of ids
+-- would put a later change of a row before an earlier one.
 create sequence if not exists bridge.event_id cache 1;
 
--- An older file had no table of its own for the ring. The tables whose writers are at work come first, then the log: who
--- waited for them with the log in hand would make them wait for the log, and PostgreSQL could choose a writer to fail.
+-- An older file had no separate table for the ring. First we lock the watched tables, where writers are at work, and
+-- then the log. A session that holds the log and waits for a table would make the table's writers wait for the log, and
+-- PostgreSQL could choose a writer to fail.
 do $rename$
 declare
     patience constant text := current_setting('lock_timeout');
@@ -286,7 +320,7 @@ begin
             end loop;
             exit;
         exception when lock_not_available then
-            -- What this attempt held is free again; only the first lock was waited for.
+            -- The locks of this attempt are released; it waited for the first one only.
             if attempt = 50 or not held then raise; end if;
         end;
         perform pg_sleep(0.02 + 0.08 * random());
@@ -297,12 +331,12 @@ begin
 end
 $rename$;
 
--- The event log: append-only, never updated, never deleted row by row. A ring of eight partitions of four hours each;
--- retention truncates the oldest one when it is delivered.
+-- The event log: append-only, never updated, never deleted row by row. It is a ring of eight partitions of four hours
+-- each; retention truncates the oldest one when all of it is delivered.
 --
--- `bridge.event` is the log for everybody, and `bridge.ring` the same rows for those who write events: capture, send and retry.
--- So whoever writes into the log by its own name, or into a partition, brings events from elsewhere, and a trigger looks at
--- them that no writer has to pay for.
+-- Everybody reads the log as `bridge.event`. Capture, send and retry, which write events, use `bridge.ring`, which has
+-- the same rows. So an INSERT that names `bridge.event` itself, or a partition, brings events from elsewhere. Triggers
+-- on these tables check such rows, at no cost for the regular writers.
 create table if not exists bridge.event (
     id bigint not null default nextval('bridge.event_id'),
     xid xid8 not null default pg_current_xact_id(),
@@ -310,12 +344,12 @@ create table if not exists bridge.event (
     watch text collate "C" not null,
     op text collate "C" not null,
     key jsonb, -- the key's values in order; null for a truncate
-    data jsonb, -- {"old": {...}, "new": {...}, "changed": [...], "old_key": [...]}, each only where it says something
-    -- The setting bridge.context as it was; not cast, since a cast could fail in the writer.
+    data jsonb, -- {"old": {...}, "new": {...}, "changed": [...], "old_key": [...]}, each key only where it applies
+    -- The value of the setting bridge.context. It is not cast, since a cast could fail in the writer.
     context text default nullif(current_setting('bridge.context', true), ''),
     at timestamptz not null default clock_timestamp(),
     slot smallint not null default (extract(epoch from transaction_timestamp())::bigint / 14400 % 8),
-    -- Spreads the writers over eight ends of the index, where they would queue up at one.
+    -- Spreads the writers over eight places in the index, since they would queue up at a single one.
     lane smallint not null default (pg_backend_pid() & 7)
 ) partition by list (slot);
 
@@ -327,13 +361,16 @@ begin
         alter table bridge.event attach partition bridge.ring default;
     end if;
     for slot in 0..7 loop
-        execute format('create table if not exists bridge.event_%s partition of bridge.ring for values in (%s)', slot, slot);
+        execute format(
+            'create table if not exists bridge.event_%s partition of bridge.ring for values in (%s)', slot, slot
+        );
     end loop;
 end
 $ring$;
 
--- The one index: windows are ranges of xid within a stream, in each lane. A second one (on id) would cost every writer.
--- Asked for first, since IF NOT EXISTS takes the lock before it looks, and writers would wait for it during every upgrade.
+-- The only index: windows are ranges of xid within a stream, in each lane. A second index (on id) would slow down every
+-- writer. Existence is checked first, since IF NOT EXISTS takes the lock before it looks, and writers would wait for
+-- that lock during every upgrade.
 do $index$
 declare
     reader text;
@@ -341,7 +378,7 @@ begin
     if to_regclass('bridge.event_lane_stream_xid') is null then
         create index event_lane_stream_xid on bridge.event (lane, stream, xid);
         alter sequence bridge.event_id owned by bridge.event.id;
-        -- Who may read the log of an older file may read this one.
+        -- Roles that may read the log of an older file may read this one.
         for reader in
             select case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end
             from pg_class c cross join aclexplode(c.relacl) a
@@ -353,9 +390,10 @@ begin
 end
 $index$;
 
--- Bytes of the values of an event, if they are many or, since they are compressed, may be many in memory; null for all
--- others. A reader fetches wide events apart, only those that it has room for. No value is read for this: of a text
--- octet_length() is the true size, of a jsonb pg_column_size() is what it takes on disk.
+-- Returns the number of bytes of an event's values if it is large, or may be large in memory because values are
+-- compressed; null for all other events. The relay reads wide events separately, and only those that it has room for.
+-- No value is read for this: of a text, octet_length() is the true size; of a jsonb, pg_column_size() is its size on
+-- disk.
 create or replace function bridge._wide(watch text, op text, key jsonb, data jsonb, context text) returns integer
 language sql stable
 return case
@@ -366,8 +404,9 @@ return case
         + coalesce(pg_column_size(key), 0) + coalesce(pg_column_size(data), 0)
 end;
 
--- An event that can't be published as it is, with the reason; it waits for a person. Ids of events are given twice after a
--- failover or a restored backup, and then `at` differs. No number of its own: a restore of the data alone would set it back.
+-- An event that can't be published as it is, with the reason; it waits for a person. After a failover or a restored
+-- backup, ids of events are given out a second time, and then `at` differs. The table has no sequence of its own, since
+-- a restore of the data alone would set it back.
 create table if not exists bridge.dead_letter (
     id bigint not null,
     stream text collate "C" not null,
@@ -382,12 +421,14 @@ create table if not exists bridge.dead_letter (
 );
 do $dead_letter$
 begin
-    -- An older file had the event's id as the key.
-    if exists (select from pg_constraint where conrelid = 'bridge.dead_letter'::regclass and conname = 'dead_letter_pkey') then
+    -- An older file used the event's id as the primary key.
+    if exists (
+        select from pg_constraint where conrelid = 'bridge.dead_letter'::regclass and conname = 'dead_letter_pkey'
+    ) then
         alter table bridge.dead_letter drop constraint dead_letter_pkey;
     end if;
-    -- One event is one dead letter, however often it was refused. By the hash of the watch: a text may be too long for
-    -- an index.
+    -- One event is one dead letter, however often it was refused. The index holds a hash of the watch's name, since a
+    -- text may be too long for an index.
     if to_regclass('bridge.dead_letter_event') is null then
         create unique index dead_letter_event on bridge.dead_letter (id, at, stream, hashtextextended(watch, 0));
     end if;
@@ -395,9 +436,10 @@ end
 $dead_letter$;
 
 
--- An event's xid must be that of the transaction that writes it: everything else in here relies on it. What comes from
--- elsewhere (COPY, pg_restore --data-only, a subscription) becomes a dead letter. Of equal rows only those go that this very
--- transaction has written: their xmin is still in progress, and all others that it sees are committed.
+-- An event's xid must be the id of the transaction that writes it: everything else in this file relies on that. Rows
+-- that come from elsewhere (COPY, pg_restore --data-only, a subscription) become dead letters. Where rows are equal,
+-- only those are moved that this transaction has written itself: their xmin is still in progress, while all other rows
+-- that it sees are committed.
 create or replace function bridge._bury_loaded() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -405,7 +447,7 @@ as $$
 declare
     own constant bigint := pg_current_xact_id()::text::bigint;
 begin
-    -- A subscription's worker calls for each row, a statement once.
+    -- A subscription's worker fires this trigger for each row; a statement fires it once.
     if tg_level = 'ROW' then
         if new.xid = pg_current_xact_id() then return null; end if;
         perform bridge._bury_written(array[new.lane], array[new.stream], array[new.xid], array[new.id], own);
@@ -420,7 +462,9 @@ end
 $$;
 
 
-create or replace function bridge._bury_written(lanes smallint[], streams text[], xids xid8[], ids bigint[], own bigint) returns void
+create or replace function bridge._bury_written(
+    lanes smallint[], streams text[], xids xid8[], ids bigint[], own bigint
+) returns void
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -428,7 +472,8 @@ as $$
         delete from bridge.event e
         using (select distinct * from unnest(lanes, streams, xids, ids)) as l (lane, stream, xid, id)
         where e.lane = l.lane and e.stream = l.stream and e.xid = l.xid and e.id = l.id
-            -- Numbers of 32 bits: those behind our own are of our subtransactions, or of others that are committed.
+            -- These numbers have 32 bits. Those after our own belong to our subtransactions, or to other transactions
+            -- that have committed.
             and case when (e.xmin::text::bigint - own) & 4294967295 < 2147483648
                 then pg_xact_status((own + ((e.xmin::text::bigint - own) & 4294967295))::text::xid8) = 'in progress'
             end
@@ -443,29 +488,38 @@ as $$
 $$;
 
 
--- Asked for first, as the index above: all of this takes locks that writers would wait for. On replicas too.
+-- Existence is checked first, as for the index above: all of this takes locks that writers would wait for. The triggers
+-- also fire on replicas.
 do $guard$
 declare
     bare regclass;
     target regclass;
 begin
-    -- An older file had a trigger for each row, which every writer paid for.
+    -- An older file had a trigger that fired for each row, which slowed down every writer.
     if exists (select from pg_trigger where tgrelid = 'bridge.ring'::regclass and tgname = 'loaded') then
         drop trigger loaded on bridge.ring;
     end if;
-    for target in select 'bridge.event'::regclass union all select i.inhrelid from pg_inherits i where i.inhparent = 'bridge.ring'::regclass loop
+    for target in
+        select 'bridge.event'::regclass
+        union all
+        select i.inhrelid from pg_inherits i where i.inhparent = 'bridge.ring'::regclass
+    loop
         if not exists (select from pg_trigger where tgrelid = target and tgname = 'loaded') then
             execute format(
-                'create trigger loaded after insert on %s referencing new table as loaded for each statement execute function bridge._bury_loaded()', target
+                'create trigger loaded after insert on %s referencing new table as loaded '
+                'for each statement execute function bridge._bury_loaded()', target
             );
         end if;
-        -- pg_restore --disable-triggers forgets what they were.
+        -- pg_restore --disable-triggers does not restore how a trigger was enabled.
         if exists (select from pg_trigger where tgrelid = target and tgname = 'loaded' and tgenabled <> 'A') then
             execute format('alter table only %s enable always trigger loaded', target);
         end if;
         continue when target = 'bridge.event'::regclass;
         if not exists (select from pg_trigger where tgrelid = target and tgname = 'replicated') then
-            execute format('create trigger replicated after insert on %s for each row execute function bridge._bury_loaded()', target);
+            execute format(
+                'create trigger replicated after insert on %s for each row execute function bridge._bury_loaded()',
+                target
+            );
         end if;
         if exists (select from pg_trigger where tgrelid = target and tgname = 'replicated' and tgenabled <> 'R') then
             execute format('alter table %s enable replica trigger replicated', target);
@@ -474,10 +528,13 @@ begin
     if not exists (select from pg_trigger where tgrelid = 'bridge.position'::regclass and tgname = 'one') then
         create trigger one before insert on bridge.position for each row execute function bridge._keep_position();
     end if;
-    if exists (select from pg_trigger where tgrelid = 'bridge.position'::regclass and tgname = 'one' and tgenabled <> 'A') then
+    if exists (
+        select from pg_trigger where tgrelid = 'bridge.position'::regclass and tgname = 'one' and tgenabled <> 'A'
+    ) then
         alter table bridge.position enable always trigger one;
     end if;
-    -- Whoever publishes all tables (Debezium, a logical upgrade) makes PostgreSQL refuse updates of those without a key.
+    -- Where a publication has all tables (Debezium, a logical upgrade), PostgreSQL refuses updates of those without a
+    -- key.
     for bare in
         select c.oid from pg_class c
         where c.relnamespace = 'bridge'::regnamespace and c.relkind in ('r', 'p') and c.relreplident <> 'f'
@@ -489,15 +546,18 @@ end
 $guard$;
 
 
--- What this file's functions rely on, where each statement has to see what the one before waited for.
+-- Raises an error at other isolation levels: each statement of the functions in this file has to see what the statement
+-- before it waited for.
 create or replace function bridge._require_read_committed(what text) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
-        raise exception '% works at the isolation level read committed only, not at %', what, current_setting('transaction_isolation')
-            using errcode = 'invalid_transaction_state', hint = 'Begin the transaction with: begin isolation level read committed.';
+        raise exception '% works at the isolation level read committed only, not at %',
+            what, current_setting('transaction_isolation')
+            using errcode = 'invalid_transaction_state',
+                hint = 'Begin the transaction with: begin isolation level read committed.';
     end if;
 end
 $$;
@@ -507,10 +567,10 @@ create or replace function bridge.version() returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$ select version from bridge.installation $$;
-comment on function bridge.version() is 'Version of the triggers.sql that is installed.';
+comment on function bridge.version() is 'The version of the installed triggers.sql.';
 
 
--- 2 --- Checks on a watch: every wrong input is one clear error, before anything changes ---------------------------------
+-- 2 --- Checks on a watch: each wrong input raises one clear error before anything changes ----------------------------
 
 create or replace function bridge._columns(relation regclass) returns text[]
 language sql stable
@@ -520,7 +580,7 @@ as $$
     from pg_attribute
     where attrelid = relation and attnum > 0 and not attisdropped
 $$;
-comment on function bridge._columns(regclass) is 'Names of the columns of a table, in order.';
+comment on function bridge._columns(regclass) is 'The names of the columns of a table, in order.';
 
 
 create or replace function bridge._key(relation regclass, key text[]) returns text[]
@@ -535,16 +595,19 @@ begin
             from pg_index i
             cross join unnest(i.indkey::smallint[]) with ordinality as k (attnum, place)
             join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-            -- What INCLUDE adds to the index is not part of the key.
+            -- Columns that INCLUDE adds to the index are not part of the key.
             where i.indrelid = relation and i.indisprimary and k.place <= i.indnkeyatts
         )
     );
 end
 $$;
-comment on function bridge._key(regclass, text[]) is 'Key columns of a watch: those it names, else the primary key; null without either.';
+comment on function bridge._key(regclass, text[]) is
+'The key columns of a watch: those that it names, otherwise the primary key; null if there is neither.';
 
 
-create or replace function bridge._check_columns(watch_name text, parameter text, names text[], relation regclass) returns void
+create or replace function bridge._check_columns(
+    watch_name text, parameter text, names text[], relation regclass
+) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -559,7 +622,8 @@ begin
     select n into unknown from unnest(names) n where n <> all (bridge._columns(relation)) limit 1;
     if unknown is not null then
         raise exception 'watch "%": table % has no column "%" (in "%")', watch_name, relation, unknown, parameter
-            using errcode = 'undefined_column', hint = format('Its columns: %s.', array_to_string(bridge._columns(relation), ', '));
+            using errcode = 'undefined_column',
+                hint = format('Its columns: %s.', array_to_string(bridge._columns(relation), ', '));
     end if;
 end
 $$;
@@ -575,11 +639,13 @@ declare
     letter text;
 begin
     if condition is null then return; end if;
-    -- A condition is pasted into DDL, so it must be one expression: literals and quoted names are emptied, then what
-    -- could end the expression is refused. E'' strings have other rules for quotes and are refused as a whole.
+    -- A condition becomes part of DDL, so it must be a single expression. Literals and quoted names are emptied first;
+    -- then everything that could end the expression is refused. E'' strings have other rules for quotes, so they are
+    -- refused altogether.
     bare := regexp_replace(condition, '('')[^'']*''|(")[^"]*"', '\1\1\2\2', 'g');
     if bare ~* '(^|[^a-z0-9_])(e|u&)''' or bare ~* '(^|[^a-z0-9_])u&"' then
-        raise exception 'watch "%": the condition uses an escape string (E'''' or U&''''); write it as a plain string', watch_name
+        raise exception
+            'watch "%": the condition uses an escape string (E'''' or U&''''); write it as a plain string', watch_name
             using errcode = 'invalid_parameter_value';
     end if;
     bare := replace(replace(bare, '''''', ' '), '""', ' ');
@@ -589,7 +655,8 @@ begin
     end loop;
     if depth <> 0 or bare ~ '[;$\\''"]|--|/\*' or btrim(bare) = '' and btrim(condition) = '' then
         raise exception 'watch "%": the condition is not one SQL expression: %', watch_name, condition
-            using errcode = 'syntax_error', hint = 'Write a boolean expression over old and new, such as: new.price > 10.';
+            using errcode = 'syntax_error',
+                hint = 'Write a boolean expression over old and new, such as: new.price > 10.';
     end if;
 end
 $$;
@@ -600,14 +667,17 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    known constant text[] := '{call,queue,priority,countdown,expires,headers,coalesce,source,always,may_skip,named_only,notify,on_error}';
+    known constant text[] :=
+        '{call,queue,priority,countdown,expires,headers,coalesce,source,always,may_skip,named_only,notify,on_error}';
     flags constant text[] := '{coalesce,always,may_skip,named_only,notify}';
-    -- Celery lets a custom header replace one of its protocol: the task's name, for one. bridge/call_options.py says more.
-    reserved constant text[] := '{BCC,CC,args,argsrepr,as_execution_options,bridge,callbacks,called_directly,chain,children,chord,clear,'
-        'clock,compression,correlation_id,delivery_info,errbacks,eta,expires,get,group,group_index,groups,headers,hostname,id,'
-        'ignore_result,is_eager,kwargs,kwargsrepr,lang,link,link_error,logfile,loglevel,meth,origin,parent_id,properties,redelivered,'
-        'replaced_task_nesting,reply_to,retries,root_id,shadow,soft_time_limit,stamped_headers,stamps,task,task_id,task_name,taskset,'
-        'time_limit,timelimit,update,utc}';
+    -- Celery lets a custom header replace one of its protocol, such as the name of the task: see
+    -- bridge/call_options.py.
+    reserved constant text[] :=
+        '{BCC,CC,args,argsrepr,as_execution_options,bridge,callbacks,called_directly,chain,children,chord,clear,'
+        'clock,compression,correlation_id,delivery_info,errbacks,eta,expires,get,group,group_index,groups,'
+        'headers,hostname,id,ignore_result,is_eager,kwargs,kwargsrepr,lang,link,link_error,logfile,loglevel,meth,'
+        'origin,parent_id,properties,redelivered,replaced_task_nesting,reply_to,retries,root_id,shadow,'
+        'soft_time_limit,stamped_headers,stamps,task,task_id,task_name,taskset,time_limit,timelimit,update,utc}';
     century constant numeric := 3155760000;
     taken text;
     unknown text;
@@ -618,35 +688,45 @@ begin
     end if;
     select k into unknown from jsonb_object_keys(options) k where k <> all (known) limit 1;
     if jsonb_typeof(options -> 'headers') = 'object' then
-        select k into taken from jsonb_object_keys(options -> 'headers') k where k = any (reserved) or k = '' or starts_with(k, '_') limit 1;
+        select k into taken
+        from jsonb_object_keys(options -> 'headers') k
+        where k = any (reserved) or k = '' or starts_with(k, '_')
+        limit 1;
     end if;
     complaint := case
         when unknown is not null then
-            format('unknown option "%s"; there are: %s', unknown, array_to_string(known, ', '))
+            format('unknown option "%s"; the options are: %s', unknown, array_to_string(known, ', '))
         when coalesce(options -> 'call', '"key"') not in ('"key"', '"event"') then
-            'option "call" must be "key" (the key''s values are the arguments) or "event" (one dict is)'
+            'option "call" must be "key" (the arguments are the key''s values) or "event" (the argument is one dict)'
         when jsonb_typeof(options -> 'queue') <> 'string' or options ->> 'queue' = '' then
             'option "queue" must be the name of a queue'
         when starts_with(options ->> 'queue', 'amq.') then
-            'option "queue" can''t begin with "amq.": the broker keeps these names for itself'
+            'option "queue" can''t begin with "amq.": the broker reserves these names'
         when jsonb_typeof(options -> 'priority') <> 'number' or (options ->> 'priority')::numeric not between 0 and 255
             or options ->> 'priority' !~ '^\d+$' then
             'option "priority" must be a whole number from 0 to 255'
-        when jsonb_typeof(options -> 'countdown') <> 'number' or (options ->> 'countdown')::numeric not between 0 and century then
-            'option "countdown" must be a number of seconds, 0 or more, and no more than a century has'
+        when jsonb_typeof(options -> 'countdown') <> 'number'
+            or (options ->> 'countdown')::numeric not between 0 and century then
+            'option "countdown" must be a number of seconds, 0 or more, and at most a century'
         when jsonb_typeof(options -> 'expires') <> 'number' or (options ->> 'expires')::numeric <= 0
             or (options ->> 'expires')::numeric > century then
-            'option "expires" must be a number of seconds over 0, and no more than a century has'
+            'option "expires" must be a number of seconds over 0, and at most a century'
         when jsonb_typeof(options -> 'headers') <> 'object' then
             'option "headers" must be a JSON object'
         when taken is not null then
-            format('option "headers" can''t have "%s": names that Celery or the bridge uses, and those with "_" in front, are taken', taken)
+            format(
+                'option "headers" can''t have "%s": names that Celery or the bridge uses, '
+                'empty names and names with "_" in front are reserved', taken
+            )
         when jsonb_typeof(options -> 'source') <> 'string' then
             'option "source" must be a string'
         when exists (select from unnest(flags) f where jsonb_typeof(options -> f) <> 'boolean') then
-            format('options %s must be true or false', (select string_agg(format('"%s"', f), ', ') from unnest(flags) f))
+            format(
+                'options %s must be true or false', (select string_agg(format('"%s"', f), ', ') from unnest(flags) f)
+            )
         when coalesce(options -> 'on_error', '"fail"') not in ('"fail"', '"warn"') then
-            'option "on_error" must be "fail" (a change that can''t be recorded fails) or "warn" (it goes on, unrecorded)'
+            'option "on_error" must be "fail" (a change that can''t be recorded fails) '
+            'or "warn" (it succeeds without being recorded)'
     end;
     if complaint is not null then
         raise exception '%: %', what, complaint using errcode = 'invalid_parameter_value';
@@ -655,8 +735,8 @@ end
 $$;
 
 
--- The columns that triggers can read. From a virtual generated column they get a wrong NULL; so they do from a stored one
--- before the update, which is when a row that moves between partitions is captured.
+-- Returns the columns that triggers can read. They read a wrong NULL from a virtual generated column. They also do so
+-- from a stored generated column before the update, which is when a row that moves between partitions is captured.
 create or replace function bridge._readable(w bridge.watch) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -677,8 +757,10 @@ declare
     unreadable constant text := (select n from unnest(names) n where n <> all (bridge._readable(w)) limit 1);
 begin
     if unreadable is not null then
-        raise exception 'watch "%": triggers can''t read the generated column "%" (it is virtual, or its table is partitioned)',
-            w.name, unreadable using errcode = 'invalid_parameter_value', hint = 'Name the columns that it is made of.';
+        raise exception
+            'watch "%": triggers can''t read the generated column "%" (it is virtual, or its table is partitioned)',
+            w.name, unreadable
+            using errcode = 'invalid_parameter_value', hint = 'Name the columns that it is computed from.';
     end if;
 end
 $$;
@@ -693,25 +775,35 @@ declare
     complaint text;
 begin
     select * into class from pg_class where oid = w.relation;
-    -- 47 bytes: with the longest prefix of a generated name ("bridge_truncate_", "zzz_bridge_move_") that is PostgreSQL's limit of 63.
+    -- PostgreSQL limits a name to 63 bytes. The longest prefix of a generated name ("bridge_truncate_",
+    -- "zzz_bridge_move_") has 16 of them, which leaves 47.
     complaint := case
         when w.name is null or w.name !~ '^[A-Za-z_][A-Za-z0-9_.-]{0,46}$' then
             'a name has 1 to 47 letters, digits, "_", "." or "-", and starts with a letter or "_"'
         when class.oid is null then 'its table does not exist'
         when class.relkind not in ('r', 'p') then format('%s is not a table', w.relation)
-        when class.relpersistence = 't' then format('%s is a temporary table: no listener could ever see its rows', w.relation)
+        when class.relpersistence = 't' then
+            format('%s is a temporary table: no other session, such as the task''s, can see its rows', w.relation)
         when class.relkind = 'r' and exists (select from pg_inherits where inhparent = w.relation) then
-            format('%s has tables that inherit from it, whose rows its triggers would not see: watch each of them', w.relation)
-        when class.relnamespace in ('bridge'::regnamespace, 'pg_catalog'::regnamespace) then format('%s belongs to the system', w.relation)
-        when w.task is null or w.task !~ '^\S+$' then 'the task must be the full name of a Celery task, such as shop.tasks.reprice'
+            format(
+                '%s has tables that inherit from it, and its triggers do not see their rows: watch each of them',
+                w.relation
+            )
+        when class.relnamespace in ('bridge'::regnamespace, 'pg_catalog'::regnamespace) then
+            format('%s belongs to the system', w.relation)
+        when w.task is null or w.task !~ '^\S+$' then
+            'the task must be the full name of a Celery task, such as shop.tasks.reprice'
         when cardinality(w.operations) = 0 or not w.operations <@ '{insert,update,delete,truncate}' then
-            format('operations are insert, update, delete and truncate, not {%s}', array_to_string(w.operations, ',', 'null'))
+            format(
+                'operations are insert, update, delete and truncate, not {%s}',
+                array_to_string(w.operations, ',', 'null')
+            )
         when w.stream is null or w.stream !~ '^[a-z_][a-z0-9_]{0,39}$' then
             'a stream''s name has 1 to 40 lower-case letters, digits or "_"'
         when w.columns is not null and not 'update' = any (w.operations) then
-            '"columns" narrows updates, but the watch has no "update" among its operations'
+            '"columns" selects updates, but "update" is not among the operations of the watch'
         when w.options -> 'named_only' = 'true' and w.columns is null then
-            'option "named_only" is about "columns": name them, or leave the option out'
+            'option "named_only" needs "columns": name them, or leave the option out'
     end;
     if complaint is not null then
         raise exception 'watch "%": %', w.name, complaint using errcode = 'invalid_parameter_value';
@@ -722,7 +814,8 @@ begin
     perform bridge._check_condition(w.name, w.condition);
     perform bridge._check_options(format('watch "%s"', w.name), w.options);
     if bridge._key(w.relation, w.key) is null then
-        raise exception 'watch "%": table % has no primary key: name the columns that identify a row, key => ''{column}''',
+        raise exception
+            'watch "%": table % has no primary key: name the columns that identify a row, key => ''{column}''',
             w.name, w.relation using errcode = 'invalid_parameter_value';
     end if;
     perform bridge._check_generated(w, w.columns || bridge._key(w.relation, w.key) || w.data);
@@ -730,27 +823,29 @@ end
 $$;
 
 
--- 3 --- Generated capture: one trigger function per watch, static SQL inside --------------------------------------------
+-- 3 --- Generated capture: one trigger function per watch, static SQL inside ------------------------------------------
 --
--- Every change of the table's definition is allowed, as on a table with a hand-written trigger, and capture goes on:
+-- Every change of the table's definition is allowed, as on a table with a hand-written trigger, and capture continues:
 --
---   triggers   Their WHEN says which changes count. PostgreSQL keeps it parsed: it follows renames, and runs as the writer.
---   capture_*  A text, so that nothing depends on the table. It reads the row by the names that the columns have now. Before
---              that it asks `_fits`, which PostgreSQL folds into the plan as a constant, and asks again exactly when the
---              definition of the table has changed.
---   _slowly    Reads the row by the numbers of its columns when the table no longer fits, or when a value can't be read.
+--   triggers   Their WHEN decides which changes count. PostgreSQL keeps it in parsed form: it follows renames, and runs
+--              as the writer.
+--   capture_*  Its body is a text, so that nothing depends on the table. It reads the row by the current names of the
+--              columns. Before that it asks `_fits`, which PostgreSQL folds into the plan as a constant, and evaluates
+--              again exactly when the definition of the table has changed.
+--   _slowly    Reads the row by the numbers of its columns, when the table no longer fits or a value can't be read.
 --
--- Capture runs with the rights of the schema's owner, in the session of anybody. So its text names every function and
--- operator with its schema, and no value is converted by a cast that somebody may have made for a type of their own.
+-- Capture runs with the rights of the schema's owner, in the sessions of all roles. So its text qualifies every
+-- function and operator with its schema, and no value is converted by a cast that another role may have made for its
+-- own type.
 
--- Types below 16384 are PostgreSQL's own (FirstNormalObjectId in access/transam.h).
+-- Whether a type is one of PostgreSQL's own: their numbers are below 16384 (FirstNormalObjectId in access/transam.h).
 create or replace function bridge._is_builtin(type oid) returns boolean
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select type < 16384::oid $$;
 
 
--- The type under a domain, or under a domain over a domain.
+-- Returns the type under a domain, or under a domain over a domain.
 create or replace function bridge._base_type(type oid) returns oid
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -764,8 +859,8 @@ as $$
 $$;
 
 
--- What a type is made of: elements of arrays, columns of composites, what is under domains, down to types that have no
--- parts; the type itself is among them.
+-- Returns the types that a type is made of: elements of arrays, columns of composites, and the types under domains,
+-- down to types that have no parts. The type itself is among them.
 create or replace function bridge._parts(type oid) returns table (part oid, relation oid, is_leaf boolean)
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -785,13 +880,16 @@ as $$
         ) as inner_ (oid)
         where inner_.oid <> 0
     )
-    select t.oid, t.typrelid, t.typbasetype = 0 and t.typrelid = 0 and t.typsubscript <> 'array_subscript_handler'::regproc
+    select
+        t.oid, t.typrelid,
+        t.typbasetype = 0 and t.typrelid = 0 and t.typsubscript <> 'array_subscript_handler'::regproc
     from part
     join pg_type t on t.oid = part.oid
 $$;
 
 
--- json takes what jsonb refuses (\u0000, half a surrogate pair, 1e200000): such a value is recorded as its text.
+-- json accepts values that jsonb refuses (\u0000, half a surrogate pair, 1e200000): such a value is recorded as its
+-- text.
 create or replace function bridge._json(value anyelement) returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -804,14 +902,19 @@ end
 $$;
 
 
--- An object of these pairs ('name', value). A function takes 100 arguments, so many pairs become several objects.
+-- Returns an expression for a JSON object of these pairs ('name', value). A function takes at most 100 arguments, so a
+-- long list becomes several objects that are joined.
 create or replace function bridge._json_object(pairs text[]) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(string_agg(o.object, ' operator(pg_catalog.||) ' order by o.part), 'pg_catalog.jsonb_build_object()')
+    select coalesce(
+        string_agg(o.object, ' operator(pg_catalog.||) ' order by o.part), 'pg_catalog.jsonb_build_object()'
+    )
     from (
-        select (p.place - 1) / 50 as part, format('pg_catalog.jsonb_build_object(%s)', string_agg(p.pair, ', ' order by p.place)) as object
+        select
+            (p.place - 1) / 50 as part,
+            format('pg_catalog.jsonb_build_object(%s)', string_agg(p.pair, ', ' order by p.place)) as object
         from unnest(pairs) with ordinality as p (pair, place)
         group by 1
     ) o
@@ -824,14 +927,16 @@ set search_path = pg_catalog, pg_temp
 as $$
     select string_agg(a.list, ' operator(pg_catalog.||) ' order by a.part)
     from (
-        select (i.place - 1) / 100 as part, format('pg_catalog.jsonb_build_array(%s)', string_agg(i.item, ', ' order by i.place)) as list
+        select
+            (i.place - 1) / 100 as part,
+            format('pg_catalog.jsonb_build_array(%s)', string_agg(i.item, ', ' order by i.place)) as list
         from unnest(items) with ordinality as i (item, place)
         group by 1
     ) a
 $$;
 
 
--- Whether a composite type, or the row type of a table, is what the transaction's snapshot shows of it.
+-- Whether the transaction's snapshot shows a composite type, or the row type of a table, as it is now.
 create or replace function bridge._is_as_seen(composite oid) returns boolean
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -850,9 +955,10 @@ end
 $$;
 
 
--- How a value gets into JSON. numeric goes as text, since most JSON readers would make it a float and lose digits; bytea as
--- hex whatever bytea_output says. to_jsonb and its like would use a cast to json that somebody has made for a type of their
--- own, so such a value goes as its text, and what has such parts is taken apart.
+-- Returns the expression that converts a value to JSON. numeric becomes text, since most JSON readers would make it a
+-- float and lose digits. bytea becomes hex, whatever bytea_output says. to_jsonb and similar functions would use a cast
+-- to json that a role has made for its own type, so a value of such a type becomes its text, and a value that has such
+-- parts is taken apart.
 create or replace function bridge._value(type oid, value text, is_part boolean default false) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -867,36 +973,49 @@ begin
     if base = 'numeric'::regtype and not is_part then
         return format('%s::pg_catalog.text', value);
     elsif base = 'bytea'::regtype and not is_part then
-        -- As an escape string, which means the same whatever standard_conforming_strings says.
+        -- An escape string means the same text whatever standard_conforming_strings says.
         return format(E'E''\\\\x'' operator(pg_catalog.||) pg_catalog.encode(%s, ''hex'')', value);
     end if;
     select * into t from pg_type where oid = base;
     holds_json := base in ('json'::regtype, 'json[]'::regtype);
     if not coalesce(bridge._is_builtin(base), false) then
-        select bool_or(is_leaf and not bridge._is_builtin(part)), bool_or(part = 'json'::regtype), bool_and(bridge._is_as_seen(relation))
+        select
+            bool_or(is_leaf and not bridge._is_builtin(part)), bool_or(part = 'json'::regtype),
+            bool_and(bridge._is_as_seen(relation))
         into has_foreign, holds_json, is_as_seen
         from bridge._parts(base);
     end if;
     if is_as_seen is not true then
-        -- It was made or altered after the transaction's snapshot, so nobody can tell what is in it.
-        return format('case when pg_catalog.num_nonnulls(%1$s) operator(pg_catalog.=) 1 then pg_catalog.format(''%%s'', %1$s) end', value);
+        -- The type was made or altered after the transaction's snapshot, so we can't know its parts.
+        return format(
+            'case when pg_catalog.num_nonnulls(%1$s) operator(pg_catalog.=) 1 '
+            'then pg_catalog.format(''%%s'', %1$s) end',
+            value
+        );
     elsif has_foreign is false then
         return case when holds_json then format('bridge._json(%s)', value) else value end;
     elsif t.typrelid <> 0 then
-        -- IS NULL would be true for a row of NULLs too.
-        return format('case when pg_catalog.num_nonnulls(%1$s) operator(pg_catalog.=) 1 then %2$s end', value, bridge._json_object(array(
-            select format('%L, %s', a.attname, bridge._value(a.atttypid, format('(%s).%I', value, a.attname), true))
-            from pg_attribute a
-            where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
-            order by a.attnum
-        )));
-    elsif t.typsubscript = 'array_subscript_handler'::regproc and (select e.typrelid from pg_type e where e.oid = bridge._base_type(t.typelem)) = 0 then
+        -- IS NULL would also be true for a row of NULLs.
         return format(
-            'case when %1$s is not null then pg_catalog.to_jsonb(pg_catalog.format(''%%s'', %1$s)::pg_catalog.text[]) end', value
+            'case when pg_catalog.num_nonnulls(%1$s) operator(pg_catalog.=) 1 then %2$s end', value,
+            bridge._json_object(array(
+                select format('%L, %s', a.attname, bridge._value(a.atttypid, format('(%s).%I', value, a.attname), true))
+                from pg_attribute a
+                where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+                order by a.attnum
+            ))
+        );
+    elsif t.typsubscript = 'array_subscript_handler'::regproc
+        and (select e.typrelid from pg_type e where e.oid = bridge._base_type(t.typelem)) = 0 then
+        return format(
+            'case when %1$s is not null '
+            'then pg_catalog.to_jsonb(pg_catalog.format(''%%s'', %1$s)::pg_catalog.text[]) end',
+            value
         );
     elsif t.typsubscript = 'array_subscript_handler'::regproc then
         return format(
-            'case when %1$s is not null then (select coalesce(pg_catalog.jsonb_agg(%2$s), ''[]'') from (select pg_catalog.unnest(%1$s) as item) as i) end',
+            'case when %1$s is not null then (select coalesce(pg_catalog.jsonb_agg(%2$s), ''[]'') '
+            'from (select pg_catalog.unnest(%1$s) as item) as i) end',
             value, bridge._value(t.typelem, 'i.item', true)
         );
     else
@@ -906,21 +1025,24 @@ end
 $$;
 
 
--- Types of one size, whose JSON can neither fail nor grow. Reading any other one is a step that may fail, which must not fail
--- the writer: jsonb takes no text over 256 MB, for example.
+-- Whether a type has a fixed size, and its conversion to JSON can neither fail nor grow. Reading a value of another
+-- type may fail, and must not fail the writer: jsonb takes no text over 256 MB, for example.
 create or replace function bridge._is_safe(type oid) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$ select type = any ('{bool,int2,int4,int8,oid,uuid,date,timestamp,timestamptz}'::regtype[]) $$;
 
 
--- Types whose JSON form depends on no setting of the session. For others the capture function pins the settings.
+-- Whether the JSON form of these columns depends on settings of the session. If so, the capture function pins the
+-- settings.
 create or replace function bridge._needs_pinned_settings(relation regclass, names text[]) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(bool_or(
-        a.atttypid <> all ('{bool,int2,int4,int8,oid,uuid,date,timestamp,text,varchar,bpchar,numeric,bytea,json,jsonb}'::regtype[])
+        a.atttypid <> all (
+            '{bool,int2,int4,int8,oid,uuid,date,timestamp,text,varchar,bpchar,numeric,bytea,json,jsonb}'::regtype[]
+        )
         and t.typtype <> 'e'
     ), false)
     from pg_attribute a
@@ -929,9 +1051,9 @@ as $$
 $$;
 
 
--- Types where <> is quick and says it all. For others the stored bytes are compared (record_image_ne, the operator *<>), which
--- knows every type (json has no equality, and asking for it would fail in the writer) and sees what equality hides (1.0
--- and 1.00, 'a' and 'A' of citext).
+-- Whether <> is fast for a column and detects every change. For other types the stored bytes are compared
+-- (record_image_ne, the operator *<>). It works for every type (json has no equality, and comparing with = would fail
+-- in the writer) and sees changes that equality hides (1.0 and 1.00, 'a' and 'A' of citext).
 create or replace function bridge._compares_exactly(a pg_attribute) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -942,13 +1064,16 @@ as $$
 $$;
 
 
--- "This column changed", for a trigger's WHEN.
+-- Returns the expression for "this column changed" in a trigger's WHEN.
 create or replace function bridge._changed(relation regclass, name text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select format(
-        case when bridge._compares_exactly(a) then 'old.%1$I is distinct from new.%1$I' else 'pg_catalog.record_image_ne(row(old.%1$I), row(new.%1$I))' end,
+        case
+            when bridge._compares_exactly(a) then 'old.%1$I is distinct from new.%1$I'
+            else 'pg_catalog.record_image_ne(row(old.%1$I), row(new.%1$I))'
+        end,
         name
     )
     from pg_attribute a
@@ -956,15 +1081,17 @@ as $$
 $$;
 
 
--- A column's name as it stands in a capture function. %I would leave words bare that PL/pgSQL has for itself, such as begin.
+-- Returns a column's name as it is written in a capture function. %I would leave words unquoted that are keywords only
+-- in PL/pgSQL, such as begin.
 create or replace function bridge._quoted(name text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select '"' || replace(name, '"', '""') || '"' $$;
 
 
--- The same for a text, which is parsed in anybody's session: IS DISTINCT FROM would take its operator from their search_path. Texts
--- are compared by their bytes, since the collation of a column may change without a new plan in sessions that compare.
+-- Returns the expression for "this column changed" in a capture function, which is parsed in the session of the writer:
+-- IS DISTINCT FROM would take its operator from the writer's search_path. Texts are compared by their bytes, since the
+-- collation of a column may change without a new plan in sessions that compare.
 create or replace function bridge._differs(relation regclass, name text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -975,7 +1102,8 @@ as $$
                 then '(old.%1$s collate pg_catalog."C" operator(pg_catalog.<>) new.%1$s collate pg_catalog."C"'
                     || ' or (old.%1$s is null) operator(pg_catalog.<>) (new.%1$s is null))'
             when bridge._compares_exactly(a)
-                then '(old.%1$s operator(pg_catalog.<>) new.%1$s or (old.%1$s is null) operator(pg_catalog.<>) (new.%1$s is null))'
+                then '(old.%1$s operator(pg_catalog.<>) new.%1$s'
+                    || ' or (old.%1$s is null) operator(pg_catalog.<>) (new.%1$s is null))'
             else 'pg_catalog.record_image_ne(row(old.%1$s), row(new.%1$s))'
         end, bridge._quoted(name)
     )
@@ -984,8 +1112,10 @@ as $$
 $$;
 
 
--- What a condition is made of: literals, names, and references to columns of the old and new row (column_name "*": the whole row).
-create or replace function bridge._tokens(condition text) returns table (place bigint, token text, row_name text, column_name text)
+-- Returns the tokens of a condition: literals, names, and references to columns of the old and new row (column_name
+-- "*": the whole row).
+create or replace function bridge._tokens(condition text)
+returns table (place bigint, token text, row_name text, column_name text)
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1000,42 +1130,61 @@ as $$
         end
     from regexp_matches(
         coalesce(condition, ''),
-        -- a literal, a reference (not behind a dot), a quoted name, a word, any other character
-        $re$('(?:[^']|'')*'|(?<![.[:alnum:]_$"])([oO][lL][dD]|[nN][eE][wW]|"old"|"new")(?![[:alnum:]_$])(?:\s*\.\s*("(?:[^"]|"")+"|[^][[:space:]"'.,;:()<>=+*/%^|&~!@#`?-]+|\*))?|"(?:[^"]|"")*"|[[:alnum:]_$]+|.)$re$,
+        -- a literal
+        $re$('(?:[^']|'')*'|$re$
+        -- a reference to a row (not after a dot)
+        || $re$(?<![.[:alnum:]_$"])([oO][lL][dD]|[nN][eE][wW]|"old"|"new")(?![[:alnum:]_$])$re$
+        -- its column
+        || $re$(?:\s*\.\s*("(?:[^"]|"")+"|[^][[:space:]"'.,;:()<>=+*/%^|&~!@#`?-]+|\*))?$re$
+        -- a quoted name, a word, any other character
+        || $re$|"(?:[^"]|"")*"|[[:alnum:]_$]+|.)$re$,
         'g'
     ) with ordinality as t (token, place)
 $$;
 
 
--- The columns that a condition names; all of them where it names a whole row, unless only those named one by one are asked for.
+-- Returns the columns that a condition names: all columns where it names a whole row, unless `by_name` asks only for
+-- those that it names one by one.
 create or replace function bridge._columns_in_condition(w bridge.watch, by_name boolean) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select array_agg(distinct c.name)
     from bridge._tokens(w.condition) t
-    join unnest(bridge._columns(w.relation)) as c (name) on t.column_name = c.name or t.column_name = '*' and not by_name
+    join unnest(bridge._columns(w.relation)) as c (name)
+        on t.column_name = c.name or t.column_name = '*' and not by_name
 $$;
 
 
--- A part of a condition as every session reads it, whatever standard_conforming_strings says about a backslash in a literal.
+-- Returns a token of a condition in a form that every session reads alike, whatever standard_conforming_strings says
+-- about a backslash in a literal.
 create or replace function bridge._as_written(token text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
-as $$ select case when starts_with(token, '''') and strpos(token, chr(92)) > 0 then 'E' || replace(token, chr(92), chr(92) || chr(92)) else token end $$;
+as $$
+    select case
+        when starts_with(token, '''') and strpos(token, chr(92)) > 0
+            then 'E' || replace(token, chr(92), chr(92) || chr(92))
+        else token
+    end
+$$;
 
 
--- The condition as it stands in the trigger of one operation. A row that the operation does not have reads as NULL, of the
--- type that is under a domain: a domain may refuse NULL, and one that is altered would fail the writer.
+-- Returns the condition for the trigger of one operation. A row that the operation does not have reads as NULL, of the
+-- type under a domain: the domain itself may refuse NULL, and one that is altered would fail the writer.
 create or replace function bridge._condition(w bridge.watch, op text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select format(E'(\n%s\n)', string_agg(
         case
-            when t.row_name is null or t.row_name is distinct from case op when 'insert' then 'old' when 'delete' then 'new' end then bridge._as_written(t.token)
+            when t.row_name is null
+                or t.row_name is distinct from case op when 'insert' then 'old' when 'delete' then 'new' end
+                then bridge._as_written(t.token)
             when t.column_name = '*' then format('(null::%s)', w.relation)
-            else coalesce('(' || format('null::%s', format_type(bridge._base_type(a.atttypid), a.atttypmod)) || ')', t.token)
+            else coalesce(
+                '(' || format('null::%s', format_type(bridge._base_type(a.atttypid), a.atttypmod)) || ')', t.token
+            )
         end, '' order by t.place
     ))
     from bridge._tokens(w.condition) t
@@ -1043,24 +1192,31 @@ as $$
 $$;
 
 
--- The condition as it stands in a capture function.
+-- Returns the condition as it is written in a capture function.
 create or replace function bridge._condition_inside(condition text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select string_agg(case when t.column_name <> '*' then format('%s.%s', t.row_name, bridge._quoted(t.column_name)) else bridge._as_written(t.token) end, '' order by t.place)
+    select string_agg(
+        case
+            when t.column_name <> '*' then format('%s.%s', t.row_name, bridge._quoted(t.column_name))
+            else bridge._as_written(t.token)
+        end, '' order by t.place
+    )
     from bridge._tokens(condition) t
 $$;
 
 
--- Where numbers of tables, columns and types mean what they meant: not in another cluster or database.
+-- Returns the cluster and database in which numbers of tables, columns and types are valid; elsewhere they mean
+-- nothing.
 create or replace function bridge._place() returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$ select bridge._cluster() || '/' || oid from pg_database where datname = current_database() $$;
 
 
--- The name that a column has now, whatever snapshot the transaction has; null when there is none with this number.
+-- Returns the current name of a column, whatever snapshot the transaction has; null if there is no column with this
+-- number.
 create or replace function bridge._column_name(relation oid, number integer) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -1070,7 +1226,7 @@ as $$
 $$;
 
 
--- The columns that a table has now and that triggers can read, whatever snapshot the transaction has.
+-- Returns the current columns of a table that triggers can read, whatever snapshot the transaction has.
 create or replace function bridge._columns_now(relation oid) returns table (number integer, name text)
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -1097,14 +1253,17 @@ set search_path = pg_catalog, pg_temp
 as $$ begin return w.data is not null or w.options ->> 'call' is not distinct from 'event'; end $$;
 
 
--- Whether the event lists the changed ones of all columns, those to come too.
+-- Whether the event lists which columns have changed, of all columns, including columns that are added later.
 create or replace function bridge._lists_all(w bridge.watch) returns boolean
 language sql immutable
 set search_path = pg_catalog, pg_temp
-as $$ select 'update' = any (w.operations) and w.columns is null and w.data is null and w.options ->> 'call' is not distinct from 'event' $$;
+as $$
+    select 'update' = any (w.operations) and w.columns is null and w.data is null
+        and w.options ->> 'call' is not distinct from 'event'
+$$;
 
 
--- Columns of which the event lists the changed ones.
+-- Returns the columns that capture compares, so that the event can list those that have changed.
 create or replace function bridge._compared(w bridge.watch) returns text[]
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -1119,14 +1278,16 @@ end
 $$;
 
 
--- Where a trigger's WHEN raises an error, the write fails. With on_error "warn" the condition is asked inside.
+-- Whether the capture function evaluates the condition itself. An error in a trigger's WHEN fails the write, so with
+-- on_error "warn" the condition is evaluated inside.
 create or replace function bridge._asks_inside(w bridge.watch) returns boolean
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select w.condition is not null and w.options ->> 'on_error' is not distinct from 'warn' $$;
 
 
--- What a watch remembers of its table: the numbers of the columns that it names, by which it finds them under any name.
+-- Returns what a watch remembers of its table: the numbers of the columns that it names, by which it finds them under
+-- any name.
 create or replace function bridge._remember(w bridge.watch) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -1141,7 +1302,8 @@ as $$
             select jsonb_object_agg(a.attname, a.attnum)
             from pg_attribute a
             where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and a.attname = any (
-                bridge._key(w.relation, w.key) || coalesce(w.data, '{}') || coalesce(w.columns, '{}') || bridge._compared(w)
+                bridge._key(w.relation, w.key) || coalesce(w.data, '{}') || coalesce(w.columns, '{}')
+                || bridge._compared(w)
                 || coalesce(bridge._columns_in_condition(w, by_name => false), '{}')
             )
         )
@@ -1149,10 +1311,11 @@ as $$
 $$;
 
 
--- Whether the columns of a table or composite type have these numbers, names and types, and (`last`) none was added. Called
--- in capture functions with constants only, so that PostgreSQL asks when it makes a plan, and anew when the definition of
--- the relation has changed. It lies about being immutable for that. It asks what PostgreSQL knows now and reads no catalog with
--- the transaction's snapshot, which may be older than the definition.
+-- Whether the columns of a table or composite type have these numbers, names and types, and (`last`) none was added.
+-- Capture functions call it with constants only, so that PostgreSQL evaluates it when it makes a plan, and again when
+-- the definition of the relation has changed. For that purpose it claims to be immutable, which it is not. It asks for
+-- what PostgreSQL knows now, and does not read catalogs with the transaction's snapshot, which may be older than the
+-- definition.
 create or replace function bridge._fits(place text, relation regclass, columns jsonb, last integer) returns boolean
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -1163,13 +1326,15 @@ begin
     if place <> bridge._place() or last is not null and bridge._column_name(relation, last + 1) is not null then
         return false;
     end if;
-    select coalesce(bool_and(bridge._column_name(relation, (c ->> 0)::integer) is not distinct from c ->> 1), true) into fits
+    select coalesce(bool_and(bridge._column_name(relation, (c ->> 0)::integer) is not distinct from c ->> 1), true)
+    into fits
     from jsonb_array_elements(columns) c;
     if fits then
         execute (
             select format(
                 'select %s from (select null::%s) as r (v)',
-                coalesce(string_agg(format('pg_typeof((r.v).%I) = %L::oid', c ->> 1, c ->> 2), ' and '), 'true'), relation
+                coalesce(string_agg(format('pg_typeof((r.v).%I) = %L::oid', c ->> 1, c ->> 2), ' and '), 'true'),
+                relation
             )
             from jsonb_array_elements(columns) c
         ) into fits;
@@ -1181,8 +1346,9 @@ end
 $$;
 
 
--- The call of `_fits` for a watch, and for the composite types of its columns, which may change by themselves. The watch's
--- fingerprint has names where the call has numbers (`portable`), since a restore gives other numbers.
+-- Returns the calls of `_fits` for a watch and for the composite types of its columns, which may change by themselves.
+-- For the watch's fingerprint (`portable`) the calls have names instead of numbers, since a restore gives other
+-- numbers.
 create or replace function bridge._fits_call(w bridge.watch, portable boolean) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -1207,7 +1373,11 @@ as $$
             'bridge._fits(%L, %L::pg_catalog.regclass, %L, %s)',
             case when portable then '' else bridge._place() end,
             case when portable then f.relation::regclass::text else f.relation::text end, f.columns,
-            coalesce(case when f.relation <> w.relation or bridge._lists_all(w) then case when portable then 0 else f.last end end::text, 'null')
+            coalesce(
+                case
+                    when f.relation <> w.relation or bridge._lists_all(w) then case when portable then 0 else f.last end
+                end::text, 'null'
+            )
         ), ' and ' order by f.relation = w.relation desc, f.relation::regclass::text collate "C"
     )
     from (
@@ -1225,8 +1395,8 @@ as $$
 $$;
 
 
--- One value of a row, by the name that its column has now. What can't be said in JSON is said as text; what can't be read at
--- all (no such column, a text over 256 MB) is null, with the reason.
+-- Reads one value of a row, by the current name of its column. A value that JSON can't hold is returned as its text. A
+-- value that can't be read at all (the column is missing, a text is over 256 MB) is null, with the reason.
 create or replace function bridge._read(row_ anyelement, name text, out value jsonb, out problem text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -1238,7 +1408,8 @@ begin
         execute format('select pg_typeof(($1).%I)', name) into type using row_;
         execute format('select to_jsonb(%s)', bridge._value(type, format('($1).%I', name))) into value using row_;
     exception when others then
-        execute format('select case when ($1).%1$I is not null then to_jsonb(format(''%%s'', ($1).%1$I)) end', name) into value using row_;
+        execute format('select case when ($1).%1$I is not null then to_jsonb(format(''%%s'', ($1).%1$I)) end', name)
+        into value using row_;
     end;
 exception when others then
     problem := sqlerrm;
@@ -1246,9 +1417,9 @@ end
 $$;
 
 
--- Key and data of a change, where the capture function can't read them: the table has changed since the watch was made, the
--- database was restored, or a value is not fit for JSON. The columns are found by number, and keep the names that the
--- watch knows. What is missing of the key is said in `unreadable`, which makes the event a dead letter.
+-- Reads the key and the data of a change that the capture function can't read: the table has changed since the watch
+-- was made, the database was restored, or JSON can't hold a value. It finds the columns by number, and uses the names
+-- that the watch knows. If a part of the key is missing, `unreadable` says so, which makes the event a dead letter.
 create or replace function bridge._slowly(
     remembered jsonb, op text, relation regclass, old_row anyelement, new_row anyelement, out key jsonb, out data jsonb
 )
@@ -1257,7 +1428,7 @@ set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO,
 set bytea_output = hex set extra_float_digits = 1 set lc_monetary = 'C'
 as $$
 declare
-    -- The table that the numbers are of; null where they mean nothing.
+    -- The table to which the numbers belong; null where they mean nothing.
     origin constant oid := case
         when remembered ->> 'place' = bridge._place() and (remembered ->> 'relation')::oid in (
             select relation::oid union all select a from pg_partition_ancestors(relation) a
@@ -1276,21 +1447,28 @@ begin
     for c in
         select
             n.name, n.is_key, n.is_data, n.is_compared,
-            case when origin is null then n.name else bridge._column_name(origin, (remembered -> 'numbers' ->> n.name)::integer) end as name_now
+            case
+                when origin is null then n.name
+                else bridge._column_name(origin, (remembered -> 'numbers' ->> n.name)::integer)
+            end as name_now
         from (
             select
-                x.name, bool_or(x.use = 'key') as is_key, bool_or(x.use = 'data') as is_data, bool_or(x.use = 'compared') as is_compared,
+                x.name, bool_or(x.use = 'key') as is_key, bool_or(x.use = 'data') as is_data,
+                bool_or(x.use = 'compared') as is_compared,
                 min(x.place) filter (where x.use = 'key') as place
             from (
                 select u.use, e.name, e.place
                 from (values ('key'), ('data'), ('compared')) as u (use)
-                cross join jsonb_array_elements_text(coalesce(nullif(remembered -> u.use, 'null'), '[]')) with ordinality as e (name, place)
+                cross join jsonb_array_elements_text(coalesce(nullif(remembered -> u.use, 'null'), '[]'))
+                    with ordinality as e (name, place)
                 union all
-                -- All columns, new ones too.
+                -- All columns, including those that were added later.
                 select 'compared', coalesce(r.name, a.name), null
                 from bridge._columns_now(coalesce(origin, relation)) a
                 left join lateral (
-                    select r.key as name from jsonb_each_text(remembered -> 'numbers') r where origin is not null and r.value::integer = a.number
+                    select r.key as name
+                    from jsonb_each_text(remembered -> 'numbers') r
+                    where origin is not null and r.value::integer = a.number
                 ) r on true
                 where remembered -> 'compared' = 'null' and op = 'update'
             ) x
@@ -1298,7 +1476,7 @@ begin
         ) n
         order by n.place, n.name collate "C"
     loop
-        -- A column that is younger than the watch has no number here.
+        -- A column that was added after the watch has no number here.
         if c.name_now is null and not coalesce(remembered -> 'numbers' ? c.name, false) then
             c.name_now := c.name;
         end if;
@@ -1324,7 +1502,8 @@ begin
         end if;
         if op = 'update' and c.is_compared then
             begin
-                execute format('select record_image_ne(row(($1).%1$I), row(($2).%1$I))', c.name_now) into differs using old_row, new_row;
+                execute format('select record_image_ne(row(($1).%1$I), row(($2).%1$I))', c.name_now)
+                into differs using old_row, new_row;
             exception when others then
                 differs := true;
             end;
@@ -1334,44 +1513,56 @@ begin
     if op = 'delete' then
         key := old_key;
     end if;
-    data := case when op <> 'insert' and remembered -> 'data' <> 'null' then jsonb_build_object('old', before) else '{}' end
-        || case when op <> 'delete' and remembered -> 'data' <> 'null' then jsonb_build_object('new', after) else '{}' end
+    data := case
+            when op <> 'insert' and remembered -> 'data' <> 'null' then jsonb_build_object('old', before) else '{}'
+        end
+        || case
+            when op <> 'delete' and remembered -> 'data' <> 'null' then jsonb_build_object('new', after) else '{}'
+        end
         || case when op = 'update' and remembered -> 'compared' is distinct from '[]' then
             jsonb_build_object('changed', array(select n from unnest(changed) n order by n collate "C")) else '{}' end
-        || case when op = 'update' and old_key is distinct from key then jsonb_build_object('old_key', old_key) else '{}' end
+        || case
+            when op = 'update' and old_key is distinct from key then jsonb_build_object('old_key', old_key) else '{}'
+        end
         || case when cardinality(problems) > 0 then
-            jsonb_build_object('unreadable', (select string_agg(distinct p, '; ') from unnest(problems) p)) else '{}' end;
+            jsonb_build_object('unreadable', (select string_agg(distinct p, '; ') from unnest(problems) p))
+            else '{}' end;
     data := nullif(data, '{}');
 exception when others then
-    -- Nothing that a row or a table may be like may fail the writer.
+    -- Whatever a row or a table is like, it must not fail the writer.
     data := jsonb_build_object('unreadable', sqlerrm);
 end
 $$;
 
 
--- The key of a row, as an expression over `old` or `new`.
+-- Returns the key of a row, as an expression over `old` or `new`.
 create or replace function bridge._key_of(w bridge.watch, row_name text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select bridge._json_array(array_agg(bridge._value(a.atttypid, format('%s.%s', row_name, bridge._quoted(k.name))) order by k.place))
+    select bridge._json_array(array_agg(
+        bridge._value(a.atttypid, format('%s.%s', row_name, bridge._quoted(k.name))) order by k.place
+    ))
     from unnest(bridge._key(w.relation, w.key)) with ordinality as k (name, place)
     join pg_attribute a on a.attrelid = w.relation and a.attname = k.name
 $$;
 
 
--- The columns that a watch carries, as an expression over `old` or `new`.
+-- Returns the columns that the events of a watch carry, as an expression over `old` or `new`.
 create or replace function bridge._data_of(w bridge.watch, row_name text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select bridge._json_object(array_agg(format('%L, %s', d.name, bridge._value(a.atttypid, format('%s.%s', row_name, bridge._quoted(d.name)))) order by d.place))
+    select bridge._json_object(array_agg(
+        format('%L, %s', d.name, bridge._value(a.atttypid, format('%s.%s', row_name, bridge._quoted(d.name))))
+        order by d.place
+    ))
     from unnest(w.data) with ordinality as d (name, place)
     join pg_attribute a on a.attrelid = w.relation and a.attname = d.name
 $$;
 
 
--- What one operation reads of the row into k (the key) and d (the data).
+-- Returns the statements that read the row of one operation into k (the key) and d (the data).
 create or replace function bridge._reading(w bridge.watch, op text) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -1395,9 +1586,12 @@ begin
     end if;
     parts := array_remove(parts, null);
     carried := case when cardinality(parts) > 0 then bridge._json_object(parts) end;
-    statements := array[format('k := %s;', bridge._key_of(w, case op when 'delete' then 'old' else 'new' end)), 'd := ' || carried || ';'];
+    statements := array[
+        format('k := %s;', bridge._key_of(w, case op when 'delete' then 'old' else 'new' end)),
+        'd := ' || carried || ';'
+    ];
     if op = 'update' then
-        -- A row that changed its key: one event that carries both.
+        -- An update that changes the key is one event, which carries both keys.
         statements := statements || format(
             'if %s then d := %s; end if;',
             (select string_agg(bridge._differs(w.relation, k), ' or ') from unnest(bridge._key(w.relation, w.key)) k),
@@ -1412,8 +1606,8 @@ end
 $$;
 
 
--- Whether reading a row may fail. Then it stands in an exception block of its own, which costs no transaction id, since it
--- writes nothing.
+-- Whether reading a row may fail. Then the reading statements have an exception block of their own, which costs no
+-- transaction id, since they write nothing.
 create or replace function bridge._may_fail(w bridge.watch) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -1426,11 +1620,14 @@ as $$
 $$;
 
 
--- The body for one operation: the event is written with a plain INSERT (no cast that can fail, no lock on a shared row,
--- no upsert), then somebody who sleeps is woken. Armed sleep: the relay holds sleep_key exclusively while it sleeps. Who
--- gets it shared keeps it until the commit is visible, and the relay looks once more after its own lock is granted; who
--- does not get it notifies. So NOTIFY, which takes a lock for the whole server, is paid only when somebody sleeps.
-create or replace function bridge._capture_branch(w bridge.watch, op text, remembered jsonb, fits text, may_fail boolean) returns text
+-- Returns the body for one operation. It writes the event with a plain INSERT (no cast that can fail, no lock on a
+-- shared row, no upsert); after that, the capture function wakes a sleeping relay.
+-- Armed sleep: the relay holds sleep_key exclusively while it sleeps. A writer that gets the key in shared mode keeps
+-- it until its commit is visible, and the relay looks once more after its own lock is granted. A writer that does not
+-- get the key notifies. So NOTIFY, which takes a lock for the whole server, is paid only while a relay sleeps.
+create or replace function bridge._capture_branch(
+    w bridge.watch, op text, remembered jsonb, fits text, may_fail boolean
+) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1439,7 +1636,9 @@ declare
     slowly text;
 begin
     if op = 'truncate' then
-        return format(E'\n        insert into bridge.ring (stream, watch, op) values (%L, %L, %L);', w.stream, w.name, op);
+        return format(
+            E'\n        insert into bridge.ring (stream, watch, op) values (%L, %L, %L);', w.stream, w.name, op
+        );
     end if;
     slowly := format(
         'select s.key, s.data into k, d from bridge._slowly(%L, %L, tg_relid, %s, %s) as s;',
@@ -1449,7 +1648,8 @@ begin
     reading := bridge._reading(w, op);
     if may_fail then
         reading := format(
-            E'begin\n            %s\n            exception when others then\n                %s\n            end;', reading, slowly
+            E'begin\n            %s\n            exception when others then\n                %s\n            end;',
+            reading, slowly
         );
     end if;
     return format(
@@ -1468,15 +1668,16 @@ as $$
 declare
     wake constant bigint := (select s.sleep_key from bridge.stream s where s.name = w.stream);
     fits constant text := bridge._fits_call(w, portable);
-    remembered constant jsonb := bridge._remember(w) - case when portable then '{place,relation,numbers}' else '{}' end::text[];
+    remembered constant jsonb :=
+        bridge._remember(w) - case when portable then '{place,relation,numbers}' else '{}' end::text[];
     may_fail constant boolean := bridge._may_fail(w);
     branches text;
-    -- What a BEFORE trigger returns is what is written; what an AFTER trigger returns is ignored.
+    -- PostgreSQL writes the row that a BEFORE trigger returns, and ignores what an AFTER trigger returns.
     leave constant text := case when 'move' = any (bridge._operations(w)) then
         'if tg_when operator(pg_catalog.=) ''BEFORE'' then return new; end if; return null;' else 'return null;' end;
 begin
-    -- Each question costs PL/pgSQL as much as a small function: the frequent operation is asked for first, the last one
-    -- not at all, since the triggers call for these operations only.
+    -- Each IF costs PL/pgSQL as much as a small function. So the most frequent operation is tested first, and the last
+    -- one not at all, since the triggers call this function for these operations only.
     select case count(*)
         when 1 then min(o.branch) || E'\n'
         else string_agg(
@@ -1499,9 +1700,11 @@ begin
         from unnest(w.operations) op
     ) o;
     if bridge._asks_inside(w) then
-        -- Here a row that the operation does not have reads as NULL. While the table does not fit, every change counts.
+        -- Here a row that the operation does not have reads as NULL. While the table does not fit, every change is
+        -- recorded.
         branches := format(
-            E'    if tg_op operator(pg_catalog.<>) ''TRUNCATE'' and %s then\n        if (\n%s\n) is not true then\n            %s\n        end if;\n    end if;\n',
+            E'    if tg_op operator(pg_catalog.<>) ''TRUNCATE'' and %s then\n        if (\n%s\n) is not true then\n'
+            '            %s\n        end if;\n    end if;\n',
             fits, bridge._condition_inside(w.condition), leave
         ) || branches;
     end if;
@@ -1512,12 +1715,14 @@ language plpgsql security definer%2$s
 as %3$L
 $capture$,
         'capture_' || w.name,
-        -- Each setting costs every call, the path alone a tenth of a small transaction. Where none is set, the body names
-        -- all functions, operators and types with their schema.
-        case when bridge._asks_inside(w) or bridge._needs_pinned_settings(w.relation, bridge._key(w.relation, w.key) || coalesce(w.data, '{}')) then
-            E'\nset search_path = pg_catalog, pg_temp set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = iso_8601 set bytea_output = hex set extra_float_digits = 1 set lc_monetary = ''C'''
+        -- Each setting slows down every call; search_path alone costs a tenth of a small transaction. Where none is
+        -- set, the body qualifies all functions, operators and types with their schema.
+        case when bridge._asks_inside(w)
+            or bridge._needs_pinned_settings(w.relation, bridge._key(w.relation, w.key) || coalesce(w.data, '{}')) then
+            E'\nset search_path = pg_catalog, pg_temp set timezone = ''UTC'' set datestyle = ''ISO, YMD'' '
+            'set intervalstyle = iso_8601 set bytea_output = hex set extra_float_digits = 1 set lc_monetary = ''C'''
         else '' end,
-        -- As a literal: a name may hold any text, such as the end of a dollar quote.
+        -- The body is a literal, since a name may contain any text, such as the end of a dollar quote.
         format(
             E'\ndeclare\n    k pg_catalog.jsonb;\n    d pg_catalog.jsonb;\nbegin\n%s%s    %s\nend\n',
             case w.options ->> 'on_error' when 'warn' then format(
@@ -1529,7 +1734,8 @@ $capture$,
 $warn$,
                 branches, w.name, leave
             ) else branches end,
-            -- PREPARE TRANSACTION refuses a transaction that has notified; such a table's events wait for the poll floor.
+            -- PREPARE TRANSACTION refuses a transaction that has notified. With notify = false the events of such a
+            -- table wait for the poll floor.
             case when w.options -> 'notify' = 'false' then '' else format(
                 $notify$    if not pg_catalog.pg_try_advisory_xact_lock_shared(%s) then
         perform pg_catalog.pg_notify(%L, '');
@@ -1544,8 +1750,9 @@ end
 $$;
 
 
--- The operations of a watch, and where rows can move between partitions also 'note' and 'move': PostgreSQL reports such an
--- update to row triggers as a delete here and an insert there, and a watch on updates would miss it.
+-- Returns the operations of a watch, and where rows can move between partitions also 'note' and 'move': PostgreSQL
+-- reports such an update to row triggers as a delete in one partition and an insert in another, and a watch on updates
+-- would miss it.
 create or replace function bridge._operations(w bridge.watch) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -1562,13 +1769,18 @@ create or replace function bridge._trigger_name(op text, watch_name text) return
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    -- BEFORE triggers come late in the alphabet, since earlier ones may still change the row.
-    select case op when 'note' then 'zzy_bridge_move_' when 'move' then 'zzz_bridge_move_' else format('bridge_%s_', op) end || watch_name
+    -- BEFORE triggers fire in alphabetical order. Ours come last, since triggers before them may still change the row.
+    select case op
+        when 'note' then 'zzy_bridge_move_'
+        when 'move' then 'zzz_bridge_move_'
+        else format('bridge_%s_', op)
+    end || watch_name
 $$;
 
 
--- Columns that decide about a row's partition, on every level; where an expression does, all but generated ones, which
--- PostgreSQL allows in no partition key, and in no WHEN before the update.
+-- Returns the columns that decide to which partition a row belongs, on every level. Where an expression decides, it
+-- returns all columns but generated ones, which PostgreSQL allows neither in a partition key nor in a WHEN before the
+-- update.
 create or replace function bridge._partition_columns(relation regclass) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -1587,16 +1799,16 @@ as $$
 $$;
 
 
--- Notes whether the new version of a row no longer belongs to the partition that it is in; the next trigger's WHEN reads it. A
--- partition key may call functions of the table's owner, so this runs as the writer and with the writer's search_path, as
--- PostgreSQL's own routing does.
+-- Notes whether the new version of a row no longer belongs to its present partition; the WHEN of the next trigger reads
+-- the note. A partition key may call functions of the table's owner, so this function runs as the writer and with the
+-- writer's search_path, as PostgreSQL's own routing does.
 create or replace function bridge._note_move() returns trigger
 language plpgsql
 as $$
 declare
     stays pg_catalog.bool;
 begin
-    -- A default partition without any other one has no constraint.
+    -- A default partition that has no sibling has no constraint.
     execute pg_catalog.format(
         'select %s from (select ($1).*) as r', coalesce(pg_catalog.pg_get_partition_constraintdef(tg_relid), 'true')
     ) into stays using new;
@@ -1606,8 +1818,8 @@ end
 $$;
 
 
--- The statement that makes one trigger of a watch. A loose one names no column but those of the partition key: it stands
--- while columns are changed that the strict one names, and lets all changes count.
+-- Returns the statement that makes one trigger of a watch. A loose trigger names only columns of the partition key. It
+-- stands in for the strict one while columns change that the strict one names, and records every change.
 create or replace function bridge._trigger(w bridge.watch, op text, loose boolean) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -1617,14 +1829,17 @@ declare
 begin
     if op in ('note', 'move') then
         tests := tests || ('(' || (
-            select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(bridge._partition_columns(w.relation)) c
+            select string_agg(bridge._changed(w.relation, c), ' or ')
+            from unnest(bridge._partition_columns(w.relation)) c
         ) || ')');
     end if;
     if op = 'move' then
         tests := tests || 'pg_catalog.current_setting(''bridge.moves'', true) = ''yes'''::text;
     end if;
     if op in ('update', 'move') and w.columns is not null and not loose then
-        tests := tests || ('(' || (select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(w.columns) c) || ')');
+        tests := tests || ('(' || (
+            select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(w.columns) c
+        ) || ')');
     end if;
     if op not in ('truncate', 'note') and w.condition is not null and not bridge._asks_inside(w) and not loose then
         tests := tests || bridge._condition(w, op);
@@ -1637,7 +1852,7 @@ begin
         bridge._trigger_name(op, w.name),
         case
             when op in ('note', 'move') then 'before update'
-            -- Decided once a statement, by its SET list, before PostgreSQL even reads the WHEN.
+            -- PostgreSQL decides this once per statement, by its SET list, before it evaluates the WHEN.
             when op = 'update' and w.options -> 'named_only' = 'true' and not loose then
                 'after update of ' || (select string_agg(format('%I', c), ', ') from unnest(w.columns) c)
             else 'after ' || op
@@ -1650,16 +1865,21 @@ end
 $$;
 
 
--- The statements that make the triggers of a watch, in order.
+-- Returns the statements that make the triggers of a watch, in order.
 create or replace function bridge._trigger_statements(w bridge.watch, loose boolean default false) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select array(select bridge._trigger(w, op, loose) from unnest(bridge._operations(w)) with ordinality as o (op, n) order by n)
+    select array(
+            select bridge._trigger(w, op, loose)
+            from unnest(bridge._operations(w)) with ordinality as o (op, n)
+            order by n
+        )
         || array(
-            -- On a replica (session_replication_role, logical replication) ordinary triggers are silent.
+            -- On a replica (session_replication_role, logical replication) ordinary triggers do not fire.
             select format(
-                'alter table %s enable %s trigger %I', w.relation, case w.options -> 'always' when 'true' then 'always' else '' end,
+                'alter table %s enable %s trigger %I', w.relation,
+                case w.options -> 'always' when 'true' then 'always' else '' end,
                 bridge._trigger_name(op, w.name)
             )
             from unnest(bridge._operations(w)) with ordinality as o (op, n)
@@ -1668,16 +1888,22 @@ as $$
 $$;
 
 
--- It differs when the table's columns, or a newer triggers.sql, ask for other statements; not in a restored database.
+-- Returns a fingerprint of the generated statements. It differs when the table's columns, or a newer triggers.sql,
+-- require other statements; it stays as it is in a restored database.
 create or replace function bridge._fingerprint(w bridge.watch) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
-as $$ select md5(array_to_string(bridge._capture_function(w, portable => true) || bridge._trigger_statements(w), E'\n')) $$;
+as $$
+    select md5(array_to_string(
+        bridge._capture_function(w, portable => true) || bridge._trigger_statements(w), E'\n'
+    ))
+$$;
 
 
--- Triggers of a watch as they stand: the operation ("renamed" where the name tells none) and whether it is switched on, as
--- the watch wants it and on every partition.
-create or replace function bridge._triggers(watch_name text) returns table (relation regclass, trigger_name name, op text, enabled boolean)
+-- Returns the present triggers of a watch: the operation ("renamed" where the name does not show it), and whether the
+-- trigger is enabled as the watch requires, on every partition.
+create or replace function bridge._triggers(watch_name text)
+returns table (relation regclass, trigger_name name, op text, enabled boolean)
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1699,8 +1925,8 @@ as $$
 $$;
 
 
--- The generated functions of a watch: capture, and what an older triggers.sql had beside it, in an order in which they can
--- be dropped.
+-- Returns the generated functions of a watch: capture, and those that an older triggers.sql made beside it, in an order
+-- in which they can be dropped.
 create or replace function bridge._generated(watch_name text) returns setof regprocedure
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -1712,7 +1938,7 @@ as $$
 $$;
 
 
--- The columns that the WHEN of one trigger should name, each one by itself.
+-- Returns the columns that the WHEN of one trigger should name, each one by itself.
 create or replace function bridge._columns_in_when(w bridge.watch, op text) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -1727,7 +1953,8 @@ as $$
 $$;
 
 
--- Whether a trigger names the columns that have these names now. It follows renames, so after a rename it names another one.
+-- Whether a trigger refers to the columns that have these names now. A trigger follows renames, so after a rename it
+-- refers to a column of another name.
 create or replace function bridge._names_columns(relation regclass, trigger_name name, columns text[]) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -1737,7 +1964,8 @@ as $$
         where c.name not in (
             select a.attname
             from pg_trigger t
-            join pg_depend d on d.classid = 'pg_trigger'::regclass and d.objid = t.oid and d.refclassid = 'pg_class'::regclass
+            join pg_depend d
+                on d.classid = 'pg_trigger'::regclass and d.objid = t.oid and d.refclassid = 'pg_class'::regclass
             join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
             where t.tgrelid = relation and t.tgname = trigger_name and d.refobjid = relation
         )
@@ -1749,37 +1977,43 @@ create or replace function bridge._is_intact(w bridge.watch) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    -- Where a column is gone, the fingerprint is another one, or null.
+    -- Where a column is gone, the fingerprint differs, or is null.
     select coalesce(bridge._fingerprint(w) = w.fingerprint, false)
-    -- The fingerprint knows columns by name. A name that went to another column asks for another capture function.
+    -- The fingerprint knows columns by name. A name that now belongs to another column requires another capture
+    -- function.
     and not exists (
         select from jsonb_each_text(w.remembered -> 'numbers') n
         where w.remembered ->> 'place' = bridge._place() and (w.remembered ->> 'relation')::oid = w.relation
             and bridge._column_name(w.relation, n.value::integer) is distinct from n.key
     )
-    -- The numbers of another cluster or database mean nothing here; the triggers themselves still do.
+    -- The numbers of another cluster or database mean nothing here; the triggers themselves are still valid.
     and not exists (
         select from bridge._triggers(w.name) t
-        where t.relation = w.relation and not bridge._names_columns(t.relation, t.trigger_name, bridge._columns_in_when(w, t.op))
+        where t.relation = w.relation
+            and not bridge._names_columns(t.relation, t.trigger_name, bridge._columns_in_when(w, t.op))
     )
     and (select count(*) from bridge._generated(w.name)) = 1
     and (
-        select coalesce(array_agg(t.op order by t.op), '{}') = array(select o from unnest(bridge._operations(w)) o order by o)
+        select coalesce(array_agg(t.op order by t.op), '{}')
+            = array(select o from unnest(bridge._operations(w)) o order by o)
         from bridge._triggers(w.name) t
         where t.relation = w.relation and t.enabled
     )
-    -- Rows of tables that inherit from this one, since the watch was made, go unseen.
+    -- Triggers don't see the rows of tables that have begun to inherit from this one since the watch was made.
     and not exists (
-        select from pg_inherits i join pg_class c on c.oid = i.inhparent where i.inhparent = w.relation and c.relkind = 'r'
+        select from pg_inherits i
+        join pg_class c on c.oid = i.inhparent
+        where i.inhparent = w.relation and c.relkind = 'r'
     )
 $$;
 
 
--- 4 --- watch, unwatch and alter ------------------------------------------------------------------------------------------
+-- 4 --- watch, unwatch and alter --------------------------------------------------------------------------------------
 
--- Which locks it takes to install watches and to remove others: the one of CREATE TRIGGER, or, where a trigger goes, the
--- stronger one of DROP TRIGGER.
-create or replace function bridge._locks(installed bridge.watch[], removed text[]) returns table (relation regclass, mode text)
+-- Returns the locks that are needed to install watches and to remove others: the lock of CREATE TRIGGER, or, where a
+-- trigger is dropped, the stronger lock of DROP TRIGGER.
+create or replace function bridge._locks(installed bridge.watch[], removed text[])
+returns table (relation regclass, mode text)
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1798,9 +2032,10 @@ as $$
 $$;
 
 
--- Takes locks on tables and their partitions, and never waits for one while it holds another: a writer that wants the same
--- tables in another order would end in a deadlock, and PostgreSQL could choose the writer to fail. Whoever waits makes later
--- writers wait too, so without a lock_timeout of the caller's it is three seconds.
+-- Takes locks on tables and their partitions, and never waits for one while it holds another: together with a writer
+-- that uses the same tables in another order that would be a deadlock, and PostgreSQL could choose the writer to fail.
+-- A lock that we wait for makes later writers wait too, so we wait at most three seconds, unless the caller has set a
+-- lock_timeout.
 create or replace function bridge._lock(relations regclass[], modes text[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -1819,13 +2054,13 @@ begin
                     execute format('lock table only %s in %s mode', l.relation, l.mode);
                     held := 1;
                 end if;
-                -- With its partitions.
+                -- This one includes the partitions.
                 execute format('lock table %s in %s mode nowait', l.relation, l.mode);
             end loop;
             perform set_config('lock_timeout', patience, true);
             return;
         exception when lock_not_available then
-            -- What this attempt held is free again; only the first lock was waited for.
+            -- The locks of this attempt are released; it waited for the first one only.
             if held = 0 or attempt = 50 then raise; end if;
         end;
         perform pg_sleep(0.02 + 0.08 * random());
@@ -1840,7 +2075,8 @@ set search_path = pg_catalog, pg_temp
 as $$ select bridge._lock(array_agg(l.relation), array_agg(l.mode)) from bridge._locks(installed, removed) l $$;
 
 
--- DROP TRIGGER takes a stronger lock than CREATE OR REPLACE TRIGGER, so a replaced watch keeps its triggers.
+-- Drops triggers of a watch, but not those of the `kept` operations on `kept_relation`: DROP TRIGGER takes a stronger
+-- lock than CREATE OR REPLACE TRIGGER.
 create or replace function bridge._drop_triggers(watch_name text, kept_relation regclass, kept text[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -1866,14 +2102,16 @@ as $$
 declare
     statement text;
 begin
-    for statement in select format('drop function %s', f) from bridge._generated(watch_name) f where f is distinct from kept loop
+    for statement in
+        select format('drop function %s', f) from bridge._generated(watch_name) f where f is distinct from kept
+    loop
         execute statement;
     end loop;
 end
 $$;
 
 
--- Makes or replaces the capture function of a watch. No lock on the table is needed for it alone.
+-- Makes or replaces the capture function of a watch. This alone needs no lock on the table.
 create or replace function bridge._install_function(w bridge.watch) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -1885,9 +2123,10 @@ end
 $$;
 
 
--- With on_error "warn" a condition is asked inside of capture, with the rights of the schema's owner, as a text that is parsed
--- anew in each session. So there it may use what PostgreSQL brings, and no function or type of somebody else's. PostgreSQL
--- itself finds out what the condition uses: in a trigger that never comes to be.
+-- With on_error "warn" the capture function evaluates the condition, with the rights of the schema's owner, from a text
+-- that is parsed again in each session. There a condition may use only objects of PostgreSQL's own, and no function or
+-- type of another role. PostgreSQL itself finds out what the condition uses: in a trigger whose creation is rolled
+-- back.
 create or replace function bridge._check_inside(w bridge.watch) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -1919,15 +2158,17 @@ begin
         limit 1;
     end if;
     if foreign_ is not null then
-        raise exception 'watch "%": with on_error "warn" a condition may use only what PostgreSQL brings, not %', w.name, foreign_
+        raise exception 'watch "%": with on_error "warn" a condition may use only objects of PostgreSQL itself, not %',
+            w.name, foreign_
             using errcode = 'invalid_parameter_value',
-                hint = 'Leave on_error out: then the trigger''s WHEN asks the condition, with the writer''s rights.';
+                hint = 'Leave on_error out: then the trigger''s WHEN evaluates it, with the writer''s rights.';
     end if;
 end
 $$;
 
 
--- The caller holds the table's lock (_lock_tables): no writer may run between the old functions and the new.
+-- Installs a watch. The caller holds the table's lock (_lock_tables): no writer may run between the old functions and
+-- the new ones.
 create or replace function bridge._install(w bridge.watch) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -1946,9 +2187,10 @@ begin
         foreach statement in array bridge._trigger_statements(w) loop
             execute statement;
         end loop;
-    exception when syntax_error or undefined_column or undefined_table or undefined_function or invalid_object_definition
-        or datatype_mismatch or feature_not_supported or grouping_error or windowing_error or ambiguous_function
-        or invalid_text_representation or invalid_function_definition or undefined_object or indeterminate_datatype then
+    exception when syntax_error or undefined_column or undefined_table or undefined_function or
+        invalid_object_definition or datatype_mismatch or feature_not_supported or grouping_error or windowing_error or
+        ambiguous_function or invalid_text_representation or invalid_function_definition or undefined_object or
+        indeterminate_datatype then
         if w.condition is null then raise; end if;
         raise exception 'watch "%": the condition does not work: %', w.name, sqlerrm
             using errcode = sqlstate, hint = format('The condition is: %s', w.condition);
@@ -1960,7 +2202,7 @@ begin
     w.removed_at := null;
     delete from bridge.watch x where x.name = w.name;
     insert into bridge.watch values (w.*);
-    perform pg_notify('bridge', ''); -- a running bridge looks whether there is a new stream to serve
+    perform pg_notify('bridge', ''); -- a running bridge then checks whether there is a new stream to serve
 end
 $$;
 
@@ -1996,15 +2238,17 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    w constant bridge.watch := bridge._watch(name, relation, task, operations, columns, condition, key, data, options, stream);
+    w constant bridge.watch :=
+        bridge._watch(name, relation, task, operations, columns, condition, key, data, options, stream);
 begin
-    perform bridge._check_watch(w); -- LOCK TABLE would complain of a view in words of its own
+    perform bridge._check_watch(w); -- LOCK TABLE has another error message for a view
     perform bridge._lock_tables(array[w], '{}');
     perform bridge._install(w);
 end
 $$;
 comment on function bridge.watch(text, regclass, text, text[], text[], text, text[], text[], jsonb, text) is
-'When these operations touch these columns of this table, call this task. Creates the rule and its triggers, or replaces them.';
+'When these operations touch these columns of this table, call this task. '
+'Creates the rule and its triggers, or replaces them.';
 
 
 create or replace function bridge.unwatch(name text) returns boolean
@@ -2012,7 +2256,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- The tables first, as watch() does: two who change watches would else wait for each other.
+    -- The tables are locked first, as in watch(): otherwise two sessions that change watches could wait for each other.
     perform bridge._lock_tables('{}', array[name]);
     update bridge.installation set generation = generation + 1;
     update bridge.watch w set removed_at = clock_timestamp() where w.name = unwatch.name and w.removed_at is null;
@@ -2023,10 +2267,11 @@ begin
 end
 $$;
 comment on function bridge.unwatch(text) is
-'Removes a watch and its triggers; events that it has recorded are still delivered. False: there was no such watch.';
+'Removes a watch and its triggers; events that it has recorded are still delivered. False: this watch did not exist.';
 
 
--- Watches that a change of this table may touch: its own, and those of its partitions, children and parents.
+-- Returns the watches that a change of this table may affect: its own, and those of its partitions, children and
+-- parents.
 create or replace function bridge._watches_of(relation regclass) returns setof bridge.watch
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -2048,8 +2293,8 @@ as $$
 $$;
 
 
--- The watch with the names that its columns have now. It loses what is gone, with a notice; a key is left as it is, since
--- without it nothing says which row has changed.
+-- Returns the watch with the current names of its columns. It loses columns that were dropped, with a notice. A key is
+-- left as it is, since without it an event does not identify the row.
 create or replace function bridge._follow(w bridge.watch) returns bridge.watch
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -2059,16 +2304,26 @@ declare
     now_ jsonb;
     gone text[];
 begin
-    if w.remembered ->> 'place' is distinct from bridge._place() or (w.remembered ->> 'relation')::oid is distinct from w.relation::oid then
+    if w.remembered ->> 'place' is distinct from bridge._place()
+        or (w.remembered ->> 'relation')::oid is distinct from w.relation::oid then
         return w;
     end if;
-    select jsonb_object_agg(n.key, bridge._column_name(w.relation, n.value::integer)) into now_ from jsonb_each_text(numbers) n;
-    gone := array(select n.key from jsonb_each(now_) n where n.value = 'null' and n.key = any (w.columns || w.data || bridge._named(w.condition)));
+    select jsonb_object_agg(n.key, bridge._column_name(w.relation, n.value::integer))
+    into now_
+    from jsonb_each_text(numbers) n;
+    gone := array(
+        select n.key
+        from jsonb_each(now_) n
+        where n.value = 'null' and n.key = any (w.columns || w.data || bridge._named(w.condition))
+    );
     if cardinality(gone) > 0 then
-        raise notice 'watch "%": the column % is gone; the watch goes on without it', w.name, array_to_string(gone, ', ');
+        raise notice 'watch "%": the column % was dropped; the watch continues without it',
+            w.name, array_to_string(gone, ', ');
     end if;
     if bridge._named(w.condition) && gone then
-        raise notice 'watch "%": its condition named a column that is gone; every change counts until the watch has another one', w.name;
+        raise notice
+            'watch "%": its condition named a dropped column; every change is recorded until the watch has a new one',
+            w.name;
         w.condition := null;
     end if;
     select string_agg(
@@ -2077,27 +2332,40 @@ begin
     )
     into w.condition
     from bridge._tokens(w.condition) t;
-    w.columns := nullif(array(select now_ ->> n from unnest(w.columns) with ordinality as c (n, place) where now_ ->> n is not null order by place), '{}');
-    w.data := nullif(array(select now_ ->> n from unnest(w.data) with ordinality as c (n, place) where now_ ->> n is not null order by place), '{}');
+    w.columns := nullif(array(
+        select now_ ->> n
+        from unnest(w.columns) with ordinality as c (n, place)
+        where now_ ->> n is not null
+        order by place
+    ), '{}');
+    w.data := nullif(array(
+        select now_ ->> n
+        from unnest(w.data) with ordinality as c (n, place)
+        where now_ ->> n is not null
+        order by place
+    ), '{}');
     if w.columns is null and w.options -> 'named_only' = 'true' then
         w.options := w.options - 'named_only';
     end if;
     if w.key is not null then
-        w.key := array(select coalesce(now_ ->> n, n) from unnest(w.key) with ordinality as c (n, place) order by place);
+        w.key := array(
+            select coalesce(now_ ->> n, n) from unnest(w.key) with ordinality as c (n, place) order by place
+        );
     end if;
     return w;
 end
 $$;
 
 
--- Columns that a condition names one by one.
+-- Returns the columns that a condition names one by one.
 create or replace function bridge._named(condition text) returns text[]
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select array(select distinct t.column_name from bridge._tokens(condition) t where t.column_name <> '*') $$;
 
 
--- Makes the triggers of a watch loose, or makes loose ones where it has lost them. The fingerprint says that this is drift.
+-- Makes the triggers of a watch loose, or creates loose ones where triggers are missing. The empty fingerprint marks
+-- the watch as drifted.
 create or replace function bridge._loosen(w bridge.watch) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -2106,13 +2374,16 @@ declare
     statement text;
 begin
     begin
-        -- It goes only with all of its triggers, so there is nothing in the way of a change.
-        if to_regprocedure(format('bridge.%I()', 'capture_' || w.name)) is null then perform bridge._install_function(w); end if;
+        -- The function can only be dropped together with all of its triggers, so nothing is in the way of a change.
+        if to_regprocedure(format('bridge.%I()', 'capture_' || w.name)) is null then
+            perform bridge._install_function(w);
+        end if;
     exception when others then
-        raise notice 'watch "%" has lost its function and records no change of % until it is made anew: %', w.name, w.relation, sqlerrm;
+        raise notice 'watch "%" has lost its function and records no change of % until it is installed again: %',
+            w.name, w.relation, sqlerrm;
         return;
     end;
-    -- A trigger that somebody has renamed would stay as strict as it was.
+    -- A renamed trigger would stay as strict as it was.
     perform bridge._drop_triggers(w.name, w.relation, bridge._operations(w));
     foreach statement in array bridge._trigger_statements(w, loose => true) loop
         execute statement;
@@ -2130,8 +2401,8 @@ declare
     w bridge.watch;
 begin
     if not exists (select from bridge._watches_of(relation)) then return false; end if;
-    -- The lock of the change that follows. CREATE TRIGGER takes a weaker one, and a writer that had only read so far would
-    -- meet the stronger one in a deadlock.
+    -- This is the lock of the change that follows. CREATE TRIGGER takes a weaker one, and a later upgrade to the
+    -- stronger one would be a deadlock with a writer that had only read so far.
     execute format('lock table %s in access exclusive mode', relation);
     for w in select * from bridge._watches_of(relation) loop
         perform bridge._loosen(w);
@@ -2140,7 +2411,8 @@ begin
 end
 $$;
 comment on function bridge.step_aside(regclass) is
-'Before a change that PostgreSQL refuses because a trigger names a column: watches of this table record every change, and name no column. False: nothing watches it.';
+'Before a change that PostgreSQL refuses because a trigger names a column: makes the watches of this table record '
+'every change and name no column. False if nothing watches the table.';
 
 
 create or replace function bridge.step_back(relation regclass) returns void
@@ -2155,28 +2427,32 @@ begin
             continue when bridge._is_intact(w);
             perform bridge._install(bridge._follow(w));
         exception when others then
-            raise notice 'watch "%" records every change of % until it is made anew: %', w.name, w.relation, sqlerrm;
+            raise notice 'watch "%" records every change of % until it is installed again: %',
+                w.name, w.relation, sqlerrm;
             perform bridge._loosen(w);
         end;
     end loop;
 end
 $$;
 comment on function bridge.step_back(regclass) is
-'After a change of this table: its watches follow renamed columns, lose dropped ones, and record again only what counts.';
+'After a change of this table: its watches follow renamed columns, lose dropped ones, and again record '
+'only the changes that they select.';
 
 
--- Whether a text has a name in it, as a word of its own and in any case.
+-- Whether a text contains a name as a separate word, in upper or lower case.
 create or replace function bridge._mentions(statement text, name text) returns boolean
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
     select statement ~* format(
-        '(?<![[:alnum:]_$])%s(?![[:alnum:]_$])', regexp_replace(replace(name, '"', '""'), '([][(){}.*+?^$|\\])', '\\\1', 'g')
+        '(?<![[:alnum:]_$])%s(?![[:alnum:]_$])',
+        regexp_replace(replace(name, '"', '""'), '([][(){}.*+?^$|\\])', '\\\1', 'g')
     )
 $$;
 
 
--- Watched tables, their partitions, children and parents that a statement mentions. Django's `migrate` asks.
+-- Returns the watched tables, and their partitions, children and parents, that a statement mentions. Django's `migrate`
+-- calls it.
 create or replace function bridge._mentioned(statement text) returns setof regclass
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -2196,7 +2472,7 @@ as $$
 $$;
 
 
--- Tables with triggers of watches that a complaint of PostgreSQL's mentions.
+-- Returns the tables with triggers of watches that an error message of PostgreSQL's mentions.
 create or replace function bridge._refusing(complaint text) returns setof regclass
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -2208,7 +2484,7 @@ as $$
 $$;
 
 
--- Tables of watches that have lost a trigger, which CASCADE takes along without a word.
+-- Returns the tables of watches that have lost a trigger: CASCADE drops it without a message.
 create or replace function bridge._torn() returns setof regclass
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -2225,19 +2501,24 @@ as $$
 $$;
 
 
--- With the table those that step_back will need: of watches on its parents or partitions that don't fit any more.
+-- Locks the table, and the tables that step_back will need: those of watches on its parents or partitions that no
+-- longer fit.
 create or replace function bridge._lock_for_alter(relation regclass) returns void
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
     select bridge._lock(array_agg(l.relation) || $1, array_agg(l.mode) || array['access exclusive'])
     from bridge._locks(
-        array(select w::bridge.watch from bridge._watches_of(relation) w where w.relation <> $1 and not bridge._is_intact(w)), '{}'
+        array(
+            select w::bridge.watch from bridge._watches_of(relation) w
+            where w.relation <> $1 and not bridge._is_intact(w)
+        ), '{}'
     ) l
 $$;
 
 
--- It has no fixed search_path, since a type's name means here what it means to the caller. So it calls by full names only.
+-- This function has no fixed search_path, since in `clauses` the name of a type has the meaning that it has for the
+-- caller. So the function qualifies every name that it calls.
 create or replace function bridge.alter(relation regclass, clauses text) returns void
 language plpgsql
 as $$
@@ -2253,11 +2534,12 @@ begin
 end
 $$;
 comment on function bridge.alter(regclass, text) is
-'ALTER TABLE for a watched table, with any clauses: in one transaction, without an unrecorded change. The watches follow.';
+'ALTER TABLE for a watched table, with any clauses, in one transaction and without an unrecorded change. '
+'The watches follow the change.';
 
 
--- After a restore, tables and columns have other numbers than those that capture knows. It records all the same, but slowly;
--- this gives it the new numbers. It takes no lock on a table.
+-- After a restore, tables and columns have other numbers than capture knows. It still records every change, but slowly.
+-- This function gives it the new numbers; it takes no lock on a table.
 create or replace function bridge.refresh() returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -2283,12 +2565,14 @@ begin
 end
 $$;
 comment on function bridge.refresh() is
-'Gives capture the numbers that tables and columns have here, after a restore; returns how many watches needed it. `bridge run` calls it.';
+'Gives capture the numbers that tables and columns have here, after a restore; returns how many watches needed it. '
+'`bridge run` calls it.';
 
 
--- 5 --- send: any allowed task, as part of the caller's transaction -------------------------------------------------------
+-- 5 --- send: any allowed task, as part of the caller's transaction ---------------------------------------------------
 
--- Names of the tasks that `send` may start. Only the owner of the schema writes here, through allow() and disallow().
+-- The names of the tasks that `send` may start. Only the owner of the schema changes this table, through allow() and
+-- disallow().
 create table if not exists bridge.sendable (task text collate "C" primary key check (task ~ '^\S+$'));
 
 
@@ -2314,11 +2598,13 @@ begin
     return found;
 end
 $$;
-comment on function bridge.disallow(text) is 'No longer lets send() start this task; what was sent and still waits becomes a dead letter.';
+comment on function bridge.disallow(text) is
+'No longer lets send() start this task; a task that was sent and still waits becomes a dead letter.';
 
 
 create or replace function bridge.send(
-    task text, args jsonb default '[]', kwargs jsonb default '{}', options jsonb default '{}', stream text default 'default'
+    task text, args jsonb default '[]', kwargs jsonb default '{}', options jsonb default '{}',
+    stream text default 'default'
 ) returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -2329,10 +2615,12 @@ declare
 begin
     if not exists (select from bridge.sendable s where s.task = send.task) then
         raise exception 'task "%" may not be sent', task
-            using errcode = 'insufficient_privilege', hint = 'The owner of schema bridge allows it: select bridge.allow(''...'').';
+            using errcode = 'insufficient_privilege',
+                hint = 'The owner of schema bridge allows it: select bridge.allow(''...'').';
     end if;
     if jsonb_typeof(args) is distinct from 'array' or jsonb_typeof(kwargs) is distinct from 'object' then
-        raise exception 'task "%": args must be a JSON array and kwargs a JSON object', task using errcode = 'invalid_parameter_value';
+        raise exception 'task "%": args must be a JSON array and kwargs a JSON object', task
+            using errcode = 'invalid_parameter_value';
     end if;
     perform bridge._check_options(format('task "%s"', task), options);
     select s.sleep_key into wake from bridge.stream s where s.name = send.stream;
@@ -2352,14 +2640,17 @@ comment on function bridge.send(text, jsonb, jsonb, jsonb, text) is
 'Starts an allowed task once the calling transaction has committed; returns the id of the event.';
 
 
--- 6 --- plan and apply: many watches at once, as data ----------------------------------------------------------------------
+-- 6 --- plan and apply: many watches together, as data ----------------------------------------------------------------
 
--- The tables that these watches name, in order; null where there is none. It sets no search_path, since a table's name means
--- here what it means to the caller, so it names everything with its schema. plan() and apply() do no more than call it.
+-- Returns the tables that these watches name, in order; null where a table does not exist. The function sets no
+-- search_path, since the name of a table has the meaning that it has for the caller, so it qualifies every name. plan()
+-- and apply() only add the call of this function.
 create or replace function bridge._relations(wanted jsonb) returns regclass[]
 language sql stable
 as $$
-    select pg_catalog.array_agg(pg_catalog.to_regclass(w.item operator(pg_catalog.->>) 'relation'::pg_catalog.text) order by w.place)
+    select pg_catalog.array_agg(
+        pg_catalog.to_regclass(w.item operator(pg_catalog.->>) 'relation'::pg_catalog.text) order by w.place
+    )
     from pg_catalog.jsonb_array_elements(wanted) with ordinality as w (item, place)
 $$;
 
@@ -2375,17 +2666,21 @@ declare
 begin
     select k into unknown from jsonb_object_keys(item) k where k <> all (known) limit 1;
     if unknown is not null then
-        raise exception 'watch "%": unknown parameter "%"; there are: %', item ->> 'name', unknown, array_to_string(known, ', ')
+        raise exception 'watch "%": unknown parameter "%"; the parameters are: %',
+            item ->> 'name', unknown, array_to_string(known, ', ')
             using errcode = 'invalid_parameter_value';
     end if;
     if relation is null then
-        raise exception 'watch "%": there is no table %', item ->> 'name', coalesce(item ->> 'relation', '(none is named)')
-            using errcode = 'undefined_table', hint = 'Quote a name with capitals or spaces as SQL does: "Odd Name", or "My Schema"."Odd Name".';
+        raise exception 'watch "%": table % does not exist',
+            item ->> 'name', coalesce(item ->> 'relation', '(none is named)')
+            using errcode = 'undefined_table',
+                hint = 'Quote a name with capitals or spaces as SQL does: "Odd Name", or "My Schema"."Odd Name".';
     end if;
     w := bridge._watch(
         item ->> 'name', relation, item ->> 'task',
         coalesce(bridge._texts(item -> 'operations'), '{insert,update,delete}'), bridge._texts(item -> 'columns'),
-        item ->> 'condition', bridge._texts(item -> 'key'), bridge._texts(item -> 'data'), item -> 'options', item ->> 'stream'
+        item ->> 'condition', bridge._texts(item -> 'key'), bridge._texts(item -> 'data'), item -> 'options',
+        item ->> 'stream'
     );
     perform bridge._check_watch(w);
     return w;
@@ -2393,7 +2688,7 @@ end
 $$;
 
 
--- An older file's, which looked everything up by the caller's search_path.
+-- An older file's function, which looked everything up by the caller's search_path.
 drop function if exists bridge._wanted(jsonb);
 
 
@@ -2422,7 +2717,8 @@ declare
 begin
     select w ->> 'name' into twice from jsonb_array_elements(wanted) w group by 1 having count(*) > 1 limit 1;
     if twice is not null then
-        raise exception 'watch "%" is declared twice; give each watch its own name', twice using errcode = 'invalid_parameter_value';
+        raise exception 'watch "%" is declared twice; give each watch its own name', twice
+            using errcode = 'invalid_parameter_value';
     end if;
     return query
         with target as (
@@ -2444,7 +2740,8 @@ begin
             coalesce(t.name, p.name), p.definition, t.definition
         from target t
         full join present p on p.name = t.name
-        -- Who prunes removes only what it declared itself: Django's watches and those of a bridge.toml live side by side.
+        -- Pruning removes only watches of the same source: Django's watches and those of a bridge.toml live side by
+        -- side.
         where t.name is not null or prune and p.definition -> 'options' ->> 'source' is not distinct from _plan.source
         order by 2;
 end
@@ -2456,7 +2753,8 @@ returns table (action text, name text, before jsonb, after jsonb)
 language sql stable
 as $$ select action, name, before, after from bridge._plan(wanted, bridge._relations(wanted), prune, source) $$;
 comment on function bridge.plan(jsonb, boolean, text) is
-'What apply() would do: one row a watch, action create, replace, repair (triggers missing, switched off or outdated), keep, or, with prune, remove.';
+'What apply() would do: one row per watch, with the action create, replace, repair (triggers are missing, disabled or '
+'outdated), keep, or, with prune, remove.';
 
 
 create or replace function bridge._apply(wanted jsonb, relations regclass[], prune boolean, source text)
@@ -2471,7 +2769,10 @@ declare
     removed text[];
 begin
     select
-        coalesce(array_agg(bridge._wanted(i.item, relations[i.place])) filter (where p.action not in ('keep', 'remove')), '{}'),
+        coalesce(
+            array_agg(bridge._wanted(i.item, relations[i.place])) filter (where p.action not in ('keep', 'remove')),
+            '{}'
+        ),
         coalesce(array_agg(p.name) filter (where p.action = 'remove'), '{}')
     into installed, removed
     from bridge._plan(wanted, relations, prune, source) p
@@ -2497,7 +2798,8 @@ returns table (action text, name text, before jsonb, after jsonb)
 language sql
 as $$ select action, name, before, after from bridge._apply(wanted, bridge._relations(wanted), prune, source) $$;
 comment on function bridge.apply(jsonb, boolean, text) is
-'Brings the watches in line with a JSON array of objects whose keys are the parameters of watch(); returns what plan() said.';
+'Changes the watches to those of a JSON array of objects whose keys are the parameters of watch(); '
+'returns the rows of plan().';
 
 
 create or replace function bridge.drift() returns table (name text, relation text)
@@ -2507,19 +2809,21 @@ as $$
     select w.name, w.relation::text
     from bridge.watch w
     where w.removed_at is null
-        and not case when exists (select from pg_class c where c.oid = w.relation) then bridge._is_intact(w) else false end
+        and not case
+            when exists (select from pg_class c where c.oid = w.relation) then bridge._is_intact(w) else false
+        end
     order by 1
 $$;
 comment on function bridge.drift() is
-'Watches whose triggers are missing, switched off or outdated, or whose table is gone; apply() mends them.';
+'Watches whose triggers are missing, disabled or outdated, or whose table was dropped; apply() repairs them.';
 
 
--- 7 --- The log's ring ------------------------------------------------------------------------------------------------------
+-- 7 --- The log's ring ------------------------------------------------------------------------------------------------
 
 -- Truncates each slot whose events are all older than `retention` and all delivered; returns those slots. A slot takes
--- the transactions that began in its four hours, so its age follows from the clock and no row is read. A stream has
--- delivered it when all of it is visible in the stream's position. The lock comes before that look: nobody can write
--- into the slot between the look and the truncate, and whoever has written but not committed still keeps it.
+-- the transactions that began in its four hours, so its age follows from the clock, and no row is read. A stream has
+-- delivered a slot when all of it is visible in the stream's position. The slot is locked before that check: nobody can
+-- write into it between the check and the truncate, and a writer that has not committed yet still keeps it.
 create or replace function bridge.recycle(retention interval) returns smallint[]
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp set lock_timeout = '200ms'
@@ -2532,13 +2836,14 @@ declare
 begin
     perform bridge._require_read_committed('bridge.recycle()');
     if retention < interval '0' or retention > interval '24 hours' then
-        raise exception 'the log keeps events for up to 24 hours, not for %', retention using errcode = 'invalid_parameter_value';
+        raise exception 'the log keeps events for up to 24 hours, not for %', retention
+            using errcode = 'invalid_parameter_value';
     end if;
-    -- What waits in a restored log is not told by the position alone until the log is adopted.
+    -- Until a restored log is adopted, its position alone does not show which events wait in it.
     if exists (select from bridge.position p where bridge._is_foreign(p.cluster, p.seen, p.upto, p.xmin)) then
         return done;
     end if;
-    -- From the youngest slot that is no longer written to the oldest.
+    -- The loop goes from the youngest slot that is no longer written to the oldest.
     for age in 1..7 loop
         continue when clock_timestamp() - to_timestamp((period - age + 1) * 14400) < retention;
         execute format('select exists (select from bridge.event_%s)', (period - age) % 8) into filled;
@@ -2558,7 +2863,7 @@ begin
                 done := done || ((period - age) % 8)::smallint;
             end if;
         exception when lock_not_available then
-            null; -- somebody reads or writes it: the next round comes
+            null; -- a session reads or writes it; the next call tries again
         end;
     end loop;
     return done;
@@ -2575,9 +2880,10 @@ end
 $signature$;
 
 
--- Turns a stream's log that was restored from elsewhere into one of this cluster. What waits in it is as if this
--- transaction had written it, what was delivered as if it had always been there, and the position is the present, ahead of
--- which are this transaction and whoever writes beside it. No row: the log is of this cluster, and nothing was done.
+-- Turns a stream's log that was restored from elsewhere into a log of this cluster. Events that wait in it look as if
+-- this transaction had written them, and delivered events as if they had always been there. The position becomes the
+-- present; this transaction, and those that write at this time, lie ahead of it. Without a row in the result, the log
+-- belongs to this cluster already and nothing was done.
 create or replace function bridge.adopt(stream text) returns table (reason text, waiting bigint)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -2587,7 +2893,7 @@ declare
     p record;
 begin
     perform bridge._require_read_committed('bridge.adopt()');
-    -- A second position, restored without triggers: the one of this cluster that moved last counts.
+    -- A restore without triggers may bring a second position. The one of this cluster that moved last counts.
     delete from bridge.position x
     where x.stream = adopt.stream and x.ctid <> (
         select y.ctid from bridge.position y
@@ -2600,40 +2906,51 @@ begin
     where x.stream = adopt.stream
     for update;
     if p.is_foreign is not true then return; end if;
-    -- One statement, for its one snapshot: no writer's commit can fall between what is judged and where the position goes.
+    -- This is one statement, since it has one snapshot: no writer's commit can fall between judging the events and
+    -- moving the position.
     return query
         with adopted as (
             update bridge.event e
             -- 2 is the id of frozen rows, which is older than every snapshot.
-            set xid = case when bridge._waits_in_foreign_log(e.id, e.xid, e.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at)
+            set xid = case
+                when bridge._waits_in_foreign_log(
+                    e.id, e.xid, e.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at
+                )
                 then pg_current_xact_id() else '2' end
             where e.stream = adopt.stream
                 and (
-                    bridge._waits_in_foreign_log(e.id, e.xid, e.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at)
+                    bridge._waits_in_foreign_log(
+                        e.id, e.xid, e.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at
+                    )
                     or not pg_visible_in_snapshot(e.xid, (select bridge._present()))
                 )
             returning e.xid
         ),
         moved as (
             update bridge.position x
-            set seen = bridge._present(), upto = null, after_id = null, cluster = bridge._cluster(), moved_at = clock_timestamp()
+            set
+                seen = bridge._present(), upto = null, after_id = null, cluster = bridge._cluster(),
+                moved_at = clock_timestamp()
             where x.stream = adopt.stream
         )
         select
             case
                 when p.cluster <> bridge._cluster() then 'it was restored from another cluster'
-                else 'its position lies ahead of this server''s transactions: it was restored from another copy of this cluster'
+                else
+                    'its position lies ahead of this server''s transactions: '
+                    'it was restored from another copy of this cluster'
             end,
             count(*) filter (where a.xid <> '2')
         from adopted a;
 end
 $$;
 comment on function bridge.adopt(text) is
-'Takes up the log of a stream that was restored from elsewhere: says why, and how many events wait in it; no row where nothing had to be done. For bridge run.';
+'Adopts the log of a stream that was restored from elsewhere: returns the reason, and how many events wait in it; '
+'no row if nothing had to be done. For bridge run.';
 
 
--- Events whose transaction id is not of this cluster, restored without triggers, would be new for ever. They are not in
--- any window, and go to the dead letters.
+-- Events that were restored without triggers may have transaction ids that are not of this cluster, and would be new
+-- for ever. They are in no window, and this function moves them to the dead letters.
 create or replace function bridge.set_aside() returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -2663,17 +2980,20 @@ begin
 end
 $$;
 comment on function bridge.set_aside() is
-'Makes dead letters of events that were loaded from another cluster without triggers; returns their number. For bridge run.';
+'Makes dead letters of events that were loaded from another cluster without triggers; returns their number. '
+'For bridge run.';
 
 
--- 8 --- Dead letters ---------------------------------------------------------------------------------------------------------
+-- 8 --- Dead letters --------------------------------------------------------------------------------------------------
 
--- Events of the log become dead letters. They are copied here from the log, as they are: the process could not always
--- write them down again (it may not even be able to read them), and it can't make up an event, nor a dead letter that
--- somebody would retry. An event that is refused again has the newer reason. The log's index leads to transactions: each
--- is read once, since it may have written a million events; hence no nested loop over the events that are looked for.
--- `at` is null where Python can't say it (as in look.sql).
-create or replace function bridge.bury(stream text, ids bigint[], ats timestamptz[], xids xid8[], reasons text[]) returns bigint
+-- Copies events of the log into the dead letters. The database copies them, as they are: the bridge process could not
+-- always write them again (it may not even be able to read them), and so it can't invent an event, nor a dead letter
+-- that a person would retry. An event that is refused again gets the newer reason.
+-- The log's index leads to transactions. Each transaction is read once, since it may have written a million events;
+-- hence there is no nested loop over the wanted events. `at` is null where Python can't represent it (as in look.sql).
+create or replace function bridge.bury(
+    stream text, ids bigint[], ats timestamptz[], xids xid8[], reasons text[]
+) returns bigint
 language sql security definer
 set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_nestloop = off set jit = off
 as $$
@@ -2706,9 +3026,9 @@ comment on function bridge.bury(text, bigint[], timestamptz[], xid8[], text[]) i
 'Copies events of the log into bridge.dead_letter, with the reasons; returns their number. For bridge run only.';
 
 
--- The dead letters that a person means: all given conditions hold; none given is an error, since "all" should be said
--- (since => '-infinity'). The oldest first, at most `at_most`, skipping rows that another session has locked. They are locked, so
--- they stay where their ctid says.
+-- Returns the dead letters that meet all given conditions. Without a condition it is an error, since "all" should be
+-- written out (since => '-infinity'). Oldest first, at most `at_most`, skipping rows that another session has locked.
+-- The rows are locked, so they stay where their ctid says.
 create or replace function bridge._chosen_letters(
     ids bigint[], watch text, stream text, since timestamptz, until timestamptz, at_most integer
 ) returns setof tid
@@ -2717,8 +3037,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if num_nonnulls(ids, watch, stream, since, until) = 0 then
-        raise exception 'say which dead letters: ids, watch, stream, since or until' using errcode = 'invalid_parameter_value',
-            hint = 'All of them are: since => ''-infinity''.';
+        raise exception 'say which dead letters: ids, watch, stream, since or until'
+            using errcode = 'invalid_parameter_value',
+                hint = 'For all of them, write: since => ''-infinity''.';
     end if;
     return query
         select d.ctid
@@ -2735,8 +3056,8 @@ end
 $$;
 
 
--- Puts the events back into the log as they were, with their ids and times, so that their tasks keep theirs. They get the
--- xid of this transaction, which puts them into the next window.
+-- Puts the events back into the log as they were, with their ids and times, so that their tasks keep their ids. The
+-- events get the xid of this transaction, which puts them into the next window.
 create or replace function bridge.retry(
     ids bigint[] default null, watch text default null, stream text default null,
     since timestamptz default null, until timestamptz default null, at_most integer default null
@@ -2754,9 +3075,10 @@ begin
         join bridge.stream s on s.name = x.stream
         where x.stream in (select d.stream from bridge.dead_letter d where d.ctid = any (chosen))
     loop
-        -- Until then, what is old here is told by its id.
+        -- Until the log is adopted, ids decide which of its events are old, so none may be added with an old id.
         if p.is_foreign then
-            raise exception 'stream "%" was restored from elsewhere and not served since: start the bridge first', p.stream
+            raise exception
+                'stream "%" was restored from elsewhere and not served since: start the bridge first', p.stream
                 using errcode = 'object_not_in_prerequisite_state';
         end if;
         if not pg_try_advisory_xact_lock_shared(p.sleep_key) then
@@ -2791,7 +3113,7 @@ comment on function bridge.discard(bigint[], text, text, timestamptz, timestampt
 'Deletes dead letters for good; returns their number. At least one condition must be given.';
 
 
--- 9 --- Inbox: what a task has done, for effects that happen once ----------------------------------------------------------------
+-- 9 --- Inbox: the tasks whose work is committed, for effects that happen once ----------------------------------------
 
 create table if not exists bridge.inbox (
     id uuid primary key, -- of the task
@@ -2806,8 +3128,8 @@ end
 $inbox$;
 
 
--- In the transaction of the task's own writes: true the first time, false when the task's work is committed already. Two
--- deliveries at once take turns: the second waits here for the first one's end.
+-- To be called in the transaction of the task's own writes: true the first time, false when the task's work is
+-- committed already. Two deliveries that run together take turns: the second waits here until the first one ends.
 create or replace function bridge.once(id uuid) returns boolean
 language sql security definer
 set search_path = pg_catalog, pg_temp
@@ -2816,7 +3138,7 @@ as $$
     select exists (select from noted)
 $$;
 comment on function bridge.once(uuid) is
-'Notes a task''s id in the calling transaction: true the first time, false when it is there already.';
+'Notes a task''s id in the calling transaction: true the first time, false if it was noted before.';
 
 
 create or replace function bridge.forget(older_than interval, at_most integer default 10000) returns bigint
@@ -2832,14 +3154,15 @@ as $$
     )
     select count(*) from old
 $$;
-comment on function bridge.forget(interval, integer) is 'Deletes old entries of the inbox, at most so many; returns their number.';
+comment on function bridge.forget(interval, integer) is
+'Deletes old entries of the inbox, at most `at_most`; returns their number.';
 
 
--- 10 --- Status ---------------------------------------------------------------------------------------------------------------
+-- 10 --- Status -------------------------------------------------------------------------------------------------------
 
 -- Events that are committed and not delivered yet: the window between the position and now, without the part of a large
--- window that has been walked already; or what waits in a log that was restored and not adopted yet. OFFSET has the
--- question whose position it is asked once a stream, and never beside each event.
+-- window that the relay has walked already; or the events that wait in a log that was restored and is not adopted yet.
+-- OFFSET makes PostgreSQL evaluate _is_foreign once per stream, and never for each event.
 create or replace view bridge.waiting as
 select w.*
 from (
@@ -2851,12 +3174,13 @@ cross join lateral (
     where e.lane = any ('{0,1,2,3,4,5,6,7}') and e.stream = p.stream and e.xid >= pg_snapshot_xmax(p.seen)
         and not p.is_foreign
         and (p.upto is null or e.id > p.after_id or not pg_visible_in_snapshot(e.xid, p.upto))
-        -- no transaction of this cluster: bridge.set_aside
+        -- A transaction of another cluster is not visible (see bridge.set_aside).
         and pg_visible_in_snapshot(e.xid, (select pg_current_snapshot()))
     union all
     select e.*
     from bridge.event e
-    where e.lane = any ('{0,1,2,3,4,5,6,7}') and e.stream = p.stream and e.xid = any (array(select pg_snapshot_xip(p.seen)))
+    where e.lane = any ('{0,1,2,3,4,5,6,7}') and e.stream = p.stream
+        and e.xid = any (array(select pg_snapshot_xip(p.seen)))
         and not p.is_foreign
         and (p.upto is null or e.id > p.after_id or not pg_visible_in_snapshot(e.xid, p.upto))
         and pg_visible_in_snapshot(e.xid, (select pg_current_snapshot()))
@@ -2870,9 +3194,10 @@ cross join lateral (
 comment on view bridge.waiting is 'Events that are committed and not delivered yet.';
 
 
--- Waits for a session lock, but not for ever: a statement that waits has a snapshot, and with it holds back the horizon
--- behind which VACUUM may remove dead rows, in the whole database. A standby waits for weeks, a piece at a time. An
--- exception that is caught here writes nothing into the server's log, as one that reaches the client would.
+-- Waits for a session lock, but not for ever: a waiting statement has a snapshot, and with it holds back, in the whole
+-- database, the horizon behind which VACUUM may remove dead rows. A standby waits for weeks, in short calls of this
+-- function. An exception that is caught here writes nothing into the server's log, while one that reaches the client
+-- would.
 create or replace function bridge.await_lock(key bigint, at_most interval) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -2886,10 +3211,10 @@ exception when lock_not_available then
 end
 $$;
 comment on function bridge.await_lock(bigint, interval) is
-'Whether this session got the advisory lock within so long. For bridge run only.';
+'Whether this session got the advisory lock within `at_most`. For bridge run only.';
 
 
--- The session that holds the advisory lock with this key; null: none does.
+-- Returns the process id of the session that holds the advisory lock with this key; null if no session holds it.
 create or replace function bridge._holder(key bigint) returns integer
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -2904,8 +3229,8 @@ $$;
 
 
 create or replace function bridge.status() returns table (
-    stream text, watches bigint, waiting bigint, of_removed bigint, lag interval, dead_letters bigint, owner_pid integer, asleep boolean,
-    moved_at timestamptz, broker_error text, broker_away_since timestamptz
+    stream text, watches bigint, waiting bigint, of_removed bigint, lag interval, dead_letters bigint,
+    owner_pid integer, asleep boolean, moved_at timestamptz, broker_error text, broker_away_since timestamptz
 )
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -2920,7 +3245,7 @@ as $$
         o.pid,
         bridge._holder(s.sleep_key) is not null,
         p.moved_at,
-        -- What a relay noted that is gone is nobody's state any more.
+        -- A note of a relay that has ended no longer describes the present.
         case when o.pid is not null then p.broker_error end,
         case when o.pid is not null then p.broker_away_since end
     from bridge.position p
@@ -2929,14 +3254,17 @@ as $$
     left join (
         select
             w.stream, count(*) as waiting, min(w.at) filter (where isfinite(w.at)) as oldest,
-            count(*) filter (where w.watch in (select r.name from bridge.watch r where r.removed_at is not null)) as of_removed
+            count(*) filter (
+                where w.watch in (select r.name from bridge.watch r where r.removed_at is not null)
+            ) as of_removed
         from bridge.waiting w
         group by 1
     ) e on e.stream = p.stream
     order by 1
 $$;
 comment on function bridge.status() is
-'One row a stream: its watches, committed events that wait, those of removed watches among them, age of the oldest one, dead letters, the backend of the relay that serves it, and why the broker takes nothing from it.';
+'One row per stream: its watches, committed events that wait, how many of those are of removed watches, age of '
+'the oldest one, dead letters, the backend of the relay that serves it, and why the broker refuses its messages.';
 
 
 create or replace function bridge.disk_use() returns table (part text, bytes bigint)
@@ -2950,16 +3278,18 @@ as $$
     group by 1
     order by 1
 $$;
-comment on function bridge.disk_use() is 'Bytes on disk of the log, the dead letters and the inbox, with their indexes.';
+comment on function bridge.disk_use() is
+'Bytes on disk of the log, the dead letters and the inbox, with their indexes.';
 
 
--- 11 --- Rights, and upgrade of what is installed ------------------------------------------------------------------------------------------
+-- 11 --- Rights, and upgrade of what is installed ---------------------------------------------------------------------
 
--- PostgreSQL lets everybody execute a new function. Here nobody may but the owner, until a role is granted it.
+-- PostgreSQL lets everybody execute a new function. In this schema only the owner may, until a role is granted the
+-- right.
 revoke all on all functions in schema bridge from public;
 
--- Watches made by an older triggers.sql get the capture of this one; a watch whose table does not fit it any more is
--- left alone, and plan() shows it.
+-- Watches that an older triggers.sql made get the capture function of this one. A watch that no longer fits its table
+-- is left alone, and plan() shows it.
 do $upgrade$
 declare
     w bridge.watch;
@@ -2975,7 +3305,8 @@ begin
     begin
         perform bridge._lock_tables(outdated, '{}');
     exception when lock_not_available then
-        raise warning 'the tables of % watches are busy, which keep their old triggers: apply this file again',
+        raise warning
+            'the tables of % watches are in use, so these watches keep their old triggers: apply this file again',
             cardinality(outdated);
         return;
     end;
@@ -2983,20 +3314,26 @@ begin
         begin
             perform bridge._install(w);
         exception when others then
-            raise warning 'watch "%" could not be brought up to date and stays as it was: %', w.name, sqlerrm;
+            raise warning 'watch "%" could not be upgraded and stays as it was: %', w.name, sqlerrm;
         end;
     end loop;
 end
 $upgrade$;
 
--- What only an older triggers.sql called. It stays while a watch has the capture of that file.
+-- Drops the functions that only an older triggers.sql called. They stay while a watch has a capture function of that
+-- file.
 do $obsolete$
 declare
     signature text;
 begin
-    if exists (select from pg_proc where pronamespace = 'bridge'::regnamespace and proname like 'key\_%') then return; end if;
+    if exists (
+        select from pg_proc where pronamespace = 'bridge'::regnamespace and proname like 'key\_%'
+    ) then
+        return;
+    end if;
     foreach signature in array array[
-        '_columns_of_condition(bridge.watch)', '_functions(bridge.watch)', '_guards_inside(bridge.watch)', '_holds_json(oid)',
+        '_columns_of_condition(bridge.watch)', '_functions(bridge.watch)', '_guards_inside(bridge.watch)',
+        '_holds_json(oid)',
         '_moves(oid, anyelement)', '_object(regclass, text[], text)', '_row_function(text, text, text, text)',
         '_statements(bridge.watch)', '_value(regclass, text, text)', '_trigger(bridge.watch, text)',
         '_capture_branch(bridge.watch, text)', '_capture_function(bridge.watch)', '_drop_functions(text, text[])',
@@ -3009,7 +3346,7 @@ begin
 end
 $obsolete$;
 
--- The last statement of all, since names mean again what they mean to the caller.
+-- This must be the last statement: after it, names have again the meaning that they have for the caller.
 do $unpin$
 declare
     kept constant text := current_setting('bridge.search_path', true);

@@ -1,7 +1,7 @@
-"""Benchmarks: scripts, never timed tests. Each compares interleaved in one run and reports ratios beside a baseline.
+"""Benchmarks: scripts, not tests with time limits. Each compares interleaved runs and reports ratios to a baseline.
 
-Shared: server (PostgreSQL), broker (RabbitMQ, Valkey), bridge (`bridge run`, from outside), process (memory, CPU),
-pace (a writer at a rate), pgbench, report (options and output), figure (pictures).
+Shared modules: server (PostgreSQL), broker (RabbitMQ, Valkey), bridge (`bridge run`, seen from outside), process
+(memory, CPU), pace (a writer with a steady rate), pgbench, report (options and output), figure (pictures).
 """
 
 import sys

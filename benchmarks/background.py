@@ -1,4 +1,4 @@
-"""Background: a thread that works while a block runs."""
+"""Background: a thread that works while a `with` block runs."""
 
 from threading import Event, Thread
 from types import TracebackType
@@ -6,7 +6,7 @@ from typing import Self
 
 
 class Background(Thread):
-    """Started when the block begins; `_done` is set when it ends, and `run` has to heed it."""
+    """A thread that starts when the block begins. `_done` is set when the block ends; `run` must then return."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name=name, daemon=True)

@@ -1,4 +1,4 @@
-"""Bridge: `bridge run` as a child process, seen from outside only: its options, log, /readyz and exit."""
+"""Bridge: `bridge run` as a child process, seen only from outside: its options, log, /readyz and exit code."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ _ROOT = Path(__file__).parent.parent
 
 
 class Bridge:
-    """Runs inside its context; can be killed and started again."""
+    """A bridge that can be started inside its context, killed, and started again."""
 
     def __init__(self, dsn: str, broker_url: str, *options: str) -> None:
         self._argv = [*_COMMAND, "--database-url", dsn, "--broker-url", broker_url, "--log-format=json"]
@@ -40,7 +40,7 @@ class Bridge:
         return self._child
 
     def start(self, *states: str) -> None:
-        """Until every stream is in one of these states (default: it is served)."""
+        """Starts the bridge and waits until every stream is in one of these states (by default `running`)."""
         self._starts += 1
         env = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
         log = self._directory.path / f"log-{self._starts}"
@@ -48,18 +48,18 @@ class Bridge:
         self._child.wait_until(lambda: self._in(states or ("running",)), _START_SECONDS)
 
     def served_at(self) -> float:
-        """When the last stream began to be served, as time.time() tells it."""
+        """Returns when this bridge began to serve the last stream, as time.time() counts."""
         return max(datetime.fromisoformat(line["at"]).timestamp() for line in self.lines("serving"))
 
     def lines(self, message: str) -> list[dict[str, Any]]:
-        """The log's lines with this message, since the last start."""
+        """Returns the log's lines with this message, since the last start."""
         complete, _, _ = self.child.log.read_text().rpartition("\n")
-        # Not every line is ours: a library may write to standard error by itself.
+        # Some lines are not ours: libraries may write to standard error directly.
         lines = [msgspec.json.decode(line) for line in complete.splitlines() if line.startswith("{")]
         return [line for line in lines if line["message"] == message]
 
     def states(self) -> dict[str, str]:
-        """What /readyz says of each stream; empty before it answers."""
+        """Returns the state of each stream as /readyz reports it; empty before it answers."""
         http = self.lines("http")
         if not http:
             return {}
@@ -69,11 +69,11 @@ class Bridge:
             return states
 
     def kill(self) -> None:
-        """SIGKILL to the process alone, as `kill -9` does it; its children have to notice by themselves."""
+        """Sends SIGKILL to the process alone, as `kill -9` does. Its children must notice that by themselves."""
         os.kill(self.pid, signal.SIGKILL)
 
     def bury(self) -> None:
-        """Ends what a kill has left."""
+        """Ends the processes that are left after a kill."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self.child.kill()
@@ -96,10 +96,10 @@ class Bridge:
 
 @cache
 def knows(flag: str) -> bool:
-    """Whether `bridge run` has this flag; what came later is left out of runs with an older bridge."""
+    """Whether `bridge run` has this flag. Runs with an older bridge omit flags that it does not know."""
     return flag in subprocess.run([*_COMMAND, "--help"], check=True, capture_output=True, text=True).stdout
 
 
 def publishers(number: int | None) -> tuple[str, ...]:
-    """The options for so many publishers; none by default."""
+    """Returns the options for this number of publishers; without a number, none."""
     return () if number is None else (f"--publishers={number}",)

@@ -1,4 +1,4 @@
-"""Broker: a private RabbitMQ or Valkey, its one queue, and who takes messages from it."""
+"""Broker: a private RabbitMQ or Valkey, its one queue, and a consumer."""
 
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ BROKERS = ("rabbitmq", "valkey")
 
 
 class Broker:
-    """Where messages go; `server` is None for a broker that nobody started here."""
+    """A broker that messages are sent to. `server` is None if the benchmark did not start it."""
 
     def __init__(self, name: str, url: str, server: RabbitMQ | Valkey | None = None) -> None:
         self.name = name
@@ -25,7 +25,7 @@ class Broker:
         self.server = server
 
     def purge(self, queue: str = QUEUE) -> None:
-        """Makes the queue, as Celery would, and empties it."""
+        """Declares the queue as Celery does, and empties it."""
         if self.url == "memory://":
             return
         with kombu.Connection(self.url) as connection:
@@ -34,14 +34,14 @@ class Broker:
             bound.purge()
 
     def delete(self, queue: str = QUEUE) -> None:
-        """Leaves nothing behind on a broker that is not ours."""
+        """Deletes the queue and its exchange on a broker that is not ours."""
         with kombu.Connection(self.url) as connection:
             channel: Any = connection.default_channel
             channel.queue_delete(queue)
             channel.exchange_delete(queue)
 
     def waiting(self, queue: str = QUEUE) -> int:
-        """Messages in the queue."""
+        """Returns the number of messages in the queue."""
         with kombu.Connection(self.url) as connection:
             channel: Any = connection.default_channel
             found: int = channel.queue_declare(queue=queue, passive=True).message_count
@@ -49,7 +49,7 @@ class Broker:
 
 
 class Arrivals(Background):
-    """Takes every message as it comes; `times` has when it was there, by the task's first argument, in time.time()."""
+    """A consumer that takes every message. `times` has its arrival (time.time()) by the task's first argument."""
 
     def __init__(self, broker: Broker, queue: str = QUEUE) -> None:
         super().__init__("arrivals")
@@ -72,12 +72,12 @@ class Arrivals(Background):
                     continue
 
     def wait_for(self, number: int, seconds: float = 60.0) -> float:
-        """When that one was there; SystemExit when it does not come."""
+        """Waits for the message with this number; returns its arrival. Raises SystemExit if it does not come."""
         deadline = time.monotonic() + seconds
         while number not in self.times:
             if time.monotonic() > deadline:
                 raise SystemExit(f"event {number} is not delivered after {seconds:g} s")
-            time.sleep(0.005)  # the thread takes the times: when we look does not matter
+            time.sleep(0.005)  # the thread records the times, so the moment of this look does not matter
         return self.times[number]
 
     def _take(self, body: list[list[int]], message: kombu.Message) -> None:
@@ -89,18 +89,18 @@ class Arrivals(Background):
             self.times[number] = now
 
     def start(self) -> None:
-        """Until it takes what comes."""
+        """Starts the thread and waits until it consumes."""
         super().start()
         self._ready.wait(30)
 
 
 def celery_queue(name: str) -> kombu.Queue:
-    """As Celery declares a queue that it does not know; other properties would be refused."""
+    """Returns a queue as Celery declares one that it does not know. RabbitMQ refuses other properties."""
     return kombu.Queue(name, kombu.Exchange(name, type="direct"), routing_key=name)
 
 
 def loop(broker: Broker, messages: int, *, confirmed: bool) -> float:
-    """Seconds for a loop of Celery's send_task with one producer, each message confirmed or none."""
+    """Returns the seconds for a loop of Celery's send_task with one producer, with every message confirmed or none."""
     app = Celery(broker=broker.url, set_as_current=False)
     if confirmed:
         app.conf.broker_transport_options = {"confirm_publish": True}
@@ -117,9 +117,9 @@ def loop(broker: Broker, messages: int, *, confirmed: bool) -> float:
 
 @contextmanager
 def running(name: str) -> Iterator[Broker]:
-    """The broker with this name, started here; `memory` is kombu's queue inside the bridge: no broker at all.
+    """Starts the broker with this name. `memory` is kombu's queue inside the bridge process, without any broker.
 
-    A URL is a RabbitMQ that runs already, with its disk: what is private here lives in memory.
+    A URL is that of a RabbitMQ that already runs and stores on disk. Private brokers store in memory.
     """
     if name == "memory":
         yield Broker(name, "memory://")

@@ -1,16 +1,17 @@
-"""How fast a backlog is delivered: events committed while no bridge ran, from the first look to the last event.
+"""How fast a waiting backlog is delivered, from the bridge's first look to the last event.
 
     .venv/bin/python -m benchmarks.drain [--events 200000] [--publishers 2] [--pgqueuer] [--json] [--plot DIR]
 
-Events are captured updates, ten of each key, 10 rows a transaction. Per broker:
+The events are captured updates, committed while no bridge runs: ten of each key, 10 rows in each transaction. The ways
+for each broker:
 
-bridge              `bridge run`, everything confirmed by the broker
-bridge, N ...       the same with --publishers N
-bridge, coalesced   ten events of a key become one task; counted are the events
-send_task           Celery's own loop, one producer; on RabbitMQ without confirms
-confirmed           the same with confirm_publish, so that it promises as much as the bridge does: the baseline
-reading             the read side alone, without a bridge: windows are read, the position moves, nothing is published
-pgqueuer            its worker empties its own queue of no-op jobs, batch 100; no broker is behind it
+bridge              `bridge run`; the broker confirms everything
+bridge, N ...       `bridge run` with --publishers N
+bridge, coalesced   ten events of a key become one task; the rate counts events
+send_task           a loop of Celery's send_task with one producer; on RabbitMQ without confirms
+confirmed           that loop with confirm_publish, so that it promises what the bridge promises: the baseline
+reading             only the read side, without a bridge: reads windows and moves the position, publishes nothing
+pgqueuer            a worker of pgqueuer empties its own queue of no-op jobs in batches of 100; it needs no broker
 """
 
 import time
@@ -34,7 +35,7 @@ from bridge.event_log import EventLog
 
 _WRITERS = 4
 _REPEATS = 10
-# Of rows first to last, 10 in a transaction, each row ten times.
+# Updates the rows from `first` to `last`, 10 in each transaction, each row `repeats` times.
 _UPDATES = """
 do $$
 begin
@@ -47,12 +48,12 @@ begin
 end
 $$
 """
-# Where a broker can confirm, what does not confirm is no fair baseline.
+# If a broker can confirm, a loop without confirms is not a fair baseline.
 _BASELINE = {"rabbitmq": "confirmed", "rabbitmq on disk": "confirmed", "valkey": "send_task"}
 
 
 class Mode(msgspec.Struct, frozen=True):
-    """What is measured: a way on a broker."""
+    """One way on one broker."""
 
     broker: str
     way: str
@@ -65,13 +66,13 @@ class Mode(msgspec.Struct, frozen=True):
 
 
 @report.command(__doc__)
-@click.option("--events", default=200_000, show_default=True, help="How many wait.")
-@click.option("--messages", default=5_000, show_default=True, help="For the loops of send_task.")
+@click.option("--events", default=200_000, show_default=True, help="Number of events in the backlog.")
+@click.option("--messages", default=5_000, show_default=True, help="Messages in the loops of send_task.")
 @click.option(
-    "--brokers", default="rabbitmq,valkey", show_default=True, help="Also: memory (no broker), or an amqp:// URL."
+    "--brokers", default="rabbitmq,valkey", show_default=True, help="Others: memory (no broker), or an amqp:// URL."
 )
-@click.option("--publishers", "numbers", type=int, multiple=True, help="Also with so many; may be repeated.")
-@click.option("--pgqueuer", "with_rival", is_flag=True, help="Also the library pgqueuer.")
+@click.option("--publishers", "numbers", type=int, multiple=True, help="Also with N publishers; may be repeated.")
+@click.option("--pgqueuer", "with_rival", is_flag=True, help="Also measure the library pgqueuer.")
 def main(
     events: int, messages: int, brokers: str, numbers: tuple[int, ...], with_rival: bool, rounds: int, as_json: bool,
     plot: Path | None,
@@ -102,7 +103,7 @@ def main(
 
 
 def modes_of(name: str, numbers: Iterable[int], coalesce: bool) -> list[Mode]:
-    """All ways on this broker that this bridge has."""
+    """Returns all ways on this broker that this bridge has."""
     modes = [Mode(name, "bridge")]
     if knows("--publishers"):
         modes += [Mode(name, f"bridge, {number} publishers", publishers=number) for number in numbers]
@@ -116,7 +117,7 @@ def modes_of(name: str, numbers: Iterable[int], coalesce: bool) -> list[Mode]:
 
 
 def drain(postgres: Postgres, conn: psycopg.Connection, place: Broker, mode: Mode, events: int) -> float:
-    """Events per second, from the bridge's first look to the last event."""
+    """Returns the events per second, from the bridge's first look to the last event."""
     server.watch(conn, "item", "default", {"queue": QUEUE, **({"coalesce": True} if mode.coalesce else {})})
     place.purge()
     fill(postgres, events)
@@ -134,7 +135,7 @@ def drain(postgres: Postgres, conn: psycopg.Connection, place: Broker, mode: Mod
 
 
 def read(postgres: Postgres, conn: psycopg.Connection, events: int) -> float:
-    """Events per second of the read side alone: windows are read and the position moves, nothing is published."""
+    """Returns the events per second of the read side alone: it reads windows and moves the position, and no more."""
     fill(postgres, events)
     conn.execute("vacuum analyze bridge.event")
 
@@ -159,13 +160,13 @@ def read(postgres: Postgres, conn: psycopg.Connection, events: int) -> float:
 
 
 def check(arrived: int, expected: int, mode: Mode) -> None:
-    """Coalescing only joins what is in one window, so there it may be more."""
+    """Checks the number of messages. It may be larger with coalescing, which joins only events of one window."""
     if arrived < expected or (arrived > expected and not mode.coalesce):
         raise SystemExit(f"{mode.label}: {arrived} messages instead of {expected}")
 
 
 def fill(postgres: Postgres, events: int) -> None:
-    """All the events, by some sessions at once."""
+    """Commits all events, in several sessions at once."""
     rows = events // _REPEATS
 
     def write(number: int) -> None:
@@ -178,7 +179,7 @@ def fill(postgres: Postgres, events: int) -> None:
 
 
 def show(rates: dict[Mode, list[float]], events: int, rounds: int, as_json: bool, plot: Path | None) -> None:
-    """Events per second and their ratio to the baseline on the same broker."""
+    """Prints the events per second, and their ratio to the baseline on the same broker."""
     medians = {mode: median(values) for mode, values in rates.items()}
     baselines = {mode.broker: rate for mode, rate in medians.items() if mode.way == _BASELINE.get(mode.broker)}
     table = Table("broker", "way", "events/s", "seconds", "ratio", title=f"{events:,} waiting events")

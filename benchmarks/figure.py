@@ -1,4 +1,4 @@
-"""Figure: one picture of a benchmark, as PNG and SVG."""
+"""Figure: draws one picture of a benchmark, as PNG and SVG."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# The same result gives the same file: no date, no random names.
+# Equal results give equal files, without a date and random names.
 mpl.rcParams["svg.hashsalt"] = "commit-bridge"
 _COLOURS = ("#336791", "#d9822b", "#5b8c3a", "#a33b5b", "#7a6cb0", "#777777")
 
@@ -27,7 +27,7 @@ def drawing(directory: Path, name: str, title: str, height: float = 4.0) -> Iter
 
 
 def bars(directory: Path, name: str, title: str, unit: str, values: Mapping[str, float]) -> None:
-    """One horizontal bar for each, the first one at the top."""
+    """Draws one horizontal bar for each value, the first one at the top."""
     with drawing(directory, name, title, 1.4 + 0.4 * len(values)) as axes:
         labels = list(values)[::-1]
         drawn = axes.barh(labels, [values[label] for label in labels], color=_COLOURS[0], height=0.6)
@@ -46,7 +46,7 @@ def lines(
     log: bool = False,
     marks: bool = True,
 ) -> None:
-    """A line for each series over numbers; `log` makes the horizontal axis logarithmic, with a tick at each point."""
+    """Draws a line for each series. `log` makes the horizontal axis logarithmic, with a tick at each point."""
     with drawing(directory, name, title) as axes:
         for number, (label, points) in enumerate(series.items()):
             xs, ys = [x for x, _ in points], [y for _, y in points]
@@ -67,7 +67,7 @@ def lines(
 def cumulative(
     directory: Path, name: str, title: str, unit: str, samples: Mapping[str, Sequence[float]], *, log: bool = True
 ) -> None:
-    """Which share of the measurements was at most so large; a line for each name."""
+    """Draws the cumulative distribution of the measurements, a line for each name."""
     with drawing(directory, name, title) as axes:
         for number, (label, values) in enumerate(samples.items()):
             axes.ecdf(values, label=label, color=_COLOURS[number % len(_COLOURS)])

@@ -1,11 +1,12 @@
-"""How costs grow: of writers with the number of watches and the size of the log, of the relay's look with the log.
+"""How the costs of the writers and of the relay's look grow, with the number of watches and the size of the log.
 
     .venv/bin/python -m benchmarks.growth [--watches 1,10,100,1000] [--max-log 1e6] [--json] [--plot DIR]
 
-watches  transactions per second of pgbench on a watched table, beside so many watches on other tables
-log      the same, and the time of the relay's look for one new event, with so many delivered events in the log
+watches  transactions per second of pgbench on a watched table, beside this number of watches on other tables
+log      transactions per second, and the time of the relay's look for one new event, with this number of delivered
+         events in the log
 
-The smallest number is the baseline, measured in the same rounds.
+The smallest number is the baseline. It is measured in the same rounds.
 """
 
 from collections.abc import Sequence
@@ -34,13 +35,13 @@ _EVENTS = """
 _LOOKS = 21
 
 Cost = tuple[str, int, int]
-"""What grows, how large it is, and the number of writers; 0 writers is the look, in milliseconds."""
+"""What grows, its size, and the number of writers. 0 writers stands for the relay's look, in milliseconds."""
 
 
 @report.command(__doc__, rounds=3)
 @click.option("--watches", default="1,10,100,1000", show_default=True, help="Numbers of watches on other tables.")
 @click.option(
-    "--max-log", type=float, default=1e6, show_default=True, help="Events in the largest log; from 10,000 on."
+    "--max-log", type=float, default=1e6, show_default=True, help="Events in the largest log, at least 10,000."
 )
 @click.option("--clients", default="1,8,64", show_default=True, help="Numbers of writers.")
 @click.option("--seconds", default=3, show_default=True, help="Length of each run of pgbench.")
@@ -72,7 +73,7 @@ def main(
 
 
 def measure(what: str, size: int, writers: Sequence[int], script: Path, seconds: int) -> dict[Cost, float]:
-    """All numbers of one size, on a server of its own."""
+    """Measures all numbers of one size, on a new server."""
     found: dict[Cost, float] = {}
     with ExitStack() as stack:
         postgres: Postgres = stack.enter_context(server.postgres())
@@ -84,7 +85,7 @@ def measure(what: str, size: int, writers: Sequence[int], script: Path, seconds:
         else:
             conn.execute(_EVENTS.encode(), [size])
             conn.execute("vacuum analyze bridge.event")
-            conn.execute("checkpoint")  # what the filling left to write is no cost of the writers
+            conn.execute("checkpoint")  # writes what the filling left, which must not count for the writers
             found[what, size, 0] = look(postgres, conn)
         for number in writers:
             found[what, size, number] = pgbench(postgres, script, number, seconds)
@@ -92,14 +93,14 @@ def measure(what: str, size: int, writers: Sequence[int], script: Path, seconds:
 
 
 def look(postgres: Postgres, conn: psycopg.Connection) -> float:
-    """Milliseconds of the server for a look that finds one event behind all that are delivered."""
+    """Returns the server's milliseconds for a look that finds one event behind all delivered ones."""
     [(seen,)] = conn.execute("select pg_current_snapshot()::text").fetchall()
     conn.execute("update item set touched = touched + 1 where id = 1")
     values = {"stream": "default", "seen": seen, "rows": 500}
 
     async def ask() -> list[float]:
         times: list[float] = []
-        # A relay's session: with other settings the planner would choose another plan.
+        # This session has a relay's settings: with others the planner would choose another plan.
         async with connect(postgres.dsn(), "growth") as session:
             for _ in range(_LOOKS):
                 [(plan,)] = await query(session, f"explain (analyze, timing off, format json)\n{_LOOK}", values)
@@ -110,7 +111,7 @@ def look(postgres: Postgres, conn: psycopg.Connection) -> float:
 
 
 def draw(directory: Path, medians: dict[Cost, float], writers: Sequence[int]) -> None:
-    """Three pictures: writers over watches, writers over the log, the look over the log."""
+    """Draws three pictures: writers over watches, writers over the log, the look over the log."""
     for what, label in (("watches", "watches on other tables"), ("log", "events in the log")):
         series = {
             f"{number} writers": [

@@ -1,9 +1,9 @@
-"""Whether a long transaction slows the relay down: the time of its reads and moves while one holds the xmin horizon.
+"""Whether a long transaction slows the relay down: its reads and moves are timed while one holds the xmin horizon.
 
     .venv/bin/python -m benchmarks.horizon [--minutes 10] [--rate 500] [--json] [--plot DIR]
 
-The server's own account (pg_stat_statements) of the bridge's statements, in windows of ten seconds, while a writer goes
-on. The first tenth is the baseline of the last one.
+pg_stat_statements measures the bridge's statements in windows of ten seconds, while a writer goes on. The first tenth
+of the windows is the baseline of the last tenth.
 """
 
 import time
@@ -25,7 +25,7 @@ _STATEMENTS = {"read": "%from bridge.event%limit%", "move": "%update bridge.posi
 @click.option("--minutes", default=10.0, show_default=True, help="How long the transaction stays open.")
 @click.option("--rate", default=500.0, show_default=True, help="Changes per second.")
 @click.option("--window", default=10.0, show_default=True, help="Seconds of one measurement.")
-@click.option("--publishers", "number", type=int, help="For `bridge run`; by default not given.")
+@click.option("--publishers", "number", type=int, help="Option of `bridge run`; not set by default.")
 def main(
     minutes: float, rate: float, window: float, number: int | None, rounds: int, as_json: bool, plot: Path | None
 ) -> None:
@@ -35,7 +35,7 @@ def main(
     table = Table("statement", "begin us", "end us", "ratio", title=f"a transaction open for {minutes:g} minutes")
     rows = []
     for name in _STATEMENTS:
-        # Each window's median over the rounds.
+        # The median of each window over the rounds.
         curve = [median(run[name][each] for run in runs) for each in range(windows)]
         part = max(1, windows // 10)
         begin, end = median(curve[:part]), median(curve[-part:])
@@ -49,7 +49,7 @@ def main(
 
 
 def observe(windows: int, seconds: float, rate: float, number: int | None) -> dict[str, list[float]]:
-    """Microseconds a call, by statement and window."""
+    """Returns the microseconds of a call, by statement and window."""
     found: dict[str, list[float]] = {name: [] for name in _STATEMENTS}
     with ExitStack() as stack:
         postgres = stack.enter_context(server.postgres())
@@ -59,7 +59,7 @@ def observe(windows: int, seconds: float, rate: float, number: int | None) -> di
         place.purge()
         stack.enter_context(Bridge(postgres.dsn(), place.url, *publishers(number))).start()
         stack.enter_context(Pace(inserting(stack.enter_context(server.connect(postgres))), rate))
-        time.sleep(5)  # statistics of an empty log are no beginning
+        time.sleep(5)  # the statistics of an empty log would not be a fair baseline
         holder = stack.enter_context(server.connect(postgres))
         holder.execute("begin isolation level repeatable read")
         holder.execute("select pg_current_xact_id()")
@@ -70,7 +70,7 @@ def observe(windows: int, seconds: float, rate: float, number: int | None) -> di
             for name, pattern in _STATEMENTS.items():
                 calls, milliseconds = server.statistics(conn, pattern)
                 if calls == before[name][0]:
-                    raise SystemExit(f"benchmarks/horizon.py no longer knows the bridge's statement for: {name}")
+                    raise SystemExit(f"no calls of {name!r}: correct its pattern in benchmarks/horizon.py")
                 found[name].append((milliseconds - before[name][1]) * 1000 / (calls - before[name][0]))
     return found
 

@@ -1,8 +1,8 @@
-"""What an idle bridge costs: its share of a processor, and the statements it sends.
+"""What an idle bridge costs: its share of a processor, and the statements that it sends.
 
     .venv/bin/python -m benchmarks.idle [--streams 1,8] [--seconds 60] [--json] [--plot DIR]
 
-The smallest number of streams is the baseline; what one more stream costs follows from the difference.
+The smallest number of streams is the baseline. The difference to it gives the cost of one more stream.
 """
 
 import time
@@ -21,7 +21,7 @@ from benchmarks.process import cpu_seconds
 @report.command(__doc__, rounds=1)
 @click.option("--streams", default="1,8", show_default=True, help="Numbers of streams.")
 @click.option("--seconds", default=60.0, show_default=True)
-@click.option("--publishers", "number", type=int, help="For `bridge run`; by default not given.")
+@click.option("--publishers", "number", type=int, help="Option of `bridge run`; not set by default.")
 def main(streams: str, seconds: float, number: int | None, rounds: int, as_json: bool, plot: Path | None) -> None:
     """Runs the benchmark and prints it."""
     numbers = sorted(int(text) for text in streams.split(","))
@@ -41,7 +41,7 @@ def main(streams: str, seconds: float, number: int | None, rounds: int, as_json:
 
 
 def rest(count: int, seconds: float, number: int | None) -> tuple[float, float]:
-    """CPU in percent of one processor, and statements in a minute."""
+    """Returns the CPU in percent of one processor, and the statements in a minute."""
     with ExitStack() as stack:
         postgres = stack.enter_context(server.postgres())
         conn = stack.enter_context(server.connect(postgres))
@@ -50,7 +50,7 @@ def rest(count: int, seconds: float, number: int | None) -> tuple[float, float]:
             server.prepare(conn, f"item_{each}", "default" if each == 0 else f"stream_{each}")
         bridge = stack.enter_context(Bridge(postgres.dsn(), place.url, *publishers(number)))
         bridge.start()
-        time.sleep(5)  # what a start does is not idling
+        time.sleep(5)  # the start is over then, and the bridge is idle
         calls, _ = server.statistics(conn, "%")
         cpu, started = cpu_seconds(bridge.pid), time.monotonic()
         time.sleep(seconds)  # the length of the measurement

@@ -1,11 +1,11 @@
-"""From COMMIT to the start of the task in a real Celery worker (solo pool), at a steady rate of changes.
+"""The time from COMMIT to the start of the task in a real Celery worker (solo pool), at a steady rate of changes.
 
     .venv/bin/python -m benchmarks.latency [--rate 50] [--seconds 10] [--json] [--plot DIR]
 
-bridge      a row is inserted and committed; the bridge wakes up, reads and publishes it
-on_commit   the writer publishes by itself after its commit: what transaction.on_commit(task.delay) does, the baseline
+bridge      the writer inserts a row and commits; the bridge wakes up, reads the event and publishes it
+on_commit   the writer itself publishes after its commit, as transaction.on_commit(task.delay) does: the baseline
 
-Both take turns in every round, on the same server, broker and worker. The clock starts when COMMIT has returned.
+Both run in turn in every round, on the same server, broker and worker. The clock starts when COMMIT returns.
 """
 
 import os
@@ -32,9 +32,9 @@ _ROOT = Path(__file__).parent.parent
 
 @report.command(__doc__)
 @click.option("--rate", default=50.0, show_default=True, help="Changes per second.")
-@click.option("--seconds", default=10.0, show_default=True, help="Of each way in each round.")
+@click.option("--seconds", default=10.0, show_default=True, help="Length of each way in each round.")
 @click.option("--brokers", default=",".join(broker.BROKERS), show_default=True)
-@click.option("--publishers", "number", type=int, help="For `bridge run`; by default not given.")
+@click.option("--publishers", "number", type=int, help="Option of `bridge run`; not set by default.")
 def main(
     rate: float, seconds: float, brokers: str, number: int | None, rounds: int, as_json: bool, plot: Path | None
 ) -> None:
@@ -57,7 +57,7 @@ def main(
 
 
 def measure(name: str, rate: float, seconds: float, rounds: int, number: int | None) -> dict[str, list[float]]:
-    """Milliseconds of every change, by way."""
+    """Returns the milliseconds of every change, by way."""
     times: dict[str, list[float]] = {way: [] for way in WAYS}
     with ExitStack() as stack:
         postgres = stack.enter_context(server.postgres())
@@ -83,7 +83,7 @@ def measure(name: str, rate: float, seconds: float, rounds: int, number: int | N
 
 
 def publishing(conn: psycopg.Connection, app: Celery) -> Callable[[int], float]:
-    """A row in the table without a watch, and then the task."""
+    """Returns a change that inserts a row into the table without a watch and then publishes the task."""
     insert = inserting(conn, "plain")
 
     def change(number: int) -> float:
@@ -95,27 +95,27 @@ def publishing(conn: psycopg.Connection, app: Celery) -> Callable[[int], float]:
 
 
 def warm_up(changes: dict[str, Callable[[int], float]], notes: Path) -> None:
-    """Connections and caches of both ways; numbers below all that count."""
+    """Makes one change each way, with numbers below zero, so that connections and caches are ready."""
     for number, change in enumerate(changes.values(), start=-len(changes)):
         change(number)
         started(notes, number)
 
 
 def started(notes: Path, last: int) -> dict[int, float]:
-    """When each task started, once the last one has."""
+    """Waits until the last task has started; returns the start of each task."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         lines, _, _ = notes.read_text().rpartition("\n")
         starts = {int(number): float(at) for number, at in (line.split() for line in lines.splitlines())}
         if last in starts:
             return starts
-        time.sleep(0.1)  # the worker notes the times: when we look does not matter
+        time.sleep(0.1)  # the worker records the times, so the moment of this look does not matter
     raise SystemExit(f"the task of change {last} did not start within a minute")
 
 
 @contextmanager
 def worker(place: Broker) -> Iterator[Path]:
-    """A Celery worker; yields the file of its notes."""
+    """Runs a Celery worker; yields the file that it writes the starts of its tasks to."""
     with PrivateDirectory() as directory:
         notes = directory.path / "notes"
         notes.touch()

@@ -1,9 +1,9 @@
-"""One huge transaction: the bridge's peak memory, and what a stream beside it notices.
+"""One huge transaction: the bridge's peak memory, and the latency of another stream meanwhile.
 
     .venv/bin/python -m benchmarks.memory [--rows 1000000] [--json] [--plot DIR]
 
-Stream `default` gets the rows in one transaction; stream `other` gets a change every 100 ms. Its latency from commit to
-message before that transaction is the baseline of the latency while the rows are delivered.
+The stream `default` gets the rows in one transaction. The stream `other` gets a change every 100 ms. The latency from
+commit to message in `other` before that transaction is the baseline of the latency while the rows are delivered.
 """
 
 import time
@@ -26,7 +26,7 @@ _MEGABYTE = 1e6
 
 
 class Round(msgspec.Struct):
-    """One transaction; seconds, bytes, and milliseconds of each change of the other stream."""
+    """The result of one transaction: seconds, bytes, and milliseconds of each change in the other stream."""
 
     seconds: float
     peak: int
@@ -37,9 +37,9 @@ class Round(msgspec.Struct):
 
 @report.command(__doc__, rounds=1)
 @click.option("--rows", default=1_000_000, show_default=True)
-@click.option("--calm", default=10.0, show_default=True, help="Seconds of the baseline.")
+@click.option("--calm", default=10.0, show_default=True, help="Length of the baseline in seconds.")
 @click.option("--broker", "name", type=click.Choice(broker.BROKERS), default="rabbitmq", show_default=True)
-@click.option("--publishers", "number", type=int, help="For `bridge run`; by default not given.")
+@click.option("--publishers", "number", type=int, help="Option of `bridge run`; not set by default.")
 def main(rows: int, calm: float, name: str, number: int | None, rounds: int, as_json: bool, plot: Path | None) -> None:
     """Runs the benchmark and prints it."""
     done = [measure(rows, calm, name, number) for _ in report.steps(range(rounds), "memory")]
@@ -59,7 +59,7 @@ def main(rows: int, calm: float, name: str, number: int | None, rounds: int, as_
 
 
 def measure(rows: int, calm: float, name: str, number: int | None) -> Round:
-    """One round with servers of its own, since peaks can't be taken back."""
+    """Runs one round with new servers, since a process's peak memory never falls again."""
     with ExitStack() as stack:
         postgres = stack.enter_context(server.postgres())
         conn = stack.enter_context(server.connect(postgres))

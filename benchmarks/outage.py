@@ -1,10 +1,10 @@
-"""What an outage of the broker costs: nothing is lost, and how soon the backlog is published after its return.
+"""What an outage of the broker costs: whether events are lost, and how soon the backlog is published after its return.
 
     .venv/bin/python -m benchmarks.outage [--seconds 60] [--rate 200] [--json] [--plot DIR]
 
-RabbitMQ is stopped while a writer goes on, then started again. The recovery counts from the moment when the broker
-accepts connections until every event that was committed before that moment is published. Beside it stands how long the
-same number of messages takes in a loop of send_task with confirm_publish: the baseline.
+RabbitMQ is stopped while a writer goes on, then started again. The recovery lasts from the moment when the broker
+accepts connections until every event that was committed before that moment is published. The baseline is the time that
+a loop of send_task with confirm_publish takes for this number of messages.
 """
 
 import time
@@ -28,7 +28,7 @@ _LONGEST = 300.0
 
 
 class Outage(msgspec.Struct):
-    """One outage; seconds."""
+    """The result of one outage. Times are in seconds."""
 
     backlog: int
     recovery: float
@@ -38,13 +38,13 @@ class Outage(msgspec.Struct):
     repeated: int = 0
     dead_letters: int = 0
     curve: list[tuple[float, float]] = []
-    """Events that wait, by seconds since the broker stopped."""
+    """The number of waiting events, by seconds since the broker stopped."""
 
 
 @report.command(__doc__, rounds=1)
 @click.option("--seconds", default=60.0, show_default=True, help="How long the broker is away.")
 @click.option("--rate", default=200.0, show_default=True, help="Changes per second.")
-@click.option("--publishers", "number", type=int, help="For `bridge run`; by default not given.")
+@click.option("--publishers", "number", type=int, help="Option of `bridge run`; not set by default.")
 def main(seconds: float, rate: float, number: int | None, rounds: int, as_json: bool, plot: Path | None) -> None:
     """Runs the benchmark and prints it."""
     outages = [outage(seconds, rate, number) for _ in report.steps(range(rounds), "outage")]
@@ -54,14 +54,14 @@ def main(seconds: float, rate: float, number: int | None, rounds: int, as_json: 
         table.add_row(str(one.backlog), *numbers, str(one.lost), str(one.repeated), str(one.dead_letters))
     if plot:
         title = f"The broker is away for {seconds:g} s at {rate:g} changes/s"
-        labels = ("seconds since the broker stopped", "events that wait")
+        labels = ("seconds since the broker stopped", "waiting events")
         figure.lines(plot, "outage", title, labels, {"bridge": outages[0].curve}, marks=False)
     result = {"seconds": seconds, "rate": rate, "recovery": median(one.recovery for one in outages)}
     report.publish("outage", {**result, "outages": msgspec.to_builtins(outages)}, [table], as_json)
 
 
 def outage(seconds: float, rate: float, number: int | None) -> Outage:
-    """One outage with servers of its own."""
+    """Runs one outage with new servers."""
     with ExitStack() as stack:
         postgres = stack.enter_context(server.postgres())
         conn = stack.enter_context(server.connect(postgres))
@@ -71,7 +71,7 @@ def outage(seconds: float, rate: float, number: int | None) -> Outage:
         place.purge()
         stack.enter_context(Bridge(postgres.dsn(), place.url, *publishers(number))).start()
         with Pace(inserting(stack.enter_context(server.connect(postgres))), rate) as pace:
-            time.sleep(2)  # as it goes without an outage
+            time.sleep(2)  # a while without an outage
             stopped = time.time()
             place.server.stop()
             curve = observe(conn, stopped, stopped + seconds)
@@ -84,13 +84,13 @@ def outage(seconds: float, rate: float, number: int | None) -> Outage:
         server.delivered_at(conn)
         [(dead_letters,)] = conn.execute("select sum(dead_letters)::int from bridge.status()").fetchall()
         with Arrivals(place) as arrivals:
-            # The queue is taken to its end; what has not come then is lost.
+            # The queue is read to its end. Events that have not come by then are lost.
             quiet = time.monotonic()
             count = -1
             while time.monotonic() - quiet < 3:
                 if len(arrivals.times) != count:
                     count, quiet = len(arrivals.times), time.monotonic()
-                time.sleep(0.1)  # that nothing more comes has no event
+                time.sleep(0.1)  # nothing announces that no more messages come
         lost = len(pace.committed.keys() - arrivals.times.keys())
         found = Outage(backlog, recovered - returned, broker.loop(place, backlog, confirmed=True))
         found.committed, found.lost, found.repeated = len(pace.committed), lost, arrivals.repeated
@@ -99,7 +99,10 @@ def outage(seconds: float, rate: float, number: int | None) -> Outage:
 
 
 def observe(conn: psycopg.Connection, start: float, until: float) -> list[tuple[float, float]]:
-    """How many wait, looked at until that time has come, or, when it is past, until all from before it is published."""
+    """Returns how many events wait, over time.
+
+    Counts until the time `until`, or, if that is past, until all events from before it are published.
+    """
     curve = []
     deadline = time.monotonic() + _LONGEST
     past = until <= time.time()

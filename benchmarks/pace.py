@@ -1,4 +1,4 @@
-"""Pace: a writer that commits numbered changes at a steady rate, and knows when each was committed."""
+"""Pace: a writer that commits numbered changes at a steady rate, and records when each was committed."""
 
 import time
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from benchmarks.background import Background
 
 
 class Pace(Background):
-    """Changes are due at fixed times: one that is late does not delay the next ones."""
+    """A thread that makes changes at fixed times. A late change does not delay the next ones."""
 
     def __init__(self, change: Callable[[int], float], rate: float, first: int = 1) -> None:
-        """`change` commits the change with that number and returns when it was committed, in time.time()."""
+        """`change` commits the change with the given number, and returns the time.time() of the commit."""
         super().__init__("pace")
         self.committed: dict[int, float] = {}
         self._change = change
@@ -42,7 +42,7 @@ class Pace(Background):
 
 
 def inserting(conn: psycopg.Connection, table: str = "item") -> Callable[[int], float]:
-    """A new row a change; the connection belongs to the pace from now on."""
+    """Returns a change that inserts a row. The connection belongs to the pace from now on."""
     sql = f"insert into {table} (id) values (%s)".encode()
 
     def change(number: int) -> float:

@@ -1,4 +1,4 @@
-"""pgbench: transactions per second of a script, by PostgreSQL's own tool."""
+"""pgbench: measures the transactions per second of a script with PostgreSQL's own tool."""
 
 import subprocess
 from pathlib import Path
@@ -7,7 +7,7 @@ from embedded import Postgres
 
 
 def pgbench(server: Postgres, script: Path, clients: int, seconds: int, database: str = "postgres") -> float:
-    """Transactions per second without the time to connect."""
+    """Returns the transactions per second, without the time to connect."""
     command = [
         str(server.bin("pgbench")), "-n", "-M", "prepared", "-f", str(script), "-c", str(clients), "-j",
         str(min(clients, 2)),

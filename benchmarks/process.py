@@ -1,4 +1,4 @@
-"""Process tree: what a process and all its children cost, from Linux's /proc."""
+"""Process tree: measures the cost of a process and all its children, from Linux's /proc."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def tree(pid: int) -> list[int]:
-    """The process and all below it, as far as they live."""
+    """Returns the process and all its descendants that still run."""
     found = [pid]
     for parent in found:
         try:
@@ -22,11 +22,11 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of the whole tree."""
+    """Returns the user and system time of the whole tree, in seconds."""
     total = 0
     for member in tree(pid):
         try:
-            # The command's name may hold spaces and brackets; the numbers begin behind the last bracket.
+            # The command's name may contain spaces and brackets. The numbers begin after the last bracket.
             fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
@@ -35,9 +35,9 @@ def cpu_seconds(pid: int) -> float:
 
 
 class MemoryWatch(Background):
-    """Follows a tree; `peak` is the sum of the most that each of its processes had resident, in bytes.
+    """Watches a tree. `peak` is the sum of the largest resident memory of each of its processes, in bytes.
 
-    An upper bound: peaks need not coincide, and pages that processes share count in each of them.
+    It is an upper bound: the peaks need not coincide, and pages that processes share count in each of them.
     """
 
     def __init__(self, pid: int) -> None:
@@ -51,7 +51,7 @@ class MemoryWatch(Background):
 
     @property
     def processes(self) -> int:
-        """How many processes there were."""
+        """The number of processes that were seen."""
         return len(self._peaks)
 
     def run(self) -> None:

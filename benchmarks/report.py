@@ -1,4 +1,4 @@
-"""Report: the options that every benchmark has, its progress, and its result as JSON, table and picture."""
+"""Report: the options that every benchmark has, its progress, and the output of its result."""
 
 import os
 import platform
@@ -19,43 +19,45 @@ T = TypeVar("T")
 
 
 def command(doc: str | None, rounds: int = 5) -> Callable[[Callable[..., None]], click.Command]:
-    """A click command with --rounds, --json and --plot; `doc` is the module's docstring."""
+    """Makes a click command with --rounds, --json and --plot. `doc` is the module's docstring."""
 
     def decorate(function: Callable[..., None]) -> click.Command:
         function = click.option("--plot", type=click.Path(path_type=Path), help="Folder for the picture.")(function)
-        function = click.option("--json", "as_json", is_flag=True, help="The result as JSON.")(function)
-        function = click.option("--rounds", default=rounds, show_default=True, help="The median counts.")(function)
-        return click.command(help=f"\b\n{doc}", context_settings={"max_content_width": 120})(function)
+        function = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(function)
+        function = click.option("--rounds", default=rounds, show_default=True, help="The median is reported.")(function)
+        # Click keeps the lines of a paragraph only if the paragraph begins with \b.
+        kept = "\b\n" + (doc or "").replace("\n\n", "\n\n\b\n")
+        return click.command(help=kept, context_settings={"max_content_width": 120})(function)
 
     return decorate
 
 
 def steps(sequence: Sequence[T], title: str) -> Iterable[T]:
-    """The sequence, with a progress bar on standard error."""
+    """Returns the sequence, with a progress bar on standard error."""
     return track(sequence, title, console=Console(stderr=True))
 
 
 def progress() -> Progress:
-    """For what is not a sequence, on standard error."""
+    """Returns a progress bar on standard error, for work that is not a sequence."""
     return Progress(console=Console(stderr=True))
 
 
 def percentiles(milliseconds: Iterable[float]) -> dict[str, float]:
-    """p50, p99 and the largest."""
+    """Returns p50, p99 and the largest."""
     values = sorted(milliseconds)
     if len(values) < 2:
-        raise SystemExit("too few measurements: measure longer")
+        raise SystemExit("fewer than two measurements: increase --seconds or --rounds")
     return {"p50": median(values), "p99": quantiles(values, n=100, method="inclusive")[98], "max": values[-1]}
 
 
 def interleaved(rounds: int, modes: Iterable[T]) -> list[T]:
-    """Every round has all modes one after the other, so that a noisy machine hits all of them."""
+    """Returns all modes one after the other, in every round, so that a noisy machine affects all of them."""
     every = list(modes)
     return [mode for _ in range(rounds) for mode in every]
 
 
 def publish(name: str, result: dict[str, Any], tables: Iterable[Table], as_json: bool) -> None:
-    """Prints the result; what it was measured on comes with it."""
+    """Prints the result. The JSON also has the date, the machine and its load."""
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode({"benchmark": name, **_circumstances(), **result})))
         return

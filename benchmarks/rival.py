@@ -1,4 +1,4 @@
-"""Rival: the library pgqueuer, a queue in PostgreSQL that works on its jobs itself, for comparison."""
+"""Rival: the library pgqueuer, for comparison. It is a queue in PostgreSQL and runs its jobs itself."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ _BATCH = 100
 
 
 def drain(postgres: Postgres, jobs: int) -> float:
-    """Jobs per second of one worker that empties a queue of no-op jobs."""
+    """Returns the jobs per second of one worker that empties a queue of no-op jobs."""
     logging.getLogger("pgqueuer").setLevel(logging.WARNING)
     return asyncio.run(_drain(postgres.dsn(), jobs))
 

@@ -1,4 +1,4 @@
-"""Server: a private PostgreSQL with the schema and tables `item`, and what can be asked of it."""
+"""Server: a private PostgreSQL with the schema `bridge` and watched tables, and queries on it."""
 
 import time
 
@@ -19,19 +19,19 @@ SETTINGS = {
 
 
 def postgres() -> Postgres:
-    """To be entered; survives nothing."""
+    """Returns a server to use in a `with` block. Its data does not survive a crash."""
     return Postgres(settings=SETTINGS)
 
 
 def connect(server: Postgres) -> psycopg.Connection:
-    """The caller closes it."""
+    """Connects to the server. The caller closes the connection."""
     return psycopg.connect(server.dsn(), autocommit=True)
 
 
 def prepare(
     conn: psycopg.Connection, table: str = "item", stream: str = "default", *, queue: str = QUEUE, rows: int = 0
 ) -> None:
-    """The schema, and a watched table whose events call the task `bench.touch` with the row's id."""
+    """Makes the schema, and a watched table whose events call the task `bench.touch` with the row's id."""
     if conn.execute("select to_regnamespace('bridge') is null").fetchone() == (True,):
         conn.execute(schema.read().encode())
         conn.execute("create extension pg_stat_statements")
@@ -42,7 +42,7 @@ def prepare(
 
 
 def watch(conn: psycopg.Connection, table: str, stream: str, options: dict[str, object]) -> None:
-    """The table's one watch, or another form of it."""
+    """Declares the table's one watch, or changes it."""
     conn.execute(
         "select bridge.watch(%s, %s, 'bench.touch', stream => %s, options => %s::jsonb)",
         [table, table, stream, msgspec.json.encode(options).decode()],
@@ -50,7 +50,7 @@ def watch(conn: psycopg.Connection, table: str, stream: str, options: dict[str, 
 
 
 def can_coalesce(conn: psycopg.Connection) -> bool:
-    """Whether this schema has the option."""
+    """Whether this schema has the option `coalesce`."""
     try:
         with conn.transaction(force_rollback=True):
             watch(conn, "item", "default", {"coalesce": True})
@@ -60,9 +60,9 @@ def can_coalesce(conn: psycopg.Connection) -> bool:
 
 
 def delivered_at(conn: psycopg.Connection, stream: str = "default", seconds: float = 900.0) -> float:
-    """Waits until nothing waits, and returns when that came true, as time.time() tells it.
+    """Waits until no event waits; returns when the last one was delivered, as time.time() counts.
 
-    The count is not cheap, so it is asked for in calm steps; the position's own time tells the moment.
+    The count is expensive, so it is asked for at intervals. The moment comes from the position's own time.
     """
     sql = "select waiting, extract(epoch from moved_at)::float from bridge.status() where stream = %s"
     deadline = time.monotonic() + seconds
@@ -73,14 +73,14 @@ def delivered_at(conn: psycopg.Connection, stream: str = "default", seconds: flo
             return float(moved_at)
         if time.monotonic() > deadline:
             raise SystemExit(f"{waiting} events still wait after {seconds:g} s")
-        # At most a twentieth of one processor.
+        # The counts take at most a twentieth of one processor.
         time.sleep(max(0.1, 20 * (time.monotonic() - started)))
 
 
 def statistics(conn: psycopg.Connection, pattern: str) -> tuple[int, float]:
-    """Calls and their time in milliseconds of the statements that are LIKE this, so far."""
+    """Returns the calls so far of the statements that are LIKE this, and their time in milliseconds."""
     sql = "select coalesce(sum(calls), 0)::bigint, coalesce(sum(total_exec_time), 0)::float from pg_stat_statements"
-    # Not this question itself, which has the pattern as a parameter only.
+    # Leaves out this query itself, which contains the pattern only as a parameter.
     row = conn.execute(f"{sql} where query ilike %s and query not ilike '%%pg_stat_statements%%'".encode(), [pattern])
     [(calls, milliseconds)] = row.fetchall()
     return calls, milliseconds

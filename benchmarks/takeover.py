@@ -2,9 +2,9 @@
 
     .venv/bin/python -m benchmarks.takeover [--kills 50] [--rate 50] [--json] [--plot DIR]
 
-Two bridges serve one stream while a writer commits; after each kill the dead one comes back as the standby. Counted is
-the time from the kill until a message is there of an event that was committed after the kill; beside it the latency
-without any kill: the baseline.
+Two bridges serve one stream while a writer commits. After each kill the dead bridge is started again as the standby.
+The time counts from the kill until the message of an event that was committed after the kill arrives. The baseline is
+the latency without any kill.
 """
 
 import time
@@ -21,10 +21,10 @@ from benchmarks.pace import Pace, inserting
 
 
 @report.command(__doc__, rounds=1)
-@click.option("--kills", default=50, show_default=True, help="In each round.")
+@click.option("--kills", default=50, show_default=True, help="Number of kills in each round.")
 @click.option("--rate", default=50.0, show_default=True, help="Changes per second.")
 @click.option("--broker", "name", type=click.Choice(broker.BROKERS), default="rabbitmq", show_default=True)
-@click.option("--publishers", "number", type=int, help="For `bridge run`; by default not given.")
+@click.option("--publishers", "number", type=int, help="Option of `bridge run`; not set by default.")
 def main(kills: int, rate: float, name: str, number: int | None, rounds: int, as_json: bool, plot: Path | None) -> None:
     """Runs the benchmark and prints it."""
     waits: list[float] = []
@@ -41,7 +41,7 @@ def main(kills: int, rate: float, name: str, number: int | None, rounds: int, as
         bridges[1].start("standby")
         arrivals = stack.enter_context(Arrivals(place))
         pace = stack.enter_context(Pace(inserting(stack.enter_context(server.connect(postgres))), rate))
-        time.sleep(3)  # the baseline is measured in it
+        time.sleep(3)  # the baseline is measured in this time
         calm = latencies(pace, arrivals)
         for _ in report.steps(range(kills * rounds), "kills"):
             waits.append(takeover(bridges[0], pace, arrivals))
@@ -62,12 +62,12 @@ def main(kills: int, rate: float, name: str, number: int | None, rounds: int, as
 
 
 def takeover(owner: Bridge, pace: Pace, arrivals: Arrivals) -> float:
-    """Milliseconds from the kill to the message of the first event committed after it."""
+    """Returns the milliseconds from the kill to the message of the first event committed after it."""
     killed = time.time()
     owner.kill()
     while not (after := [change for change, at in list(pace.committed.items())[-100:] if at > killed]):
-        time.sleep(0.001)  # the thread notes the times: when we look does not matter
-    # The one under way at the kill may have been committed before it.
+        time.sleep(0.001)  # the thread records the times, so the moment of this look does not matter
+    # Not the first change after the kill: it may have been committed before the kill.
     number = after[0] + 1
     arrived = arrivals.wait_for(number)
     owner.bury()
@@ -75,7 +75,7 @@ def takeover(owner: Bridge, pace: Pace, arrivals: Arrivals) -> float:
 
 
 def latencies(pace: Pace, arrivals: Arrivals) -> list[float]:
-    """Milliseconds from commit to message of all that is there."""
+    """Returns the milliseconds from commit to message of all changes that have arrived."""
     return [(arrivals.times[n] - at) * 1000 for n, at in list(pace.committed.items()) if n in arrivals.times]
 
 

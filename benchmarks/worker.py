@@ -1,4 +1,4 @@
-"""The Celery project of the worker: its tasks note when they started, a line each."""
+"""The Celery project of the worker. Its task writes when it started, one line for each run."""
 
 import os
 import time
@@ -9,7 +9,7 @@ app = Celery("bench", broker=os.environ.get("BENCH_BROKER"), set_as_current=Fals
 app.conf.update(
     task_ignore_result=True,
     worker_enable_remote_control=False,
-    # One message at a time would cost a second each: the solo pool sends its acknowledgements when it looks up.
+    # A prefetch of one message would cost a second for each, since the solo pool delays its acknowledgements.
     worker_prefetch_multiplier=1000,
 )
 
@@ -17,5 +17,5 @@ app.conf.update(
 @app.task(name="bench.touch")
 def touch(number: int) -> None:
     started = time.time()
-    with open(os.environ["BENCH_NOTES"], "a", encoding="utf-8") as notes:  # noqa: PTH123 - one write, one line
+    with open(os.environ["BENCH_NOTES"], "a", encoding="utf-8") as notes:  # noqa: PTH123 - one write for each line
         notes.write(f"{number} {started!r}\n")

@@ -1,19 +1,19 @@
-"""What capture costs the writers: transactions per second of pgbench, a single-row UPDATE each.
+"""What capture costs the writers: transactions per second of pgbench, each a single-row UPDATE.
 
     .venv/bin/python -m benchmarks.writers [--clients 1,8,32,64] [--rounds 5] [--seconds 5] [--json] [--plot DIR]
     git show HEAD~5:triggers.sql >/tmp/old.sql; .venv/bin/python -m benchmarks.writers --against /tmp/old.sql --fsync
 
-Every round runs all modes one after the other, so that a noisy machine hits all of them; the median counts.
+Every round runs all modes one after the other, so that a noisy machine affects all of them. The median is reported.
 
 bare          the table without any trigger: the baseline
-non-matching  a watch on a column that the update does not touch
-named-only    the same with the option `named_only`: PostgreSQL looks at the SET list alone
-awake         a matching watch, nobody asleep: an event row, no NOTIFY
-asleep        a matching watch while a relay sleeps all the time: an event row, NOTIFY at every commit
-notify        the same capture with an unconditional NOTIFY, as LISTEN/NOTIFY queues usually have it
+non-matching  a watch on a column that the update does not change
+named-only    such a watch with the option `named_only`: PostgreSQL looks only at the SET list
+awake         a matching watch while no relay sleeps: an event row, no NOTIFY
+asleep        a matching watch while a relay sleeps all the time: an event row, and a NOTIFY at every commit
+notify        a matching watch with an unconditional NOTIFY, as usual in LISTEN/NOTIFY queues
 
-With --against, only `bare`, `non-matching` and `awake` are compared, the latter two with both files (`old ...`: the
-given one). Each file has a database of its own on the same server.
+With --against, only `bare`, `non-matching` and `awake` are compared, the last two with both files (`old ...` is the
+given file). Each file has a database of its own on the same server.
 """
 
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ SETTINGS = {"shared_buffers": "256MB", "max_connections": "120", "max_wal_size":
 @click.option("--clients", default="1,8,32,64", show_default=True, help="Numbers of writers.")
 @click.option("--seconds", default=5, show_default=True, help="Length of each run.")
 @click.option("--against", type=click.Path(path_type=Path, exists=True), help="Compare with this triggers.sql.")
-@click.option("--fsync", is_flag=True, help="With fsync = on and the data on disk, as users have it.")
+@click.option("--fsync", is_flag=True, help="Set fsync = on and keep the data on disk, as users do.")
 def main(
     clients: str, seconds: int, against: Path | None, fsync: bool, rounds: int, as_json: bool, plot: Path | None
 ) -> None:
@@ -78,7 +78,7 @@ def main(
 
 
 def prepare(server: Postgres, database: str, triggers_sql: str) -> None:
-    """A table of 100,000 rows and the schema."""
+    """Makes the schema and a table of 100,000 rows."""
     with psycopg.connect(server.dsn(database), autocommit=True) as conn:
         conn.execute(triggers_sql.encode())
         conn.execute("create table item (id int primary key, touched int, other int) with (fillfactor = 70)")
@@ -88,7 +88,7 @@ def prepare(server: Postgres, database: str, triggers_sql: str) -> None:
 
 @contextmanager
 def mode_on(server: Postgres, database: str, mode: str) -> Iterator[None]:
-    """The watch that a mode needs, and somebody who sleeps or listens."""
+    """Makes the watch that a mode needs, and a session that sleeps or listens if it needs one."""
     with ExitStack() as stack:
         conn = stack.enter_context(closing(psycopg.connect(server.dsn(database), autocommit=True)))
         if mode != "bare":
@@ -110,17 +110,17 @@ def mode_on(server: Postgres, database: str, mode: str) -> Iterator[None]:
 
 
 def notify_always(conn: psycopg.Connection) -> None:
-    """The same function without the question whether anybody sleeps."""
+    """Changes the capture function so that it notifies without asking whether a relay sleeps."""
     row = conn.execute("select pg_get_functiondef('bridge.capture_item'::regproc), sleep_key from bridge.stream")
     [(text, key)] = row.fetchall()
     changed = text.replace(f"if not pg_catalog.pg_try_advisory_xact_lock_shared({key}) then", "if true then")
     if changed == text:
-        raise SystemExit("benchmarks/writers.py no longer knows the capture function")
+        raise SystemExit("the capture function has changed: correct notify_always in benchmarks/writers.py")
     conn.execute(changed)
 
 
 def as_table(medians: dict[tuple[int, str], float], numbers: list[int], modes: tuple[str, ...]) -> Table:
-    """A row per number of writers: tps and, in brackets, the part of the baseline."""
+    """Returns a table with a row for each number of writers: tps and, in brackets, the share of the baseline."""
     ours, other = "awake", "old awake" if "old awake" in modes else "notify"
     table = Table("writers", *modes, f"{ours} / {other}", title="tps (share of bare)")
     for number in numbers:

@@ -1,1 +1,1 @@
-"""Committed PostgreSQL rows start Celery tasks."""
+"""Commit Bridge: committed PostgreSQL rows start Celery tasks."""

@@ -6,8 +6,8 @@ import random
 class Backoff:
     """Exponential backoff with full jitter, in seconds.
 
-    The source of "full jitter" is Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015: many
-    clients that lost the same server must not come back in step.
+    Many clients that lost the same server must not all come back at the same moment. Source of "full jitter": Marc
+    Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
     """
 
     def __init__(self, first: float = 0.1, cap: float = 10.0) -> None:
@@ -16,12 +16,12 @@ class Backoff:
         self._tries = 0
 
     def next(self) -> float:
-        """Seconds to wait now; the range doubles with each call up to the cap."""
-        # The exponent is bounded, or a day of retries would overflow a float.
+        """Returns the seconds to wait now. The range doubles with each call, up to the cap."""
+        # Without a bound on the exponent, a day of retries would overflow a float.
         ceiling = min(self._cap, self._first * 2 ** min(self._tries, 32))
         self._tries += 1
-        return random.uniform(ceiling / 2, ceiling)  # noqa: S311 - jitter, no secret
+        return random.uniform(ceiling / 2, ceiling)  # noqa: S311 - jitter is not a secret
 
     def reset(self) -> None:
-        """Called after a success: the next wait is short again."""
+        """Makes the next wait short again. To be called after a success."""
         self._tries = 0

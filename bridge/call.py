@@ -1,4 +1,4 @@
-"""Call: one Celery task to be started, made from an event and its watch."""
+"""Call: one Celery task to start, made from an event and its watch."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -13,14 +13,14 @@ from bridge.event import Event
 from bridge.nesting import is_deep
 from bridge.reason import reason
 
-# Made once with uuid4; changing it would give redelivered events new task ids.
+# Made once with uuid4. If it changed, events that are delivered again would get new task ids.
 NAMESPACE = UUID("6a1f2f0e-6d0b-4c39-9d53-0c7c5e1b7f5a")
 _SEED = sha1(NAMESPACE.bytes, usedforsecurity=False)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What the relay needs of a watch: the task and how to call it."""
+    """The part of a watch that the relay needs: the task and how to call it."""
 
     task: str
     options: dict[str, Any]
@@ -32,36 +32,39 @@ class Targets(msgspec.Struct, frozen=True):
     watches: Mapping[str, Target] = {}
     sendable: frozenset[str] = frozenset()
     unusable: Mapping[str, str] = {}
-    """Watches that can't be used, and why."""
+    """Names of watches that can't be used, and the reasons."""
 
     def target_for(self, event: Event) -> Target | str:
-        """The target of an event, or the reason why it has none."""
+        """Returns the target of an event, or the reason why it has none."""
         if event.op == "send":
             return self._sent(event.data or {})
         target = self.watches.get(event.watch)
-        return target or self.unusable.get(event.watch, f'there is no watch "{event.watch}"')
+        return target or self.unusable.get(event.watch, f'watch "{event.watch}" does not exist')
 
     def _sent(self, sent: dict[str, Any]) -> Target | str:
         task, options = sent.get("task"), sent.get("options", {})
         if not isinstance(task, str) or task not in self.sendable:
-            return f'task "{task}" may not be sent: select bridge.allow(...) lets it'
+            return f'task "{task}" may not be sent; to allow it, run select bridge.allow(...)'
         if not isinstance(sent.get("args", []), list) or not isinstance(sent.get("kwargs", {}), dict):
-            return f'task "{task}": its args are not a JSON array, or its kwargs not a JSON object'
+            return f'task "{task}": its args are not a JSON array, or its kwargs are not a JSON object'
         return complaint(options) or Target(task, options)
 
     @property
     def any_coalesces(self) -> bool:
-        """Whether there is a watch with the option."""
+        """Whether at least one watch has the option `coalesce`."""
         return any(self.coalesce(watch) for watch in self.watches)
 
     def coalesce(self, watch: str) -> bool:
-        """Whether many events of this watch and one key become one task."""
+        """Whether several events of this watch with one key become one task."""
         target = self.watches.get(watch)
         return target is not None and bool(target.options.get("coalesce"))
 
 
 def targets_of(watches: Iterable[tuple[str, str, str]], sendable: Iterable[str]) -> Targets:
-    """Of watches as the database has them: name, task, and options as JSON; one that can't be used stops no other."""
+    """Makes the targets from the rows of the database: each watch is its name, its task, and its options as JSON.
+
+    A watch that can't be used does not stop the others.
+    """
     usable: dict[str, Target] = {}
     unusable: dict[str, str] = {}
     for name, task, text in watches:
@@ -78,7 +81,7 @@ def targets_of(watches: Iterable[tuple[str, str, str]], sendable: Iterable[str])
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A task's name, arguments and options, with the id that every redelivery repeats."""
+    """A task's name, arguments and options, with the task id. Each delivery of the event has this same task id."""
 
     event: Event
     target: Target
@@ -89,17 +92,17 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """An event that can't be published as it is, whatever the broker's state: a dead letter to be."""
+    """An event that can't be published as it is, even with a healthy broker. It becomes a dead letter."""
 
     event: Event
     reason: str
 
 
 def call_for(event: Event, targets: Targets) -> Call | Refusal:
-    """The call that an event asks for.
+    """Returns the call that an event asks for.
 
-    The key's values are the positional arguments, as in `task.delay(obj.pk)`; with the option `call = "event"` one dict
-    is the only argument. The header `bridge` says which change it was, either way.
+    The key's values are the positional arguments, as in `task.delay(obj.pk)`. With the option `call = "event"` the only
+    argument is a dict. In both cases the header `bridge` describes the change.
     """
     if event.flaw is not None:
         return Refusal(event, event.flaw)
@@ -128,10 +131,11 @@ def call_for(event: Event, targets: Targets) -> Call | Refusal:
 
 
 def _name(event: Event) -> str:
-    """What the task's id is made of: `at` too, since an id is given twice after a failover or a restored backup.
+    """Returns the name that the task's id is computed from.
 
-    Of all events that it stands for: a task that stands for another set of them is another task, or `once` would skip
-    what is new.
+    It contains `at`, because after a failover or a restored backup the database can give an event's id a second time.
+    It contains all events that were coalesced: a task for another set of events must have another id, or `once` would
+    skip the new ones.
     """
     if not event.merged:
         return f"{event.watch}/{event.id}/{_microseconds(event.at)}"
@@ -140,13 +144,13 @@ def _name(event: Event) -> str:
 
 
 def _microseconds(at: datetime) -> int:
-    """Since 1970, whole ones, as PostgreSQL counts them."""
+    """Returns whole microseconds since 1970, as PostgreSQL counts them."""
     since = at - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def task_id(name: str) -> str:
-    """uuid5(NAMESPACE, name) as text, in a third of the time (RFC 9562, section 5.5)."""
+    """Returns uuid5(NAMESPACE, name) as text, in a third of the time that `uuid` takes (RFC 9562, section 5.5)."""
     digest = _SEED.copy()
     digest.update(name.encode())
     h = digest.hexdigest()
@@ -154,7 +158,7 @@ def task_id(name: str) -> str:
 
 
 def as_argument(event: Event) -> dict[str, Any]:
-    """The dict that a task with `call = "event"` gets."""
+    """Returns the dict that a task with `call = "event"` gets."""
     data = event.data or {}
     return {
         "id": event.id,
@@ -171,7 +175,7 @@ def as_argument(event: Event) -> dict[str, Any]:
 
 
 def context_of(event: Event) -> Any:
-    """The transaction's `bridge.context`: parsed when it is JSON, else the text as it was."""
+    """Returns the transaction's `bridge.context`: the parsed value if it is JSON, else the text."""
     if event.context is None:
         return None
     try:

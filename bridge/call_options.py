@@ -1,7 +1,7 @@
-"""Call options: how a task is called, as a watch or `bridge.send` says it; checked here once more.
+"""Call options: how a watch or `bridge.send` wants a task to be called.
 
-The database checks them too (bridge._check_options), but rows of the log may have passed by it: they were written by an
-older triggers.sql, or by hand.
+The database checks the options too (bridge._check_options). They are checked again here because an older triggers.sql,
+or a person, may have written rows without this check.
 """
 
 from typing import Annotated, Any, Literal
@@ -11,9 +11,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from bridge.nesting import TOO_DEEP, depth_exceeds
 
-# Names that Celery's protocol gives its own headers, that a worker reads, or that become attributes of the task's
-# request; Celery lets a custom header replace its own, and so another task would start. The same list is in
-# bridge._check_options.
+# Headers of Celery's own protocol, headers that a worker reads, and names of attributes of the task's request. Celery
+# lets a custom header replace its own one, so such a header could start another task. bridge._check_options has this
+# list too.
 RESERVED_HEADERS = frozenset({
     "BCC", "CC", "args", "argsrepr", "as_execution_options", "bridge", "callbacks", "called_directly", "chain",
     "children", "chord", "clear", "clock", "compression", "correlation_id", "delivery_info", "errbacks", "eta",
@@ -24,12 +24,12 @@ RESERVED_HEADERS = frozenset({
     "timelimit", "update", "utc",
 })  # fmt: skip
 
-# A hundred years in seconds: what is more is no time that a clock shows.
+# A hundred years in seconds. A longer time would end at a date that clocks can't show.
 _Seconds = Annotated[float, Meta(le=3_155_760_000)]
 
 
 class CallOptions(msgspec.Struct, forbid_unknown_fields=True):
-    """All options there are; those of capture are of no interest to a call."""
+    """All options of a watch. A call does not use those of capture, but they are valid."""
 
     call: Literal["key", "event"] = "key"
     queue: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
@@ -47,7 +47,7 @@ class CallOptions(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def complaint(options: object) -> str | None:
-    """What is wrong with them, or None."""
+    """Returns what is wrong with the options, or None."""
     try:
         checked = msgspec.convert(options, CallOptions)
     except (msgspec.ValidationError, RecursionError) as error:
@@ -55,12 +55,12 @@ def complaint(options: object) -> str | None:
     if depth_exceeds(checked.headers):
         return f"its options can't be used: {TOO_DEEP}"
     if checked.queue and checked.queue.startswith("amq."):
-        # RabbitMQ keeps these names for itself, and with kombu's own transports no worker can read such a queue.
+        # RabbitMQ reserves these names, and with kombu's own transports no worker can read such a queue.
         return f'its options can\'t be used: the queue\'s name "{checked.queue}" begins with "amq.", which is reserved'
     name = reserved_header(checked.headers)
     return None if name is None else f"its options can't be used: the header \"{name}\" is Celery's own"
 
 
 def reserved_header(headers: dict[str, Any]) -> str | None:
-    """The first name among them that is not free for custom headers."""
+    """Returns the first of these names that a custom header may not have, or None."""
     return next((name for name in headers if name in RESERVED_HEADERS or name[:1] in ("_", "")), None)

@@ -1,4 +1,4 @@
-"""Coalesce: many events of one watch and key, read at once, become one task."""
+"""Coalesce: several events of one watch and key that are read together become one task."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,14 +10,14 @@ from bridge.event import Event
 
 
 def coalesce(events: Iterable[Event], targets: Targets) -> list[Event]:
-    """One event for each task to be; one that stands for several is where the newest of them was.
+    """Returns one event for each future task. A merged event takes the place of the newest event in it.
 
-    Events without a key (a truncate) and those of watches without the option stay as they are. What comes out may be
-    put in again, with events that are newer.
+    Events without a key (a truncate) and events of watches without the option stay as they are. The result may be
+    coalesced again, together with newer events.
     """
     groups: dict[object, list[Event]] = {}
     for place, event in enumerate(events):
-        # By its place where it stays alone: two events may have one id.
+        # An event that stays alone is named by its place, because two events may have one id.
         name = _name(event, targets) or place
         group = groups.pop(name, [])
         group.append(event)
@@ -26,14 +26,14 @@ def coalesce(events: Iterable[Event], targets: Targets) -> list[Event]:
 
 
 def _name(event: Event, targets: Targets) -> tuple[str, bytes] | None:
-    """What events that become one have in common; None: it stays alone."""
+    """Returns the name that events to be merged have in common. None: the event stays alone."""
     if event.key is None or event.flaw is not None or not targets.coalesce(event.watch):
         return None
     return event.watch, msgspec.json.encode(event.key)
 
 
 def _can_merge(group: Sequence[Event]) -> bool:
-    """Whether there are several, and all look as capture writes them."""
+    """Whether there are several events, all in the form that capture writes."""
     return len(group) > 1 and all(_is_texts(event.data.get("changed", [])) for event in group if event.data)
 
 
@@ -42,7 +42,7 @@ def _is_texts(value: object) -> bool:
 
 
 def merge(events: Sequence[Event]) -> Event:
-    """The newest event, with what was before all of them and all that changed in any."""
+    """Returns the newest event with the oldest old values, and with every column that changed in any of the events."""
     newest = events[-1]
     merged = tuple([origin for event in events[:-1] for origin in event.origins] + [*newest.merged])
     if not any(event.data for event in events):

@@ -8,33 +8,33 @@ from bridge.errors import ConfigError
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What `bridge run` was told; every field has a flag and an environment variable (docs/reference/settings.md)."""
+    """The settings of `bridge run`. Each has an option and an environment variable (docs/reference/settings.md)."""
 
     database_url: str
     broker_url: str | None = None
     celery_app: str | None = None
     streams: tuple[str, ...] = ()
-    """Empty: all streams that there are."""
+    """Names of the streams to serve. Empty: all streams."""
     http: str | None = None
-    """HOST:PORT of /healthz, /readyz and /metrics."""
+    """Address (HOST:PORT) of /healthz, /readyz and /metrics."""
     batch_size: int = 5_000
-    """Most events published and confirmed at once; also what a crash can repeat."""
+    """Largest number of events published and confirmed at once. A crash can repeat up to this number."""
     publishers: int = 1
-    """Processes that publish the batches of a stream."""
+    """Number of processes that publish the batches of a stream."""
     catch_up_rate: float | None = None
-    """Tasks per second while a backlog is delivered; None: as fast as it goes."""
+    """Tasks per second while a backlog is delivered. None: no limit."""
     publish_unflushed: bool = False
-    """Whether tasks are started for changes that a crash of the server could still take away."""
+    """Whether tasks are started for changes that a crash of the server could still undo."""
     poll_floor: float = 30.0
-    """Longest sleep in seconds."""
+    """Longest time in seconds between two looks for events."""
     grace: float = 25.0
-    """Seconds that a batch in flight has to finish after SIGTERM; under the 30 s that Kubernetes waits."""
+    """Seconds that a batch in flight has to finish after SIGTERM. Kubernetes kills after 30 s, so this is less."""
     takeover_after: float = 15.0
-    """Seconds between two looks of a standby at an owner that says nothing; it takes over after twice that."""
+    """Seconds between two looks of a standby at a silent owner. The standby takes over after at most twice that."""
     retention: float = 24 * 3600.0
     """Seconds that delivered events stay in the log."""
     inbox_retention: float = 7 * 24 * 3600.0
-    """Seconds that `bridge.inbox` remembers a task; longer than a broker may hold one back."""
+    """Seconds that `bridge.inbox` remembers a task. It must be longer than a broker may hold back a message."""
 
     def __repr__(self) -> str:
         broker = None if self.broker_url is None else without_password(self.broker_url)
@@ -42,10 +42,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def without_password(address: str) -> str:
-    """A URL fit to be shown: the password is replaced; an address that is no URL is not shown at all."""
+    """Returns the URL with its password replaced, so that it may be shown. Hides an address that is not a URL."""
     try:
         parts = urlsplit(address)
-        # More than one "@", or one behind the host: a password that is not encoded.
+        # More than one "@", or an "@" after the host, means that the password is not encoded.
         if not parts.scheme or parts.hostname is None or address.count("@") > 1 or "@" in parts.path or ";" in address:
             return "(not shown)"
         host = parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"
@@ -56,8 +56,8 @@ def without_password(address: str) -> str:
 
 
 def host_and_port(address: str) -> tuple[str, int]:
-    """HOST:PORT, [IPv6]:PORT or :PORT (every interface) as a pair."""
+    """Splits HOST:PORT, [IPv6]:PORT or :PORT (every interface) into host and port."""
     host, _, port = address.rpartition(":")
     if ":" not in address or not port.isdecimal() or not 0 <= int(port) < 65536:
-        raise ConfigError(f"--http {address}: give HOST:PORT, such as 127.0.0.1:8090")
-    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - asked for by ":PORT"
+        raise ConfigError(f"--http {address}: this is not HOST:PORT; give an address such as 127.0.0.1:8090")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - ":PORT" asks for every interface

@@ -23,7 +23,7 @@ from bridge.secret import hidden, note, note_value
 
 T = TypeVar("T")
 
-# A peer that vanished without a word is noticed in about 30 s instead of hours. What the user's DSN says comes first.
+# With these values a vanished peer is noticed in about 30 s instead of hours. Values in the user's DSN come first.
 _DEFAULTS: dict[str, Any] = {
     "connect_timeout": 10,
     "keepalives_idle": 10,
@@ -32,20 +32,21 @@ _DEFAULTS: dict[str, Any] = {
     "tcp_user_timeout": 30_000,
 }
 
-# An administrator's timeouts for applications must not cut a listener that waits by design. Windows of the log are
-# always read through its index: statistics of a log that just started would ask for a full scan. Names mean
-# PostgreSQL's own objects, whatever is on the role's search_path; until that is set, each is written with its schema.
+# Timeouts that an administrator set for applications must not disconnect a listener, which waits by design. Windows of
+# the log are always read through its index; with the statistics of a new log the planner would choose a full scan.
+# Names mean PostgreSQL's own objects, whatever the role's search_path is. Until search_path is set, each name has its
+# schema.
 _SESSION = """
     select pg_catalog.set_config(name, value, false)
     from (values ('search_path', 'pg_catalog, pg_temp'),
         ('statement_timeout', '0'), ('lock_timeout', '0'), ('idle_in_transaction_session_timeout', '0'),
         ('idle_session_timeout', '0'), ('transaction_timeout', '0'), ('enable_seqscan', 'off'), ('jit', 'off'),
-        -- Windows rely on a snapshot for each statement; under serializable, our looks could make a writer fail.
+        -- Windows need a new snapshot for each statement. Under serializable, our reads could make a writer fail.
         ('default_transaction_isolation', 'read committed'),
         ('plan_cache_mode', 'force_generic_plan'), ('max_parallel_workers_per_gather', '0'), ('timezone', 'UTC'),
-        -- How values are written, which a role or a database may have as its country does, and psycopg can't read.
+        -- A role or a database may have local formats for values, which psycopg can't read.
         ('datestyle', 'ISO'), ('intervalstyle', 'postgres'), ('array_nulls', 'on'),
-        -- The server's side of the keepalives: what a vanished bridge held is free for the next one in seconds.
+        -- Keepalives on the server's side: locks of a vanished bridge are free for the next bridge within seconds.
         ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '2'), ('tcp_keepalives_count', '3'),
         ('tcp_user_timeout', '15000')
     ) as setting (name, value)
@@ -57,10 +58,10 @@ _PINNED_PATH = "set search_path = pg_catalog, pg_temp"
 _LOCK = "select bridge.await_lock(%(key)s, %(at_most)s)"
 _UNLOCK = "select pg_advisory_unlock_all()"
 
-# A statement that waits holds back VACUUM, so a wait for a lock begins anew this often.
+# A waiting statement holds back VACUUM, so a wait for a lock is ended and begun again after this time.
 _RENEWED = timedelta(minutes=1)
 
-# Seconds that a wait for a lock may take to end after it was called off; then the connection is given up.
+# Seconds that a cancelled wait for a lock may take to end. After that the connection is given up.
 _CALL_OFF = 5.0
 
 _PERMANENT = re.compile(
@@ -72,8 +73,8 @@ _NAMED = {
     psycopg.errors.ProgramLimitExceeded: TooLongError,
 }
 
-# The last three say that a session or the server is not as it should be (a cursor is gone, a page can't be read), which
-# concerns whoever asked, and no other stream.
+# The last three mean a fault in a session or in the server (a missing cursor, a page that can't be read). They concern
+# only the stream whose statement failed.
 _OUTAGES = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
@@ -82,23 +83,23 @@ _OUTAGES = (
     psycopg.errors.DuplicateCursor,
 )
 
-# What is missing is ours: `relation "bridge.event" does not exist`, `schema "bridge" does not exist`.
+# Matches when a missing object is ours: `relation "bridge.event" does not exist`, `schema "bridge" does not exist`.
 _OURS = re.compile(r'(relation |function )"?bridge[".]|schema "bridge"')
 
 
 def statement(name: str) -> str:
-    """The SQL statement `bridge/sql/<name>.sql`."""
+    """Returns the SQL statement in `bridge/sql/<name>.sql`."""
     return files("bridge").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
 
 
 class Connection(psycopg.AsyncConnection[Any]):
-    """psycopg's, without hurry and with a deadline."""
+    """An AsyncConnection that does not busy-poll, and gives up on a server that does not answer."""
 
     patience: float | None = None
-    """Seconds that the answer to a quick statement may take; the DSN's `tcp_user_timeout`. None: no limit."""
+    """Seconds that the answer to a quick statement may take: the DSN's `tcp_user_timeout`. None: no limit."""
 
     pinned = False
-    """Whether the session is ours only because it is never without a transaction. Then it hears no notifications."""
+    """Whether an always open transaction keeps the session for us. Such a connection receives no notifications."""
 
     async def wait(
         self,
@@ -106,26 +107,27 @@ class Connection(psycopg.AsyncConnection[Any]):
         interval: float = 60.0,
         timeout: float | None = None,  # noqa: ASYNC109 - psycopg's own
     ) -> T:
-        """psycopg looks up from every wait ten times a second, for the sake of Ctrl-C; signals wake asyncio anyway."""
+        """Waits without psycopg's ten wake-ups a second. They exist for Ctrl-C, but signals wake asyncio anyway."""
         return await super().wait(gen, interval, **({} if timeout is None else {"timeout": timeout}))
 
     async def pin(self) -> None:
-        """Keeps a session to itself behind a pooler in transaction mode.
+        """Keeps the session for this connection behind a pooler in transaction mode, by an always open transaction.
 
-        Whoever hangs up in a transaction loses it there with all its locks and settings, as they should reach no other.
+        When a client disconnects inside a transaction, the pooler closes the session with its locks and settings, so
+        they never reach another client.
         """
         await self.execute("begin isolation level read committed")
         self.pinned = True
 
     def take_patience(self, times: int) -> None:
-        """Answers may take so many times as long."""
+        """Multiplies the time that answers may take."""
         if self.patience is not None:
             self.patience *= times
 
     def hang_up(self) -> None:
-        """Whoever waits for this connection learns that it is closed.
+        """Closes the socket, so that every wait on this connection ends with an error.
 
-        A cancellation would not do: psycopg answers it with a cancel request, which waits for the same dead server.
+        A cancellation can't do this: psycopg handles it with a cancel request, which waits for the same dead server.
         """
         if not self.closed:
             with socket.socket(fileno=os.dup(self.fileno())) as duplicate, suppress(OSError):
@@ -134,16 +136,16 @@ class Connection(psycopg.AsyncConnection[Any]):
 
 @asynccontextmanager
 async def connect(database_url: str, purpose: str) -> AsyncIterator[Connection]:
-    """A connection in autocommit mode, closed at the end; `purpose` shows in pg_stat_activity.
+    """Opens a connection in autocommit mode, and closes it at the end. pg_stat_activity shows `purpose`.
 
-    ConfigError when the address can't be right (syntax, unknown database, refused password), DatabaseError when the
-    server is away.
+    Raises ConfigError when the address can't be right (syntax, unknown database, refused password), and DatabaseError
+    when the server is away.
     """
     note(database_url)
     try:
         given = conninfo_to_dict(database_url)
     except psycopg.ProgrammingError as error:
-        # The message of libpq may quote the address, and the address may hold a password.
+        # The message of libpq may quote the address, which may contain a password.
         raise ConfigError(
             "the database address is neither a URL (postgresql://user@host/name) nor a list of key=value"
         ) from error
@@ -154,7 +156,7 @@ async def connect(database_url: str, purpose: str) -> AsyncIterator[Connection]:
     open_one = partial(Connection.connect, **address, autocommit=True)
     with translated():
         connection = await open_one()
-    # The kernel's timeouts see a peer that is gone, not a proxy or a server that is there and says nothing.
+    # The kernel's timeouts notice a vanished peer, but not a proxy or a server that is there and does not answer.
     connection.patience = int(address["tcp_user_timeout"]) / 1000 or None
     try:
         with anyio.CancelScope(shield=True), translated(), _answered(connection, connection.patience):
@@ -162,8 +164,8 @@ async def connect(database_url: str, purpose: str) -> AsyncIterator[Connection]:
                 await connection.pin()
         if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
             raise ConfigError(
-                f'the encoding of database "{connection.info.dbname}" is SQL_ASCII, in which no text is certain to be '
-                "text: copy it into one with encoding UTF8 (createdb -T template0 -E UTF8, pg_dump, psql)"
+                f'the encoding of database "{connection.info.dbname}" is SQL_ASCII, which does not guarantee valid '
+                "text; copy it into a database with encoding UTF8 (createdb -T template0 -E UTF8, pg_dump, psql)"
             )
         await query(connection, _SESSION)
         yield connection
@@ -172,7 +174,8 @@ async def connect(database_url: str, purpose: str) -> AsyncIterator[Connection]:
 
 
 def _check_address(given: Mapping[str, Any]) -> None:
-    """A password with "/" or "@" in it, not encoded, ends up in the port, host or name; libpq's error would show it."""
+    """Raises ConfigError when host or port are not valid. An unencoded "/" or "@" in a password moves a part of the
+    password into the host, port or name, and libpq's error would show it."""
     ports = [port for port in str(given.get("port") or "").split(",") if port]
     if "@" in str(given.get("host") or "") or not all(port.isdecimal() and 0 < int(port) < 65536 for port in ports):
         raise ConfigError(
@@ -181,9 +184,9 @@ def _check_address(given: Mapping[str, Any]) -> None:
 
 
 async def advisory_lock(connection: Connection, key: int) -> None:
-    """Waits, as long as it takes, for a session-level advisory lock; a cancelled wait leaves the connection usable.
+    """Waits without a limit for a session-level advisory lock. The connection stays usable after a cancelled wait.
 
-    anyio cancels a task again and again until it ends, which breaks psycopg's own way to end a query. So the query runs
+    anyio cancels a task repeatedly until it ends, which breaks the way psycopg ends a query. So the query runs
     shielded, and a second task turns the cancellation into a cancel request to the server.
     """
     failure: psycopg.Error | None = None
@@ -216,7 +219,7 @@ async def advisory_lock(connection: Connection, key: int) -> None:
         over.set()
         group.cancel_scope.cancel()
     if called_off:
-        # A wait that was called off must never look like a lock that was granted: the cancellation goes on from here.
+        # This raises the cancellation again: a cancelled wait must never look like a granted lock.
         await anyio.lowlevel.checkpoint()
     if failure is not None:
         raise failure
@@ -234,16 +237,17 @@ async def advisory_unlock_all(connection: Connection) -> None:
     except BridgeError as error:
         if not isinstance(error.__cause__, psycopg.errors.QueryCanceled):
             raise
-        # The cancellation of a wait for a lock arrived late and hit this statement instead.
+        # The cancel request of an earlier wait for a lock arrived late, and cancelled this statement instead.
         await query(connection, _UNLOCK)
 
 
 async def query(
     connection: Connection, text: str, values: Mapping[str, Any] | None = None, *, slow: bool = False
 ) -> list[tuple[Any, ...]]:
-    """The rows of a statement; a cancellation waits for its end (see `advisory_lock` for the reason).
+    """Returns the rows of a statement. A cancellation waits for its end (`advisory_lock` has the reason).
 
-    DatabaseError when a quick one has no answer in time: a connection on which nothing is under way breaks unnoticed.
+    Raises DatabaseError when a quick statement has no answer in time: the connection may have broken unnoticed while it
+    was idle.
     """
     rows: list[tuple[Any, ...]] = []
     with anyio.CancelScope(shield=True), translated(), _answered(connection, None if slow else connection.patience):
@@ -261,15 +265,15 @@ async def _rows(connection: Connection, text: str, values: Mapping[str, Any] | N
                 await connection.execute("rollback and chain")
         raise
     if connection.pinned:
-        # What the statement did is committed, and the pooler never sees a session without a transaction.
+        # This commits the statement. The next transaction begins at once, so the pooler can't take the session away.
         await connection.execute("commit and chain")
     return rows
 
 
 @contextmanager
 def _answered(connection: Connection, within: float | None) -> Iterator[None]:
-    """Hangs up when the block takes longer, in seconds. A timer, since a task for each statement would cost as much as
-    the statement."""
+    """Closes the socket when the block takes longer than `within` seconds. It uses a timer, since a task for each
+    statement would cost the same as the statement itself."""
     if within is None:
         yield
         return
@@ -293,18 +297,18 @@ def _answered(connection: Connection, within: float | None) -> Iterator[None]:
 
 @asynccontextmanager
 async def own_search_path(connection: Connection) -> AsyncIterator[None]:
-    """The role's own search_path, for a statement to which a table's name means what it means to the user."""
+    """Sets the role's own search_path for the block, so that a table's name means what it means to the user."""
     await query(connection, "set search_path to default")
     try:
         yield
     finally:
-        # It fails only on a connection that is gone, which somebody else tells.
+        # It fails only on a lost connection, and the next statement reports that.
         with suppress(BridgeError):
             await query(connection, _PINNED_PATH)
 
 
 async def notification(connection: Connection, within: float | None = None) -> bool:
-    """Whether a notification came within so many seconds (None: no limit)."""
+    """Whether a notification came within this number of seconds (None: no limit)."""
     async with aclosing(connection.notifies(timeout=within, stop_after=1)) as notifications:
         async for _ in notifications:
             return True
@@ -313,7 +317,7 @@ async def notification(connection: Connection, within: float | None = None) -> b
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Errors of psycopg leave this block as ours."""
+    """Turns errors of psycopg in this block into ours."""
     try:
         yield
     except psycopg.Error as error:
@@ -321,22 +325,22 @@ def translated() -> Iterator[None]:
 
 
 def translate(error: psycopg.Error) -> BridgeError:
-    """The error of psycopg as a sentence: DatabaseError when trying again can help, else ConfigError."""
+    """Returns psycopg's error as one of ours: DatabaseError when a retry can help, else ConfigError."""
     diagnosis = error.diag
-    # One line: libpq's own messages have several, with tabs.
+    # libpq's own messages have several lines, with tabs; ours has one.
     text = hidden(" ".join((diagnosis.message_primary or str(error)).split())) or type(error).__name__
     if diagnosis.message_hint:
         text = f"{text} ({diagnosis.message_hint})"
     missing = psycopg.errors.InvalidSchemaName | psycopg.errors.UndefinedTable | psycopg.errors.UndefinedFunction
     if isinstance(error, missing) and _OURS.search(text):
-        return ConfigError(f"{text}: is Commit Bridge installed in this database? `bridge install` does it")
+        return ConfigError(f"{text}: is Commit Bridge installed in this database? `bridge install` installs it")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return ConfigError(f"{text}: connect with a role that has this right, see docs/howto/roles.md")
     if named := next((ours for theirs, ours in _NAMED.items() if isinstance(error, theirs)), None):
         return named(text)
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
-        # A standby before its promotion, or a primary that was told to hold still.
-        return DatabaseError(f"the server takes no writes now: {text}")
+        # The server is a standby before its promotion, or a primary that is set to read-only.
+        return DatabaseError(f"the server does not accept writes now: {text}")
     if isinstance(error, _OUTAGES):
         return ConfigError(text) if _PERMANENT.search(text) else DatabaseError(text)
     return ConfigError(text)

@@ -1,4 +1,4 @@
-"""Dead letters: events that could not be published as they are, and wait for a person."""
+"""Dead letters: events that could not be published as they are, and wait for a person to decide."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -9,7 +9,8 @@ import msgspec
 
 from bridge.database import Connection, connect, query, statement
 
-# A million of them must not become one transaction; the relay starts on the first thousand meanwhile.
+# Dead letters per transaction. A million of them must not become one transaction, and the relay can publish the first
+# thousand while the others follow.
 CHUNK = 1000
 
 _LIST = statement("dead_letters")
@@ -20,7 +21,7 @@ _CALLS = {
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """Which dead letters: all conditions hold that are not None; times are of the failure."""
+    """A choice of dead letters: those that meet all conditions that are not None. Times are times of the failure."""
 
     ids: list[int] | None = None
     watch: str | None = None
@@ -30,18 +31,18 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """The event, and why it could not be published."""
+    """An event, and the reason why it could not be published."""
 
     id: int
     stream: str
     watch: str
     op: str
     key: msgspec.Raw | None
-    """JSON as it is, which may be the reason: numbers and nesting that Python can't take."""
+    """JSON as it is in the log. It may have numbers or nesting that Python can't read; that may be the reason."""
     data: msgspec.Raw | None
     context: str | None
     at: datetime | None
-    """None: beyond what Python can say."""
+    """Time of the event. None: outside the range of Python's datetime."""
     reason: str
     failed_at: datetime
 
@@ -55,19 +56,19 @@ class DeadLetters:
     @classmethod
     @asynccontextmanager
     async def open(cls, database_url: str) -> AsyncIterator["DeadLetters"]:
-        """Connects; see `database.connect` for the errors."""
+        """Connects to the database. `database.connect` lists the errors."""
         async with connect(database_url, "dead letters") as connection:
             yield cls(connection)
 
     async def list(self, choice: Choice, at_most: int) -> tuple[Sequence[DeadLetter], int]:
-        """The oldest of them, in order of id, and the number of all."""
+        """Returns the first `at_most` of the chosen dead letters in order of id, and the number of all chosen."""
         values = {**msgspec.structs.asdict(choice), "at_most": at_most}
         rows = await query(self._connection, _LIST, values)
         return [_letter(row) for row in rows], rows[0][-1] if rows else 0
 
     async def settle(self, action: Literal["retry", "discard"], choice: Choice) -> AsyncIterator[int]:
-        """Retries or discards them in transactions of a thousand, those that fail meanwhile not included; yields the
-        number of each."""
+        """Retries or discards them in transactions of a thousand, and yields the number in each transaction. It leaves
+        out dead letters that are added meanwhile."""
         [(now,)] = await query(self._connection, "select clock_timestamp()")
         until = now if choice.until is None else min(now, choice.until)
         values = {**msgspec.structs.asdict(choice), "until": until, "at_most": CHUNK}

@@ -18,35 +18,35 @@ _ALL = 2**31
 
 
 def _time(value: str) -> datetime:
-    """Without an offset it is meant as the clock on the wall."""
+    """Reads an ISO 8601 time. Without an offset it is a local time."""
     try:
         return datetime.fromisoformat(value).astimezone()
     except ValueError as error:
-        raise click.BadParameter(f"{value!r} is no time: write it as 2026-11-24 or 2026-11-24T18:30") from error
+        raise click.BadParameter(f"{value!r} is not a time. Use 2026-11-24 or 2026-11-24T18:30") from error
 
 
 def chosen(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say which dead letters."""
+    """Adds the options that choose dead letters."""
     for option in (
-        click.option("--until", type=_time, metavar="TIME", help="Only those that failed before."),
-        click.option("--since", type=_time, metavar="TIME", help="Only those that failed then or later."),
+        click.option("--until", type=_time, metavar="TIME", help="Only those that failed before this time."),
+        click.option("--since", type=_time, metavar="TIME", help="Only those that failed at this time or later."),
         click.option("--stream", help="Only those of this stream."),
         click.option("--watch", help="Only those of this watch."),
-        click.option("--id", "ids", type=int, multiple=True, help="This one; may be repeated."),
+        click.option("--id", "ids", type=int, multiple=True, help="Only the one with this id; may be repeated."),
         database_url,
     ):
         command = option(command)
     return command
 
 
-everything = click.option("--all", "all_", is_flag=True, help="All of them; needed when nothing else says which.")
+everything = click.option("--all", "all_", is_flag=True, help="All dead letters. Required if no other option chooses.")
 
 
 @click.group("dead-letters")
 def dead_letters() -> None:
-    """Events that could not be published as they were: look, try again, or drop them.
+    """Show, retry or discard events that could not be published as they were.
 
-    Mend the cause first: `list` shows the reason of each.
+    Remove the cause before a retry: `list` shows the reason of each.
     """
 
 
@@ -55,7 +55,7 @@ def dead_letters() -> None:
 @as_json
 @asynchronous
 async def list_(database_url: str | None, as_json: bool, **conditions: Any) -> None:
-    """Show them, the oldest first: a line each, at most 100; with --json all of them with everything there is."""
+    """Show the oldest 100 dead letters, one a line. With --json show all, with all details."""
     choice = _choice(**conditions)
     async with DeadLetters.open(required(database_url)) as letters:
         found, count = await letters.list(choice, _ALL if as_json else _SHOWN)
@@ -70,11 +70,11 @@ async def list_(database_url: str | None, as_json: bool, **conditions: Any) -> N
 @database_url
 @asynchronous
 async def show(id: int, database_url: str | None) -> None:  # noqa: A002 - click names it after the argument
-    """Show everything about one, as JSON; two events may have had one id, and then about each."""
+    """Show all details of one dead letter as JSON. If two events had the same id, show both."""
     async with DeadLetters.open(required(database_url)) as letters:
         found, _ = await letters.list(Choice(ids=[id]), _ALL)
     if not found:
-        raise ConfigError(f"there is no dead letter {id}: `bridge dead-letters list` shows those there are")
+        raise ConfigError(f"dead letter {id} does not exist; `bridge dead-letters list` shows the existing ones")
     for letter in found:
         print_json(letter)
 
@@ -84,7 +84,7 @@ async def show(id: int, database_url: str | None) -> None:  # noqa: A002 - click
 @everything
 @asynchronous
 async def retry(database_url: str | None, all_: bool, **conditions: Any) -> None:
-    """Publish them again, with the same task ids. One that fails again comes back, with the new reason."""
+    """Publish dead letters again, with the same task ids. If one fails again, it comes back with the new reason."""
     await _settle("retry", "put back into the log", database_url, all_, conditions)
 
 
@@ -94,7 +94,7 @@ async def retry(database_url: str | None, all_: bool, **conditions: Any) -> None
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @asynchronous
 async def discard(database_url: str | None, all_: bool, yes: bool, **conditions: Any) -> None:
-    """Delete them for good, after a question."""
+    """Delete dead letters for good, after you confirm."""
     await _settle("discard", "deleted", database_url, all_, conditions, ask=not yes)
 
 
@@ -108,7 +108,7 @@ async def _settle(
 ) -> None:
     choice = _choice(**conditions)
     if choice == Choice() and not all_:
-        raise ConfigError("say which dead letters: --id, --watch, --stream, --since, --until, or --all")
+        raise ConfigError("choose dead letters with --id, --watch, --stream, --since, --until, or --all")
     async with DeadLetters.open(required(database_url)) as letters:
         _, count = await letters.list(choice, 1)
         if ask and count:

@@ -11,12 +11,12 @@ _WHOLE = re.compile(rf"(?:{_PART.pattern})+")
 
 
 def duration(least: str = "0", most: str | None = None) -> Callable[[str], float]:
-    """The type of an option; both bounds are included. A number without a unit is seconds."""
+    """Returns the type of an option. Both bounds are included. A number without a unit means seconds."""
 
     def convert(text: str) -> float:
         seconds = parsed(text)
         if seconds is None:
-            raise click.BadParameter(f"{text!r} is no duration: write 90s, 30m, 24h, 1h30m, or a number of seconds")
+            raise click.BadParameter(f"{text!r} is not a duration. Use 90s, 30m, 1h30m, or a number of seconds")
         if seconds < (parsed(least) or 0):
             raise click.BadParameter(f"{text} is too short: give {least} or more")
         if most is not None and seconds > (parsed(most) or 0):
@@ -27,7 +27,7 @@ def duration(least: str = "0", most: str | None = None) -> Callable[[str], float
 
 
 def parsed(text: str) -> float | None:
-    """Seconds; None: that is no duration."""
+    """Returns the seconds, or None if the text is not a duration."""
     text = text.strip().lower()
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return float(text)

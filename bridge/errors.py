@@ -1,15 +1,15 @@
 """The errors of the bridge, each a sentence that names the thing and the fix.
 
     BridgeError
-     |__ ConfigError      wrong use: a flag, a file, a watch; trying again doesn't help
-     |__ DatabaseError    PostgreSQL is away or breaks off; trying again can help
-     |    |__ LockTimeoutError a table's lock did not come in time
-     |    |__ TooLongError     PostgreSQL can't make a text of what was asked for
-    |    |__ SilenceError     no answer came in time
-    |    |__ PositionError    the server is there, and a stream's position can't be moved
-     |__ BrokerError      the broker is away: the window is read again, nothing is burnt
+     |__ ConfigError      wrong use: an option, a file, a watch; a retry does not help
+     |__ DatabaseError    PostgreSQL is away, or the connection broke; a retry can help
+     |    |__ LockTimeoutError a table's lock was not granted in time
+     |    |__ TooLongError     a value is too long for a text of PostgreSQL
+     |    |__ SilenceError     no answer came in time
+     |    |__ PositionError    the server answers, but a stream's position can't be moved
+     |__ BrokerError      the broker is away or did not confirm; publishing is repeated, and no event is lost
 
-Errors of psycopg, celery and kombu are translated once, in the module that talks to them.
+Errors of psycopg, celery and kombu are translated once, in the module that uses the library.
 """
 
 
@@ -18,33 +18,33 @@ class BridgeError(Exception):
 
 
 class ConfigError(BridgeError):
-    """Wrong use; the message says what to change."""
+    """Wrong use. The message says what to change."""
 
 
 class DatabaseError(BridgeError):
-    """PostgreSQL can't be reached or breaks off; trying again can help."""
+    """PostgreSQL can't be reached, or the connection broke. A retry can help."""
 
 
 class LockTimeoutError(DatabaseError):
-    """A table's lock did not come in time; nothing was changed."""
+    """A table's lock was not granted in time. Nothing was changed."""
 
 
 class SilenceError(DatabaseError):
-    """No answer came in time: the connection is dead, or the answer takes longer."""
+    """No answer came in time: the connection is dead, or the server needs more time."""
 
 
 class TooLongError(DatabaseError):
-    """PostgreSQL can't make a text of what was asked for."""
+    """A value is too long for a text of PostgreSQL."""
 
 
 class PositionError(DatabaseError):
-    """The server is there and refuses to move a stream's position: what is published would be published again."""
+    """The server answers, but refuses to move a stream's position, so published events would be published again."""
 
 
 class BrokerError(BridgeError):
-    """The broker can't be reached or did not confirm; publishing again is right, with the same task ids."""
+    """The broker can't be reached or did not confirm. Publish again, with the same task ids."""
 
     def __init__(self, message: str, settled: frozenset[int] = frozenset()) -> None:
-        """`settled`: places in the batch of the events whose messages the broker has all the same."""
+        """`settled` holds the places in the batch of those events that the broker has confirmed nevertheless."""
         super().__init__(message)
         self.settled = settled

@@ -27,41 +27,44 @@ _TARGETS = statement("targets")
 
 _SMALLEST_ID = -(2**63)
 
-# Dead letters in one statement; those of a coalesced batch may be many.
+# Dead letters in one statement. A coalesced batch may have a large number of them.
 _BURIED = 10_000
 
 
 class Position(msgspec.Struct, frozen=True):
-    """How far a stream has been delivered: all that is visible in `seen`, and, while a large window is walked, what is
-    visible in `upto` with an id up to `after_id`. An id may be there several times (a dead letter that is retried after
-    a failover, a row that somebody wrote): `after_id` is below it until all of its events are delivered."""
+    """The point up to which a stream has been delivered.
+
+    Delivered is all that is visible in the snapshot `seen`. While a large window is walked, delivered is also what is
+    visible in the snapshot `upto` with an id up to `after_id`. Several events may have one id (a dead letter that is
+    retried after a failover, a row that somebody wrote): `after_id` is below it until all of them are delivered.
+    """
 
     seen: str
     upto: str | None = None
     after_id: int | None = None
     largest_id: int = 0
-    """Of the delivered events; what tells in another cluster which events came after them."""
+    """Largest id of the delivered events. After a move to another cluster, it shows which events came later."""
 
 
 class Adoption(msgspec.Struct, frozen=True):
-    """A log that was restored from elsewhere became one of this cluster."""
+    """The report of `bridge.adopt`: a log that was restored from elsewhere now belongs to this cluster."""
 
     reason: str
     waiting: int
-    """Events in it that were not delivered where it comes from."""
+    """Number of events that were not delivered in the cluster that the log comes from."""
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Some events in order of id, and the position once they are delivered."""
+    """Some events in order of id, and the position after their delivery."""
 
     events: Sequence[Event]
     position: Position
     generation: int
-    """Of the watches, as this batch was read."""
+    """Generation of the watches when this batch was read."""
     number: int = 0
-    """Of events that were read; fewer are here where they were coalesced."""
+    """Number of events that were read. `events` has fewer if some were coalesced."""
     oldest: datetime | None = None
-    """When the first of those that were read happened."""
+    """Time of the oldest event that was read."""
     weight: int = 0
     """Characters of JSON that were read."""
 
@@ -69,7 +72,8 @@ class Batch(msgspec.Struct, frozen=True):
 class EventLog:
     """The log of one stream as its relay sees it: one connection, one relay.
 
-    `read` may run ahead of `move`, also while it runs: the relay reads the next batch while the broker takes the last.
+    `read` may be ahead of `move`, and both may run at once: the relay reads the next batch while the broker takes the
+    last one.
     """
 
     def __init__(self, connection: Connection, stream: str, batch_size: int, flushed_only: bool) -> None:
@@ -78,16 +82,17 @@ class EventLog:
         self._stream = stream
         self.batch_size = batch_size
         self._settled = Position(seen="")
-        """What the database has: `move` was here."""
+        """The position stored in the database."""
         self._read = self._settled
-        """Where the next batch begins: `read` was here."""
+        """The position after the last batch that was read, where the next batch begins."""
         self._ctid = ""
         self._generation = 0
         self._walking = False
         self._rows: list[Row] = []
-        """What the cursor of a walk has given and no batch had room for yet; one row at least until the window ends."""
+        """Rows that the cursor of a walk returned, and that no batch had room for yet. It has at least one row until
+        the window ends."""
         self._broker_away = False
-        """What the database says of the broker."""
+        """Whether the database has a note that the broker is away."""
 
     @classmethod
     @asynccontextmanager
@@ -100,28 +105,33 @@ class EventLog:
         flushed_only: bool = True,
         patience: int = 1,
     ) -> AsyncIterator["EventLog"]:
-        """Connects; `batch_size` is the most events that `read` returns at once, `flushed_only` that no crash of the
-        server can take away what it returns; answers may take `patience` times as long as elsewhere."""
+        """Connects to the database.
+
+        `batch_size` is the largest number of events that `read` returns at once. With `flushed_only`, `read` returns
+        only events that a crash of the server can't undo. Answers may take `patience` times the usual limit.
+        """
         async with connect(database_url, f"{purpose} {stream}") as connection:
             connection.take_patience(patience)
             yield cls(connection, stream, batch_size, flushed_only)
 
     @property
     def hears(self) -> bool:
-        """Whether a connection like this one can listen: not behind a pooler in transaction mode."""
+        """Whether such a connection receives notifications. Behind a pooler in transaction mode it does not."""
         return not self._connection.pinned
 
     async def require_writable(self) -> None:
-        """DatabaseError when the server takes no writes: what is published would be published again at every try."""
+        """Raises DatabaseError when the server does not accept writes: each retry would publish the same events."""
         [(read_only,)] = await query(self._connection, "select current_setting('transaction_read_only')::boolean")
         if read_only:
-            raise DatabaseError("the server takes no writes now: a standby, or default_transaction_read_only")
+            raise DatabaseError(
+                "the server does not accept writes now: it is a standby, or default_transaction_read_only is on"
+            )
 
     async def own(self) -> Adoption | None:
-        """Waits until this session is the only relay of the stream, then takes up its position, and proves that it can
-        be moved. Tells whether the log had to be adopted for that.
+        """Waits until this session owns the stream, reads the position, and proves that the position can be moved.
 
-        Ownership is a session advisory lock: it ends with the connection, and the next in line has it at once.
+        Returns the adoption if the log had to be adopted first, else None. Ownership is a session advisory lock: it
+        ends with the connection, and the server grants it to the next waiting session at once.
         """
         _, owner_key = self._there(await query(self._connection, _KEYS, {"stream": self._stream}))
         with translated():
@@ -131,45 +141,47 @@ class EventLog:
         return Adoption(*adopted[0]) if adopted else None
 
     async def say(self) -> None:
-        """A word on this session, which tells standbys that its owner lives."""
+        """Runs a statement on this session, so that standbys see that the owner lives."""
         await query(self._connection, "select 1")
 
     async def follow(self) -> None:
-        """Starts at the present instead of the stream's position, as a spectator who owns nothing and moves nothing."""
+        """Starts reading at the present instead of the stream's position. For readers that do not own the stream."""
         [(snapshot,)] = await query(self._connection, "select pg_current_snapshot()::text")
         self._read = Position(snapshot)
 
     async def read(self) -> Batch:
-        """The events behind the last batch that was read, settled or not; an empty batch when there are none.
+        """Returns the events after the last batch that was read, whether that batch is settled or not. Returns an empty
+        batch when there are none.
 
-        What was read and never settled is read again by the next session that owns the stream.
+        The next owner of the stream reads again what was read and never settled.
         """
         if self._read.upto is not None:
             batch = await self._walk(self._read.upto)
             if batch.events:
                 return batch
-            # The window ended exactly with a batch: what is left lies behind `upto`.
+            # The window ended exactly at the end of a batch, so the next events are after `upto`.
         return await self._look()
 
     async def move(self, position: Position) -> None:
-        """Moves the position in the database; the events before it are never read again."""
+        """Moves the position in the database. The events before it are never read again."""
         await self._save(position)
         self._settled = position
 
     async def finish(self) -> None:
-        """All that was read is settled and nothing is left: a window that ended exactly with a batch is closed."""
+        """Closes a window that ended exactly at the end of a batch. To be called when all events are settled."""
         if self._settled != self._read:
             await self.move(self._read)
 
     async def note_broker(self, error: str | None) -> None:
-        """Tells whoever asks the database why the broker takes nothing, or (None) that it does; free if it knows."""
+        """Stores in the database why the broker refuses messages, or None: it accepts them. Costs no statement when
+        nothing has changed."""
         if self._broker_away != (error is not None):
             values = {"stream": self._stream, "reason": error}
             [self._ctid] = self._there(await query(self._connection, _BROKER_ERROR, values))
             self._broker_away = error is not None
 
     async def bury(self, refusals: Sequence[Refusal]) -> None:
-        """Keeps the events as dead letters, each as it is in the log, also those that were coalesced."""
+        """Stores the events as dead letters, each as it is in the log, including those that were coalesced."""
         letters = [(origin, kept(refusal.reason)) for refusal in refusals for origin in refusal.event.origins]
         for begin in range(0, len(letters), _BURIED):
             part = letters[begin : begin + _BURIED]
@@ -183,7 +195,7 @@ class EventLog:
             await query(self._connection, _BURY, values)
 
     async def targets(self) -> tuple[int, Targets]:
-        """The generation of the watches and all of them."""
+        """Returns the generation of the watches, and the targets of all watches."""
         [(generation, names, tasks, options, sendable)] = await query(self._connection, _TARGETS)
         return generation, targets_of(zip(names, tasks, options, strict=True), sendable)
 
@@ -199,13 +211,13 @@ class EventLog:
         snapshot: str
         snapshot, self._generation, unflushed = rows[0][9:12]
         if rows[0][0] is None:
-            # Nothing is read, nothing is moved: a stream without events costs no writes.
+            # The position stays where it is, so that a stream without events causes no writes.
             return Batch((), self._read, self._generation)
         if unflushed and self._flushed_only:
-            # A crash could still take them away, and their tasks would be of changes that never were.
+            # A crash of the server could still undo these changes, and tasks would start for changes that never were.
             await query(self._connection, _FLUSH)
         events, taken = await portion(self._connection, rows[: self.batch_size])
-        # Those that there was no room for are walked to.
+        # A walk reads the rows that had no room in this batch.
         return self._batch(events, taken, seen, snapshot, rows[len(events) :])
 
     async def _walk(self, upto: str) -> Batch:
@@ -225,7 +237,8 @@ class EventLog:
         return self._batch(events, taken, self._read.seen, upto, self._rows)
 
     def _batch(self, events: Sequence[Event], taken: int, seen: str, upto: str, behind: Sequence[Row]) -> Batch:
-        """A batch with rows behind it leaves the rest of its window; any other one ends it."""
+        """Makes the batch and notes where the next one begins. If rows of the window follow (`behind`), the window goes
+        on; otherwise it ends with this batch."""
         largest = max(self._read.largest_id, events[-1].id if events else 0)
         if behind:
             last = events[-1].id
@@ -235,7 +248,7 @@ class EventLog:
         else:
             self._read = Position(upto, largest_id=largest)
         oldest = min((event.at for event in events), default=None)
-        # Nothing is below the smallest id: there the position stays where it was.
+        # No position is below the smallest id, so there the position stays where it was.
         position = Position(seen, largest_id=largest) if behind and after_id is None else self._read
         return Batch(events, position, self._generation, len(events), oldest, taken)
 
@@ -244,14 +257,15 @@ class EventLog:
         with _movable():
             moved = await query(self._connection, _MOVE, {**values, "ctid": self._ctid})
             if not moved:
-                # The row is not where it was (a VACUUM FULL, say). This session owns the stream, so it may look it up.
+                # The row is at another place now (after a VACUUM FULL, say). This session owns the stream, so it may
+                # look for the row.
                 rows = await query(self._connection, _POSITION, {"stream": self._stream})
                 *_, ctid, _ = self._there(rows)
                 moved = await query(self._connection, _MOVE, {**values, "ctid": ctid})
         [self._ctid] = self._there(moved)
 
     def _there(self, rows: Sequence[Row]) -> Row:
-        """The row of the position, which somebody may have deleted."""
+        """Returns the row of the position. Raises PositionError if somebody has deleted it."""
         if not rows:
             raise PositionError(f'stream "{self._stream}" has no row in bridge.position any more')
         return rows[0]
@@ -259,7 +273,7 @@ class EventLog:
 
 @contextmanager
 def _movable() -> Iterator[None]:
-    """Whatever keeps the position from being moved is an outage of this stream: it may be over at the next try."""
+    """Turns every ConfigError in the block into a PositionError: the relay retries, since the cause may go away."""
     try:
         yield
     except ConfigError as error:

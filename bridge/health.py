@@ -1,4 +1,4 @@
-"""Health: what each stream's relay does and has in hand, and whether the process lives."""
+"""Health: what each stream's relay does and has not delivered yet, and whether the process lives."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from enum import Enum
 from time import monotonic
 
-# Younger events are merely on their way; seconds.
+# Seconds. Younger events are on their way and do not count as a backlog.
 _BEHIND = 1.0
 
 
 class State(Enum):
-    """A relay's state. Ready are those in which everything that the relay needs answers."""
+    """A relay's state. In the states STANDBY and RUNNING the relay is ready."""
 
     CONNECTING = "connecting"
     STANDBY = "standby"
@@ -21,10 +21,11 @@ class State(Enum):
 
 
 class Health:
-    """The state of every stream that this process serves; written by the event loop, read by other threads."""
+    """The state of every stream that this process serves. The event loop writes it, other threads read it."""
 
     def __init__(self, stuck_after: float = 30.0, no_progress: float = 300.0) -> None:
-        """Seconds after which an event loop without a beat is stuck, and a relay that publishes one batch."""
+        """Sets two limits in seconds. Without a beat for `stuck_after`, the event loop is stuck. A relay that publishes
+        one batch for longer than `no_progress` is stuck."""
         self._stuck_after = stuck_after
         self._no_progress = no_progress
         self._beaten = monotonic()
@@ -35,24 +36,25 @@ class Health:
         self._publishing: dict[str, float] = {}
 
     def beat(self) -> None:
-        """Called by the event loop every second or so."""
+        """Notes that the event loop runs. The event loop calls it about once a second."""
         self._beaten = monotonic()
 
     def is_alive(self) -> bool:
-        """Whether the event loop still turns."""
+        """Whether the event loop still runs."""
         return monotonic() - self._beaten < self._stuck_after
 
     def set(self, stream: str, state: State) -> State | None:
-        """Notes the new state and returns the one before."""
+        """Notes the new state and returns the previous one."""
         before = self._states.get(stream)
         self._states[stream] = state
         if state is State.STANDBY:
-            # Whatever it had in hand is the owner's now.
+            # The owner is responsible now for the events that this relay had not delivered.
             self.hold(stream, None, 0)
         return before
 
     def hold(self, stream: str, oldest: datetime | None, number: int) -> None:
-        """Notes what the relay has in hand: the oldest event (None: all is delivered), and how many."""
+        """Notes the events that the relay is delivering: the time of the oldest (None: all are delivered) and their
+        number."""
         self._in_hand[stream] = number
         if oldest is None:
             self._oldest.pop(stream, None)
@@ -61,39 +63,40 @@ class Health:
             self._oldest[stream] = oldest
 
     def count(self, stream: str, waiting: int, oldest: datetime | None) -> None:
-        """Notes what the database said of a stream that is behind."""
+        """Notes how many events wait in a stream that is behind, as counted in the database."""
         if self.is_behind(stream):
             self._counted[stream] = waiting, oldest
 
     def is_busy(self, stream: str) -> bool:
-        """Whether the relay has something in hand, or would if the broker let it."""
+        """Whether the relay has events to deliver, or waits for the broker."""
         return stream in self._oldest or self._states.get(stream) is State.BROKER_AWAY
 
     def is_behind(self, stream: str) -> bool:
-        """Whether more waits than a batch on its way, so that it is worth counting; forgets an older count if not."""
+        """Whether more events wait than the batch on its way, so that a count is useful. If not, forgets an older
+        count."""
         if self._states.get(stream) is State.BROKER_AWAY or self.lag(stream) > _BEHIND:
             return True
         self._counted.pop(stream, None)
         return False
 
     def behind(self) -> list[str]:
-        """Streams that are behind."""
+        """Returns the streams that are behind."""
         return [stream for stream in list(self._states) if self.is_behind(stream)]
 
     def lag(self, stream: str) -> float:
-        """Seconds since the oldest event that is known and not delivered; it grows by the clock."""
+        """Returns the age in seconds of the oldest known event that is not delivered. It grows with the clock."""
         _, counted = self._counted.get(stream, (0, None))
         oldest = self._oldest.get(stream, counted)
         return 0.0 if oldest is None else max(0.0, (datetime.now(UTC) - oldest).total_seconds())
 
     def waiting(self, stream: str) -> int:
-        """Events that are known and not delivered."""
+        """Returns the number of known events that are not delivered."""
         counted, _ = self._counted.get(stream, (0, None))
         return max(counted, self._in_hand.get(stream, 0))
 
     @contextmanager
     def publishing(self, stream: str) -> Iterator[None]:
-        """Around one try to publish: it is bounded by the broker's timeouts, so one that never ends is stuck."""
+        """Marks one try to publish. The broker's timeouts limit a try, so one that does not end is stuck."""
         self._publishing[stream] = monotonic()
         try:
             yield
@@ -101,15 +104,15 @@ class Health:
             self._publishing.pop(stream, None)
 
     def stuck(self) -> list[str]:
-        """Streams whose relay makes no progress though nothing is away."""
+        """Returns the streams whose relay makes no progress although the database and the broker are there."""
         now = monotonic()
         return [s for s, since in list(self._publishing.items()) if now - since > self._no_progress]
 
     def is_ready(self) -> bool:
-        """Whether every stream is served by this process, or would be at once if its owner died."""
+        """Whether this process serves every stream, or would take over at once if the stream's owner died."""
         states = list(self._states.values())
         return bool(states) and all(state in (State.RUNNING, State.STANDBY) for state in states)
 
     def as_dict(self) -> dict[str, str]:
-        """Stream to state, as text."""
+        """Returns the state of each stream as text."""
         return {stream: state.value for stream, state in sorted(self._states.items())}

@@ -14,15 +14,17 @@ from bridge.health import Health
 
 logger = logging.getLogger(__name__)
 
-# A new stream is born with a new watch, which is told; a slot of the log lasts hours.
+# Seconds. New streams appear only with new watches, and we are notified of those. Log slots last hours, so this can be
+# slow.
 _PERIOD = 300.0
+# Seconds between two counts of waiting events, and only for streams that are behind.
 _COUNT_PERIOD = 15.0
 
 
 async def keep_house(settings: Settings, health: Health, serve: Callable[[Iterable[str]], None]) -> None:
-    """Calls `serve` with the streams to be served, again and again, and recycles the log; runs until cancelled."""
+    """Calls `serve` repeatedly with the streams to serve, and recycles the log. Runs until cancelled."""
     backoff = Backoff()
-    # Later outages are told by the relays; before there is one, nobody else says why nothing happens.
+    # The relays log later outages. Before the first relay exists, only this warning explains why nothing happens.
     level = logging.WARNING
     while True:
         try:
@@ -33,9 +35,9 @@ async def keep_house(settings: Settings, health: Health, serve: Callable[[Iterab
                 while True:
                     serve(await _streams(catalog, settings))
                     if number := await catalog.refresh():
-                        logger.info("capture knows the restored tables", extra={"watches": number})
+                        logger.info("capture was adapted to the restored tables", extra={"watches": number})
                     if number := await catalog.set_aside():
-                        logger.error("events from elsewhere are dead letters", extra={"number": number})
+                        logger.error("events loaded from another cluster became dead letters", extra={"number": number})
                     slots = await catalog.recycle(settings.retention)
                     if slots:
                         logger.info("log recycled", extra={"slots": slots})
@@ -50,7 +52,7 @@ async def keep_house(settings: Settings, health: Health, serve: Callable[[Iterab
 
 
 async def _wait(catalog: Catalog, health: Health) -> None:
-    """Until somebody changes a watch, or the next round is due. Asks nothing unless a stream is behind."""
+    """Waits until a watch is changed or the next round is due. Runs statements only while a stream is behind."""
     for _ in range(int(_PERIOD / _COUNT_PERIOD)):
         if behind := health.behind():
             for stream, waiting, oldest in await catalog.waiting(behind):
@@ -63,7 +65,7 @@ async def _compare_versions(catalog: Catalog) -> None:
     installed = await catalog.version()
     if installed != schema.version():
         logger.warning(
-            "installed triggers.sql has another version; `bridge install` brings it up to date",
+            "the database has another version of triggers.sql than this package; run `bridge install`",
             extra={"installed": installed, "packaged": schema.version()},
         )
 
@@ -74,5 +76,5 @@ async def _streams(catalog: Catalog, settings: Settings) -> list[str]:
         return existing
     missing = sorted(set(settings.streams) - set(existing))
     if missing:
-        logger.warning("no watch uses this stream (yet)", extra={"streams": missing})
+        logger.warning("no watch uses these streams (yet)", extra={"streams": missing})
     return [stream for stream in settings.streams if stream in existing]

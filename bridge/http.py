@@ -1,4 +1,4 @@
-"""HTTP: /healthz (the event loop turns), /readyz (its streams are served), /metrics (Prometheus)."""
+"""HTTP: /healthz (the event loop runs), /readyz (all streams are served), /metrics (Prometheus)."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,12 +21,12 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
-        """No line per probe."""
+        """Logs nothing, since each probe would be a line."""
 
 
 @contextmanager
 def serve(host: str, port: int, health: Health, metrics: Metrics) -> Iterator[int]:
-    """Serves in a thread of its own, so that a busy or stuck event loop can still be looked into; yields the port."""
+    """Serves in a separate thread, which also answers while the event loop is busy or stuck. Yields the port."""
     try:
         server = make_server(host, port, _application(health, metrics), _Server, _Quiet)
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Inbox: for the worker's side - a task that is delivered twice takes effect once.
+"""Inbox: used by workers, so that a task that is delivered twice takes effect once.
 
-The task's id goes into `bridge.inbox` in the transaction of the task's own writes: both are committed, or neither.
+The transaction of the task's own writes also writes the task's id into `bridge.inbox`: both are committed, or neither.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,14 +19,14 @@ R = TypeVar("R")
 
 @contextmanager
 def once(connection: psycopg.Connection[Any], task_id: str | UUID) -> Iterator[bool]:
-    """A transaction on `connection` that knows whether this task's work is committed already.
+    """Opens a transaction on `connection`, and yields whether this is the first time that the task runs.
 
         with once(connection, self.request.id) as first:
             if first:
                 ...
 
-    True the first time; after an error the transaction is rolled back, and the next time is the first again. When the
-    same task runs twice at once, the second waits for the first one's end.
+    After an error the transaction is rolled back, and the next run is the first again. When a task runs twice at once,
+    the second run waits until the first has ended.
     """
     with connection.transaction():
         row = connection.execute(_ONCE, [UUID(str(task_id))]).fetchone()
@@ -36,8 +36,8 @@ def once(connection: psycopg.Connection[Any], task_id: str | UUID) -> Iterator[b
 def in_transaction_once(
     connect: Callable[[], AbstractContextManager[psycopg.Connection[Any]]],
 ) -> Callable[[Callable[Concatenate[Any, psycopg.Connection[Any], P], R]], Callable[Concatenate[Any, P], R | None]]:
-    """Decorates a bound Celery task: its body runs in a transaction on a connection of `connect`, its second argument,
-    and not at all when its work is committed already.
+    """Decorates a bound Celery task, so that its body runs in a transaction on a connection of `connect`, and does not
+    run if an earlier run has committed its work. The connection is the body's second argument.
 
         @app.task(bind=True)
         @in_transaction_once(connect)

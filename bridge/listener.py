@@ -1,4 +1,4 @@
-"""Listener: tells a relay when to look, and sleeps armed in between.
+"""Listener: wakes a relay when it should look for events, and sleeps armed between the looks.
 
     AWAKE --ask for the key--> granted soon ----------------------> ARMED    (yields "armed": look once more)
       ^                          |                                   ^ |
@@ -7,10 +7,13 @@
       '---- a notification (yields "notified"), or a look that found something ("polled", then `disarm`)
 
 Armed means: this listener holds the stream's sleep key exclusively. A writer that gets the key shared keeps it until
-its commit is visible, so the lock is granted only after that, and the relay looks again after the grant. A writer that
-comes after the request fails to get the key and notifies. So nothing is missed, and NOTIFY is paid only when somebody
-sleeps. Asked means: a long transaction has the key, and the grant may take hours. What was committed between the last
-look and the request would be seen only then, so the relay looks as soon as the request stands.
+its commit is visible. So the listener gets the key only after that commit, and the relay looks again after the grant. A
+writer that comes after the request fails to get the key, and notifies. So nothing is missed, and writers pay for NOTIFY
+only while a relay sleeps.
+
+Asked means: a long transaction has the key, and the grant may take hours. Without another look, events that were
+committed between the last look and the request would wait for that grant. So the relay looks as soon as the server has
+queued the request.
 """
 
 import logging
@@ -33,18 +36,18 @@ _KEYS = statement("keys")
 _HEARTBEAT = statement("heartbeat")
 _FREE = "select pg_try_advisory_xact_lock_shared(%(sleep_key)s)"
 
-# Seconds that a grant may take before the relay looks without it. Most transactions are shorter.
+# Seconds that the relay waits for the grant before it looks without it. Most transactions are shorter.
 _SOON = 0.05
-# Share of the notification queue (8 GB) from which on it is told; when it is full, commits that notify fail.
+# Share of the notification queue (8 GB) at which a warning is logged. When the queue is full, commits that notify fail.
 _FULL = 0.5
-# Seconds that a notification to oneself may take.
+# Seconds that a notification to this same connection may take.
 _ECHO = 10.0
 
 
 class Listener:
-    """An asynchronous iterator of wake-ups; each one means "look now" and carries no data.
+    """An asynchronous iterator of wake-ups. Each one means "look now" and carries no data.
 
-    The consumer drains the stream before it asks for the next wake-up.
+    The consumer delivers all events of the stream before it asks for the next wake-up.
     """
 
     def __init__(self, listening: Connection, key: SleepKey, stream: str, floor: float) -> None:
@@ -55,15 +58,15 @@ class Listener:
         self._beaten = anyio.current_time()
         self._state: Literal["connected", "awake", "asked", "armed"] = "connected"
         self.queue_usage = 0.0
-        """Share of the server's notification queue in use, as of the last heartbeat."""
+        """Share of the server's notification queue that was in use at the last heartbeat."""
         self._told = False
 
     @classmethod
     @asynccontextmanager
     async def open(cls, database_url: str, stream: str, floor: float) -> AsyncIterator["Listener"]:
-        """Connects and listens; `floor` is the longest sleep in seconds.
+        """Connects and listens. `floor` is the longest sleep in seconds.
 
-        The floor is a seat belt for what no lock can see: a prepared transaction, a pooler in the way, a bug.
+        The floor is a safety net for commits that do not notify: a prepared transaction, a pooler in between, a bug.
         """
         failure: Exception | None = None
         async with (
@@ -73,7 +76,7 @@ class Listener:
             [keys] = await query(arming, _KEYS, {"stream": stream})
             channel = sql.Identifier(_channel(stream))
             await query(listening, sql.SQL("listen {}").format(channel).as_string(listening))
-            # An error that leaves a task group is wrapped in a group of errors, which nobody here expects.
+            # A task group wraps an error in an exception group, and callers expect the plain error.
             async with anyio.create_task_group() as group:
                 try:
                     yield cls(listening, SleepKey(arming, keys[0], group), stream, floor)
@@ -100,7 +103,7 @@ class Listener:
                     return await self._sleep()
 
     async def disarm(self) -> None:
-        """The consumer has found something: while it drains, writers need not notify."""
+        """Releases the sleep key, so that writers need not notify while the consumer delivers events."""
         self._state = "awake"
         await self._key.release()
 
@@ -114,10 +117,10 @@ class Listener:
         return wakeup
 
     async def _await_grant(self, within: float) -> Wakeup | None:
-        """Whichever comes first, the grant or a notification, ends the wait for the other; None when neither comes."""
+        """Waits for the grant or for a notification, whichever comes first. Returns None when neither comes in time."""
         notified = await self._notified_before(self._key.granted, within)
         if self._key.held:
-            # Also when both happened: the look after the grant sees what the notification was about.
+            # This is right also if a notification came: the look after the grant finds its events.
             self._state = "armed"
             return "armed"
         if notified:
@@ -126,14 +129,15 @@ class Listener:
         return None
 
     async def _sleep(self) -> Wakeup:
-        # A busy stream never sleeps that long; its heartbeat is due all the same.
+        # A busy stream never sleeps for the whole floor, but it needs its heartbeat too.
         if not self._heartbeat_is_due() and await self._notified_before(self._key.lost, self._floor):
             await self.disarm()
             return "notified"
         return await self._poll()
 
     async def _poll(self) -> Wakeup:
-        """Stays armed: an idle stream costs one look at each floor, and a heartbeat at each second one."""
+        """Returns "polled" and stays armed. An idle stream costs one look per floor, and a heartbeat every second
+        floor."""
         if self._heartbeat_is_due():
             await self._heartbeat()
         return "polled"
@@ -142,7 +146,8 @@ class Listener:
         return anyio.current_time() - self._beaten >= 2 * self._floor
 
     async def _heartbeat(self) -> None:
-        """The only proof that writers notify and that the listening connection still hears."""
+        """Proves that writers notify, and that the listening connection still receives notifications. Raises
+        DatabaseError if not."""
         self._beaten = anyio.current_time()
         values = {"channel": self._channel, "sleep_key": self._key.number}
         [(self.queue_usage, _)] = await query(self._listening, _HEARTBEAT, values)
@@ -150,20 +155,21 @@ class Listener:
         within = min(_ECHO, self._listening.patience or _ECHO)
         if not await notification(self._listening, within):
             raise DatabaseError(
-                f"no notification came within {within:g} s: the sleep key is lost, or the listening connection is deaf"
+                f"a test notification did not come within {within:g} s: the sleep key is lost, "
+                "or the listening connection no longer receives notifications"
             )
 
     def _watch_queue(self) -> None:
-        """Told once each time that the queue fills up."""
+        """Logs a warning once each time that the queue fills up."""
         if self.queue_usage > _FULL and not self._told:
             logger.warning(
-                "the server's notification queue fills up; a session that listens has been in one transaction for long",
+                "the server's notification queue fills up; end the listening session that has a very long transaction",
                 extra={"usage": self.queue_usage},
             )
         self._told = self.queue_usage > _FULL
 
     async def _writers_notify(self) -> None:
-        """Until the request for the key stands in the server's queue, seen as a writer sees it."""
+        """Waits until the server has queued the request for the key, so that writers fail to get it and notify."""
         while (await query(self._listening, _FREE, {"sleep_key": self._key.number}))[0][0]:  # noqa: ASYNC110 - no event
             await anyio.sleep(0.005)
 
@@ -183,7 +189,7 @@ def _channel(stream: str) -> str:
 
 
 async def _race(*steps: Callable[[], Awaitable[object]]) -> None:
-    """Runs the steps side by side until the first one ends, and raises its error if it failed."""
+    """Runs the steps concurrently until the first one ends, and raises its error if it failed."""
     failures: list[BridgeError] = []
     async with anyio.create_task_group() as race:
 

@@ -1,4 +1,4 @@
-"""Logs: lines for people (console) or for machines (json), on standard error."""
+"""Logs: lines for people (console) or for programs (json), on standard error."""
 
 import logging
 from datetime import UTC, datetime
@@ -8,15 +8,15 @@ import msgspec
 
 from bridge.secret import hidden
 
-# What every record has; anything else came with `extra` and is a field.
+# Attributes that every record has. Any other attribute came with `extra` and is a field.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def set_up(style: Literal["console", "json"], level: str) -> None:
-    """Sends what the bridge says from `level` on, and warnings of its libraries, to standard error.
+    """Sends the bridge's records from `level` up, and warnings of its libraries, to standard error.
 
-    To be called again when the user's app has been imported: a Django project's LOGGING takes the place of all handlers
-    and, as it is by default, disables all loggers that are there already.
+    Call it again after the import of the user's app: a Django project's LOGGING replaces all handlers, and by default
+    disables all existing loggers.
     """
     output = logging.StreamHandler()
     output.setFormatter(_Json() if style == "json" else _Console())

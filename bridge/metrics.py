@@ -1,4 +1,4 @@
-"""Metrics: what Prometheus can ask of a bridge. Names and meanings are in docs/reference/metrics.md."""
+"""Metrics: the numbers that Prometheus can read from a bridge. docs/reference/metrics.md explains them."""
 
 from functools import partial
 
@@ -8,7 +8,7 @@ from bridge.health import Health, State
 
 
 class Metrics:
-    """One set for a process, in a registry of its own."""
+    """All metrics of one process, in a separate registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -76,6 +76,6 @@ class Metrics:
         )
 
     def watch(self, stream: str, health: Health) -> None:
-        """The stream's gauges are taken from its health when they are asked for, so they grow by the clock."""
+        """Connects the stream's gauges with its health. Each scrape computes them, so they grow with the clock."""
         self.lag.labels(stream).set_function(partial(health.lag, stream))
         self.waiting.labels(stream).set_function(partial(health.waiting, stream))

@@ -1,4 +1,4 @@
-"""Options: what the commands share - options, the way a coroutine is run, JSON for programs."""
+"""Options: code that the commands share. It has common options, runs coroutines, and prints JSON for programs."""
 
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -19,19 +19,19 @@ database_url = click.option(
     envvar=["BRIDGE_DATABASE_URL", "DATABASE_URL"],
     show_envvar=True,
     metavar="URL",
-    help="PostgreSQL, as postgresql://user:password@host/name.",
+    help="Address of PostgreSQL, such as postgresql://user:password@host/name.",
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 def setting(flag: str, *names: str, **attributes: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """An option that can be given as an environment variable too: --log-level is BRIDGE_LOG_LEVEL."""
+    """Returns an option that an environment variable can set too: --log-level has BRIDGE_LOG_LEVEL."""
     variable = "BRIDGE_" + flag.removeprefix("--").replace("-", "_").upper()
     return click.option(flag, *names, **{"envvar": variable, "show_envvar": True, "show_default": True, **attributes})
 
 
 def asynchronous(command: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., T]:
-    """Runs a command's coroutine; an error of ours becomes one sentence and exit code 2."""
+    """Makes a command that runs the coroutine. One of our errors becomes one sentence and exit code 2."""
 
     def run(*args: Any, **kwargs: Any) -> T:
         try:
@@ -45,16 +45,16 @@ def asynchronous(command: Callable[..., Coroutine[Any, Any, T]]) -> Callable[...
 
 
 def required(database_url: str | None) -> str:
-    """The address, or a ConfigError that says how to give it."""
+    """Returns the address. Raises ConfigError if it is missing."""
     if not database_url:
-        raise ConfigError("no database: give --database-url (BRIDGE_DATABASE_URL)")
+        raise ConfigError("the database address is missing; give --database-url, or set BRIDGE_DATABASE_URL")
     return database_url
 
 
 def print_json(value: object) -> None:
-    """Indented; what JSON has no type for goes as text."""
+    """Prints the value as indented JSON. A value that JSON has no type for is printed as text."""
     encoded = msgspec.json.encode(value, enc_hook=str)
-    # Values that are nested too deeply to be indented are printed as they are.
+    # A value that is nested too deeply to be indented is printed on one line.
     with suppress(RecursionError):
         encoded = msgspec.json.format(encoded)
     click.echo(encoded.decode())

@@ -1,4 +1,4 @@
-"""Poller: wake-ups by the clock, in the Listener's place where notifications can't be heard."""
+"""Poller: wakes a relay by the clock. It replaces the Listener where notifications do not arrive."""
 
 from typing import Self
 
@@ -11,7 +11,7 @@ class Poller:
     queue_usage = 0.0
 
     def __init__(self, period: float) -> None:
-        """`period` in seconds."""
+        """`period` is in seconds."""
         self._period = period
         self._started = False
 
@@ -26,4 +26,4 @@ class Poller:
         return "connected"
 
     async def disarm(self) -> None:
-        """See Listener; nothing is armed."""
+        """Does nothing, since a Poller is never armed. The Listener has this method too."""

@@ -1,7 +1,7 @@
-"""Pooler: tells whether one stands between us and PostgreSQL that gives each transaction another session.
+"""Pooler: detects a pooler between us and PostgreSQL that gives each transaction another session.
 
-Behind it a lock stays with a session that others use next, and so do settings. PgBouncer in transaction mode is the
-usual one; in session mode it does no harm.
+Behind such a pooler, locks and settings stay in a session that other clients use next. The usual one is PgBouncer in
+transaction mode. In session mode it does no harm.
 """
 
 from collections.abc import Awaitable, Callable
@@ -11,20 +11,21 @@ from psycopg import AsyncConnection
 
 Raw = AsyncConnection[Any]
 
-# A pooler that hands out sessions in turn needs more than one.
+# Tries. A pooler that uses its sessions in turn may need more than one to show.
 _TRIES = 5
 
 
 async def shares_sessions(connection: Raw, connect: Callable[[], Awaitable[Raw]]) -> bool:
-    """Whether the connection has no session of its own; `connect` opens another like it, where that must be tried."""
+    """Whether the connection shares its session with others. `connect` opens a second connection for the test, if
+    one is needed."""
     before = await _pid(connection)
     if before == connection.info.backend_pid:
-        return False  # nobody answered for PostgreSQL when we connected
+        return False  # no pooler answered for PostgreSQL when we connected
     other = await connect()
     try:
         for _ in range(_TRIES):
             theirs, ours = await _pid(other), await _pid(connection)
-            # Two connections with one session, or one connection with two.
+            # Two connections have one session, or one connection has had two.
             if theirs == ours or ours != before:
                 return True
         return False
@@ -33,7 +34,7 @@ async def shares_sessions(connection: Raw, connect: Callable[[], Awaitable[Raw]]
 
 
 async def _pid(connection: Raw) -> int:
-    # With its schema, since this comes before the session's search_path is set.
+    # The schema is needed, since the session's search_path is not set yet.
     cursor = await connection.execute("select pg_catalog.pg_backend_pid()")
     [(pid,)] = await cursor.fetchall()
     return int(pid)

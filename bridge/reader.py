@@ -1,6 +1,6 @@
-"""Reader: events of the rows that a look or a walk gave, as many as there is room for.
+"""Reader: makes events of the rows that a look or a walk returned, until the batch is full.
 
-What a batch takes in memory must not depend on what somebody wrote into a row: 5,000 events of 1 MB are 1,000 batches.
+The memory of a batch must not depend on the size of the rows. So 5,000 events of 1 MB become at least 2,500 batches.
 """
 
 from collections.abc import Sequence
@@ -12,16 +12,18 @@ from bridge.row import Row, event_of, filled, first_wide, is_wide, place, too_lo
 
 _WIDE = statement("wide")
 
-# Characters of JSON in a batch, unless one event has more. In memory an event takes several times as much: as text, as
-# values, as a message; and two batches are there at once.
+# Characters of JSON in a batch, unless a single event has more. In memory an event takes several times this size: as
+# text, as values, and as a message. And two batches are in memory at once.
 _ROOM = 2_000_000
 
-# Characters of JSON that one event may have: more than brokers take, and less than PostgreSQL's texts may have (1 GB).
+# Characters of JSON that one event may have: more than brokers accept, and less than the limit of a text in PostgreSQL
+# (1 GB).
 _MOST = 256_000_000
 
 
 async def portion(connection: Connection, rows: Sequence[Row]) -> tuple[list[Event], int]:
-    """Events of the first rows, one at least, and their weight in characters; wide rows get their values here."""
+    """Returns the events of the first rows that fit, at least one, and their weight in characters. It reads the values
+    of wide rows."""
     whole = weight(rows) if rows else 0
     if whole is not None and whole <= _ROOM:
         return [event_of(row) for row in rows], whole
@@ -42,7 +44,7 @@ async def portion(connection: Connection, rows: Sequence[Row]) -> tuple[list[Eve
 
 
 async def _with_values(connection: Connection, rows: Sequence[Row]) -> list[Row]:
-    """The first of these wide rows with their values, one at least."""
+    """Returns the first of these wide rows with their values, at least one."""
     places = [place(row) for row in rows]
     values = {
         "slots": [slot for _, slot, _ in places],
@@ -56,10 +58,10 @@ async def _with_values(connection: Connection, rows: Sequence[Row]) -> list[Row]
     try:
         found = await query(connection, _WIDE, values)
     except TooLongError:
-        # PostgreSQL has no text that long, and does not say of which row.
+        # PostgreSQL can't make a text of that length, and does not say in which row.
         return await _with_values(connection, rows[:1]) if len(rows) > 1 else [too_long(rows[0])]
     if not found:
-        raise DatabaseError("the log was rewritten while it was read (VACUUM FULL)")
+        raise DatabaseError("the log was rewritten (VACUUM FULL) while it was read")
     return [
         filled(row, texts) if length <= _MOST else too_long(row)
         for row, (length, *texts) in zip(rows, found, strict=False)

@@ -1,4 +1,4 @@
-"""Reason: why something can't be published, as a sentence that a person reads and the database can keep."""
+"""Reason: why something can't be published, as a sentence for people that the database can store."""
 
 import struct
 
@@ -10,7 +10,7 @@ _LONGEST = 1000
 
 
 def reason(error: BaseException) -> str:
-    """What was wrong, for people who don't know Python; with the error's own words where they say more."""
+    """Returns what was wrong, for people who don't know Python. It quotes the error where that says more."""
     match error:
         case RecursionError():
             said = "its values are nested too deeply"
@@ -21,7 +21,7 @@ def reason(error: BaseException) -> str:
         case UnicodeError():
             said = f"a text in it is not valid ({error})"
         case KeyError():
-            said = f"it asks for {error}, which there is not (KeyError)"
+            said = f"it needs {error}, which does not exist (KeyError)"
         case msgspec.MsgspecError():
             said = f"a value in it can't be read ({error})"
         case _:
@@ -31,13 +31,13 @@ def reason(error: BaseException) -> str:
 
 
 def kept(text: str) -> str:
-    """The sentence as PostgreSQL, every log and every terminal take it: one line of limited length, without NUL, half a
-    character, or what moves the cursor."""
+    """Returns the sentence in a form that PostgreSQL, logs and terminals accept: one line of limited length, without
+    NUL, half characters, or characters that move the cursor."""
     words = hidden(text).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0").split()
     line = shown(" ".join(words))
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
 
 
 def shown(text: str) -> str:
-    """A text that others have written, as a terminal takes it: nothing in it moves the cursor."""
+    """Returns a text of unknown origin in a form that is safe in a terminal: nothing in it moves the cursor."""
     return "".join([one if one.isprintable() else ascii(one)[1:-1] for one in text])

@@ -1,11 +1,11 @@
 """Relay: reads windows of one stream, publishes them, advances the position.
 
-    CONNECTING --> STANDBY --owner--> RUNNING <--> BROKER_AWAY     (position unmoved, nothing burnt, paced tries)
+    CONNECTING --> STANDBY --owner--> RUNNING <--> BROKER_AWAY     (position unmoved, no event lost, paced tries)
         ^                               |
         '------- DATABASE_AWAY <--------'                          (reconnect; LISTEN first, then look)
 
-At least once: the position moves after the broker has confirmed, so a crash in between publishes the same batch again,
-with the same task ids. While the broker takes one batch, the next one is read.
+Delivery is at least once: the position moves after the broker has confirmed, so a crash in between publishes the batch
+again, with the same task ids. While the broker receives one batch, the relay reads the next one.
 """
 
 import logging
@@ -42,27 +42,27 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Older events than this were waiting for something: a broker, a database, a bridge. Seconds.
+# Seconds. An older event had to wait: for the broker, for the database, or for a bridge to run.
 _BACKLOG = 5.0
 
-# Times the usual patience with the database: of half a minute, half an hour.
+# Largest factor for the usual patience with the database. It turns half a minute into half an hour.
 _MOST_PATIENCE = 64
 
-# Seconds between two looks where nobody tells when to look.
+# Seconds between two looks where notifications do not arrive.
 _POLL = 0.5
 
-# Where a watch coalesces, so many times more tasks are a batch, and that many events at most: what is read apart can't
-# become one task.
+# Events can only be coalesced if they are read together, so batches are larger while any watch coalesces: they may have
+# this many times more tasks, and at most _MOST_EVENTS events.
 _COALESCING = 5
-# With a rate: so many seconds' worth, published a second's worth at a time.
+# With a catch-up rate, such a batch has the tasks of this many seconds, and is published one second's tasks at a time.
 _COALESCING_SECONDS = 10
 _MOST_EVENTS = 500_000
-# Characters of JSON in what is read together; the events that go into others are dropped, but not all do.
+# Characters of JSON that are read together. Merged events are dropped from memory, but not every event is merged.
 _MOST_WEIGHT = 20_000_000
 
 
 class Relay:
-    """The one that moves a stream; any number may run, one is the owner, the others stand by."""
+    """The worker that delivers a stream. Any number of relays may run: one owns the stream, the others stand by."""
 
     def __init__(
         self, stream: str, settings: Settings, publisher: Publisher | Crew, health: Health, metrics: Metrics
@@ -78,16 +78,17 @@ class Relay:
         self._size = BatchSize(self._largest)
         self._batch = anyio.CancelScope(shield=True)
         self._deadline = inf
-        """Of all steps of the batch in flight, once there is a stop."""
+        """Deadline for all steps of the batch in flight, after a stop was requested."""
         self._outage: DatabaseError | None = None
-        """Of the database, as it was told."""
+        """The outage of the database that was logged. None: the database is there."""
         self._patience = 1
-        """How many times as long as usual an answer may take."""
+        """Factor for the usual time that an answer of the database may take."""
         self.gave_up = False
-        """Whether a batch in flight was given up at the end of the grace period: it will be published again."""
+        """Whether a batch in flight was given up at the end of the grace period. It will be published again."""
 
     async def run(self) -> None:
-        """Serves the stream until cancelled; a lost database is connected to again. ConfigError ends it."""
+        """Serves the stream until cancelled, and connects again after an outage of the database. Raises ConfigError
+        when a retry can't help."""
         backoff = Backoff()
         self._state(State.CONNECTING)
         while True:
@@ -100,12 +101,12 @@ class Relay:
                     logger.warning("database away, reconnecting", extra={"stream": self._stream, "reason": str(error)})
                 self._outage = error
                 if isinstance(error, SilenceError):
-                    # Perhaps not dead, but at work: a look reads all of a backlog, which may not be in memory.
+                    # The server may be alive and busy: a look reads the whole backlog, which may not be in memory.
                     self._patience = min(2 * self._patience, _MOST_PATIENCE)
             await anyio.sleep(backoff.next())
 
     def stop_within(self, seconds: float) -> None:
-        """A batch in flight may take this long to finish once the relay is cancelled; then it is given up whole."""
+        """Limits the time of a batch in flight after the relay is cancelled. Then the whole batch is given up."""
         self._deadline = self._batch.deadline = anyio.current_time() + seconds
 
     async def _serve(self, backoff: Backoff) -> None:
@@ -134,7 +135,7 @@ class Relay:
         self._outage = None
 
     async def _own(self, log: EventLog, backoff: Backoff) -> None:
-        # Before the first event asks for it: that one should not pay for the connection, and a wrong address shows.
+        # Connect before the first event comes: it need not wait for the connection, and a wrong address shows at once.
         await self._insist(log, partial(_in_thread, self._publisher.connect))
         await self._refresh(log)
         logger.info("serving", extra={"stream": self._stream})
@@ -150,11 +151,12 @@ class Relay:
         settings = self._settings
         if log.hears:
             return Listener.open(settings.database_url, self._stream, settings.poll_floor)
-        # Each look is a word too, without which a standby would take this owner for a frozen one.
+        # Each look also shows standbys that this owner lives. With fewer looks they would consider it frozen.
         period = min(_POLL, settings.poll_floor, settings.takeover_after / 2)
         logger.warning(
-            "polling, as nothing is heard through a pooler in transaction mode; "
-            "a direct connection starts tasks at once",
+            "this address leads through a pooler in transaction mode (PgBouncer?): tasks start up to %g s late. "
+            "Give the bridge a direct address to avoid that",
+            period,
             extra={"stream": self._stream, "seconds": period},
         )
         return nullcontext(Poller(period))
@@ -163,11 +165,11 @@ class Relay:
         return self._health.is_busy(self._stream)
 
     async def _drain(self, log: EventLog, listener: Listener | Poller) -> None:
-        """Delivers until nothing is left. No transaction is open while we talk to the broker."""
+        """Delivers until no event is left. No transaction is open while the broker is used."""
         batch = await self._read(log)
         while batch.events:
             self._health.hold(self._stream, batch.oldest, batch.number)
-            # All that follows is shielded; this is where a stop is honoured, between two batches.
+            # A stop takes effect here, between two batches. The steps below are shielded from it.
             await anyio.lowlevel.checkpoint()
             await listener.disarm()
             if batch.generation != self._generation:
@@ -180,7 +182,7 @@ class Relay:
 
             await _side_by_side(partial(self._deliver, log, batch), read)
             if not self._coalesces():
-                # Here, where no read is under way that was begun with another size.
+                # The size may change here, because no read with the old size is under way.
                 self._size.learn(batch.number, anyio.current_time() - started)
                 log.batch_size = self._size.now
             await anyio.sleep_until(started + self._shortest(batch))
@@ -189,7 +191,7 @@ class Relay:
         await log.finish()
 
     async def _read(self, log: EventLog) -> Batch:
-        """The next batch; where a watch coalesces, as much of the window as becomes few enough tasks."""
+        """Reads the next batch. If any watch coalesces, reads more of the window, up to the limit of tasks."""
         batch = await log.read()
         if not self._coalesces():
             return batch
@@ -217,14 +219,14 @@ class Relay:
 
     @property
     def _most_tasks(self) -> int:
-        """In a batch that coalesces."""
+        """Largest number of tasks in a batch while any watch coalesces."""
         rate = self._settings.catch_up_rate
         return ceil(_COALESCING_SECONDS * rate) if rate else _COALESCING * self._largest
 
     def _shortest(self, batch: Batch) -> float:
-        """Seconds that this batch has to take: after an outage the workers must not get all of it at once."""
+        """Returns the seconds that this batch must take at least. After an outage a rate spares the workers."""
         rate = self._settings.catch_up_rate
-        # Of tasks, since it is for the workers: many events may be one.
+        # The rate counts tasks, since it protects the workers. After coalescing, each event here is one task.
         return len(batch.events) / rate if rate and _age(batch) > _BACKLOG else 0.0
 
     async def _refresh(self, log: EventLog) -> None:
@@ -232,7 +234,7 @@ class Relay:
         log.batch_size = self._most_tasks if self._coalesces() else self._size.now
 
     async def _deliver(self, log: EventLog, batch: Batch) -> None:
-        """Publishes the batch, and moves the position when the broker has all of it."""
+        """Publishes the batch, and moves the position after the broker has confirmed all of it."""
         started = anyio.current_time()
         refusals: list[Refusal] = []
         events = batch.events
@@ -249,7 +251,7 @@ class Relay:
         await self._insist(log, settle)
 
     async def _wait(self, until: float) -> None:
-        """In the middle of a batch; told to stop, it is finished at its pace, or given up at the end of the grace."""
+        """Waits in the middle of a batch. After a stop the batch goes on at its pace, until the grace period ends."""
         with anyio.CancelScope(shield=True, deadline=self._deadline) as self._batch, self._giving_up():
             await anyio.sleep_until(until)
         if self._batch.cancelled_caught:
@@ -257,7 +259,7 @@ class Relay:
 
     @contextmanager
     def _giving_up(self) -> Iterator[None]:
-        """Notes a stop in the middle of a batch of which something is published."""
+        """Notes a stop in the middle of a batch that may be partly published."""
         try:
             yield
         except anyio.get_cancelled_exc_class():
@@ -265,7 +267,7 @@ class Relay:
             raise
 
     async def _publish(self, log: EventLog, events: Sequence[Event]) -> list[Refusal]:
-        """Until the broker has all but the refused ones."""
+        """Publishes the events until the broker has confirmed all but the refused ones. Returns those."""
         refusals: list[Refusal] = []
 
         async def publish() -> None:
@@ -274,7 +276,7 @@ class Relay:
                 with self._health.publishing(self._stream), self._giving_up():
                     refusals.extend(await _in_thread(partial(self._publisher.publish, events, self._targets)))
             except BrokerError as error:
-                # The next try has only what the broker did not confirm.
+                # The next try leaves out what the broker has confirmed.
                 events = [event for place, event in enumerate(events) if place not in error.settled]
                 raise
 
@@ -282,11 +284,11 @@ class Relay:
         return refusals
 
     async def _insist(self, log: EventLog, step: Callable[[], Awaitable[object]]) -> None:
-        """Repeats a step that needs the broker until the broker is there: nothing is burnt, the tries are paced."""
+        """Repeats a step that needs the broker until it succeeds. The tries are paced, and no event is lost."""
         backoff = Backoff()
         while True:
             try:
-                # Finished or given up whole, also when we are told to stop in the middle.
+                # The shield lets a step finish, or be given up as a whole, when a stop comes in the middle.
                 with anyio.CancelScope(shield=True, deadline=self._deadline) as self._batch:
                     await step()
                     if self._state(State.RUNNING) is State.BROKER_AWAY:
@@ -301,18 +303,18 @@ class Relay:
             await anyio.sleep(backoff.next())
 
     async def _settle(self, log: EventLog, batch: Batch, refusals: list[Refusal]) -> None:
-        """The broker has the batch: bury what can't be published, then move the position."""
+        """Stores the refused events as dead letters, then moves the position. The broker has the others."""
         stream, metrics = self._stream, self._metrics
         for event, reason in ((refusal.event, kept(refusal.reason)) for refusal in refusals):
             logger.error(
                 "dead letter", extra={"stream": stream, "watch": event.watch, "id": event.id, "reason": reason}
             )
-            # A row that somebody wrote may name anything, and each name would stay here for ever.
+            # A row that a person wrote may have any name as its watch, and a label of a metric is never freed.
             known = event.watch if event.watch in self._targets.watches else ""
             metrics.dead_letters.labels(stream, known).inc(len(event.origins))
         await log.bury(refusals)
         await log.move(batch.position)
-        # By identity: two events may have one id.
+        # Compare the objects, because two events may have one id.
         refused = {id(refusal.event) for refusal in refusals}
         counts: Counter[str] = Counter()
         for event in batch.events:
@@ -329,22 +331,23 @@ class Relay:
 
 
 def _largest_batch(settings: Settings) -> int:
-    """With a rate, at most what may be published in a second: no gusts with long calms in between."""
+    """Returns the largest batch. With a rate it is at most one second's tasks, so that tasks come evenly."""
     return min(settings.batch_size, ceil(settings.catch_up_rate or settings.batch_size))
 
 
 def _age(batch: Batch) -> float:
-    """Seconds since the oldest event of the batch."""
+    """Returns the seconds since the oldest event of the batch."""
     return 0.0 if batch.oldest is None else (datetime.now(UTC) - batch.oldest).total_seconds()
 
 
 async def _in_thread(step: Callable[[], T]) -> T:
-    """Celery blocks. A step given up at the end of the grace period goes on in its thread, and nobody waits for it."""
+    """Runs a step of Celery, which blocks, in a thread. A step that is given up goes on there, and nobody waits for
+    it."""
     return await anyio.to_thread.run_sync(step, abandon_on_cancel=True)
 
 
 async def _side_by_side(*steps: Callable[[], Awaitable[object]]) -> None:
-    """Runs all steps to their ends; then the error of the first one that failed is raised as it was."""
+    """Runs all steps concurrently to their ends, then raises the error of the first one that failed, unwrapped."""
     failures: list[BridgeError] = []
 
     async def run(step: Callable[[], Awaitable[object]]) -> None:

@@ -1,4 +1,4 @@
-"""Report: plans and states as people read them in a terminal."""
+"""Report: prints plans, dead letters and status for people at a terminal."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -15,12 +15,12 @@ from bridge.dead_letter import DeadLetter
 from bridge.reason import shown
 from bridge.watch import Watch
 
-# Of a value in a table; `bridge dead-letters show` has it whole.
+# Characters of a value in a table. `bridge dead-letters show` prints all of it.
 _LONGEST = 60
 
 
 def print_plan(changes: Sequence[Change], watches: Sequence[Watch], dry_run: bool) -> None:
-    """The plan as a diff: what goes in red, what comes in green."""
+    """Prints the plan as a diff: removed lines in red, added lines in green."""
     console = _console()
     for change in changes:
         if change.action == "keep":
@@ -34,11 +34,11 @@ def print_plan(changes: Sequence[Change], watches: Sequence[Watch], dry_run: boo
                         console.print(Text(f"  {sign} {name} = {values[name]}", style=style))
     count = sum(change.action != "keep" for change in changes)
     todo = "to do" if dry_run else "done"
-    console.print(f"{count} {todo}, {len(watches)} declared." if count else "Nothing to do: all as declared.")
+    console.print(f"{count} {todo}, {len(watches)} declared." if count else "Nothing to do: all are as declared.")
 
 
 def _console() -> Console:
-    """As wide as the terminal; in a pipe wide enough that no line is broken."""
+    """Returns a console as wide as the terminal. In a pipe it is wide enough that lines are not broken."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=200)
 
@@ -51,7 +51,7 @@ def _flat(definition: dict[str, Any] | None) -> dict[str, str]:
 
 
 def print_dead_letters(letters: Sequence[DeadLetter], count: int) -> None:
-    """A row each; `count` is how many there are in all."""
+    """Prints one row per dead letter. `count` is the number of all dead letters."""
     table = Table("id", "watch", "operation", "key", "failed", "reason")
     for letter in letters:
         key = "null" if letter.key is None else bytes(letter.key).decode()
@@ -66,12 +66,12 @@ def print_dead_letters(letters: Sequence[DeadLetter], count: int) -> None:
     console = _console()
     if letters:
         console.print(table)
-    more = f", the first {len(letters)} shown: narrow it down, or --json" if count > len(letters) else ""
+    more = f"; the oldest {len(letters)} are shown. Use --json, or choose fewer" if count > len(letters) else ""
     console.print(f"{count:,} dead letters{more}.")
 
 
 def _cell(text: str) -> Text:
-    """What others have written, as it is: "[/b]" in it is no markup."""
+    """Returns a text of unknown origin as a cell, so that rich does not read "[/b]" in it as markup."""
     return Text(shown(text))
 
 
@@ -80,7 +80,7 @@ def _short(text: str) -> str:
 
 
 def print_status(streams: Sequence[StreamStatus], disk_use: Mapping[str, int]) -> None:
-    """A row per stream, and what the parts take on disk, in bytes."""
+    """Prints one row per stream, and how much space each part uses on disk. `disk_use` is in bytes."""
     table = Table("stream", "watches", "waiting", "lag", "dead letters", "served by", "moved")
     for s in streams:
         served = "nobody" if s.owner_pid is None else f"backend {s.owner_pid}{', asleep' if s.asleep else ''}"

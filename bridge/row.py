@@ -1,4 +1,4 @@
-"""Row: an event as the database says it (look.sql, rest.sql), one by one made into Events."""
+"""Row: an event as the database returns it (look.sql, rest.sql), and how it becomes an Event."""
 
 from collections.abc import Sequence
 from itertools import takewhile
@@ -10,17 +10,18 @@ from bridge.event import NO_TIME, Event
 from bridge.nesting import MOST, TOO_DEEP, is_deep
 from bridge.reason import reason
 
-# id, watch, op, key, data, context, at, xid, and of a wide row, which comes without its values, where they are
+# id, watch, op, key, data, context, at, xid, and the place of the values. Only a wide row, which comes without its
+# values, has this place.
 Row = tuple[Any, ...]
 
 _VALUES = (1, 3, 4, 5)
 _ELSEWHERE = 8
 
-# Bytes in memory that a byte on disk can become where it is compressed (pglz: 273 for 3; LZ4 can do more, and is not
-# known to with JSON).
+# Bytes in memory that one compressed byte on disk can become (pglz: 273 for 3; LZ4 can compress more, but is not known
+# to do so with JSON).
 _COMPRESSED = 100
 
-# In the place of a key, where no row has it.
+# The mark in place of a key when the values are too long. It is compared by identity, so no row's key equals it.
 _TOO_LONG = "too long"
 
 _decode_key = msgspec.json.Decoder(list[Any]).decode
@@ -28,7 +29,7 @@ _decode_data = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def event_of(row: Row) -> Event:
-    """The event; one that can't be read has a flaw and is kept as a dead letter. Nothing in a row raises."""
+    """Returns the event. An event that can't be used has a flaw, and becomes a dead letter. No row raises an error."""
     number, watch, op, key, data, context, at, xid = row[:8]
     flaw = None
     if key is _TOO_LONG:
@@ -40,15 +41,15 @@ def event_of(row: Row) -> Event:
         # msgspec's errors are ValueErrors.
         key_values = values = None
         flaw = f"its key or data can't be used: {reason(error)}"
-    # Short texts are not asked, as a call for each of them would be a tenth of all that reading costs.
+    # The length is checked first, because a call for each short text would be a tenth of the whole cost of reading.
     if (key and len(key) > MOST and is_deep(key, key_values)) or (data and len(data) > MOST and is_deep(data, values)):
         key_values = values = None
         flaw = TOO_DEEP
     if values and op != "send" and "unreadable" in values:
-        # Capture records a change also where it can't read all of it, since no writer may fail.
+        # Capture records a change even if it can't read all of it, because no writer may fail.
         flaw = f"capture could not read the row: {values['unreadable']}"
     if at is None:
-        at, flaw = NO_TIME, flaw or "its time is beyond the years 1 to 9999"
+        at, flaw = NO_TIME, flaw or "its time is outside the years 1 to 9999"
     return Event(number, watch, op, key_values, values, context, at, xid, (), flaw)
 
 
@@ -58,8 +59,8 @@ def is_wide(row: Row) -> bool:
 
 
 def weight(rows: Sequence[Row]) -> int | None:
-    """Characters that their values take; None when some of the rows are wide."""
-    # By column, which costs a fifth of what it does row by row.
+    """Returns the number of characters of their values, or None when a row is wide."""
+    # A sum by column costs a fifth of a sum by row.
     columns = tuple(zip(*rows, strict=True))
     if any(columns[_ELSEWHERE]):
         return None
@@ -67,13 +68,13 @@ def weight(rows: Sequence[Row]) -> int | None:
 
 
 def place(row: Row) -> tuple[int, str, str]:
-    """Where a wide row's values are: bytes on disk, slot and ctid."""
+    """Returns the size of a wide row's values on disk, in bytes, and their place: slot and ctid."""
     size, slot, ctid = row[_ELSEWHERE].split()
     return int(size), slot, ctid
 
 
 def first_wide(rows: Sequence[Row], room: int) -> Sequence[Row]:
-    """The wide rows at the beginning of `rows` that are certain to have room; at least one."""
+    """Returns the wide rows at the beginning of `rows` that certainly fit into `room`, but at least one row."""
     count = 0
     for row in takewhile(is_wide, rows):
         room -= place(row)[0] * _COMPRESSED
@@ -84,10 +85,10 @@ def first_wide(rows: Sequence[Row], room: int) -> Sequence[Row]:
 
 
 def filled(row: Row, values: Sequence[str | None]) -> Row:
-    """A wide row with its values."""
+    """Returns a wide row with its values."""
     return (row[0], *values, row[6], row[7], None)
 
 
 def too_long(row: Row) -> Row:
-    """A wide row whose values nobody can take: it has none."""
+    """Returns a wide row without values, because no broker accepts values of that length."""
     return (row[0], "", "", _TOO_LONG, None, None, row[6], row[7], None)

@@ -12,7 +12,7 @@ _PLACES = (
 
 
 def path() -> Path:
-    """Where `triggers.sql` is."""
+    """Returns the path of `triggers.sql`."""
     for place in _PLACES:
         if place.is_file():
             return place
@@ -20,13 +20,13 @@ def path() -> Path:
 
 
 def read() -> str:
-    """The text of `triggers.sql`; safe to execute as one simple query, inside or outside a transaction."""
+    """Returns the text of `triggers.sql`. It may run as one simple query, inside or outside a transaction."""
     return path().read_text(encoding="utf-8")
 
 
 def version() -> str:
-    """The version that this file installs, as `select bridge.version()` tells it afterwards."""
+    """Returns the version that this file installs. `select bridge.version()` returns it afterwards."""
     found = re.search(r"insert into bridge\.installation \(version\) values \('([^']+)'\)", read())
     if found is None:
-        raise ConfigError(f"{path()} names no version: reinstall commit-bridge")
+        raise ConfigError(f"{path()} has no version: reinstall commit-bridge")
     return found[1]

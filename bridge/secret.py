@@ -1,32 +1,32 @@
 """Secret: passwords in addresses, which no error, log, metric or status may show.
 
-Whoever is told an address notes it here, right or wrong; every text that leaves the process goes through `hidden`.
+Code that gets an address, valid or not, notes it here. Every text that leaves the process goes through `hidden`.
 """
 
 import json
 import re
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
-# Whatever else knows of an address: user:password@ behind a scheme.
+# A password in an address that was not noted: user:password@ after a scheme.
 _IN_A_URL = re.compile(r"(?<=://)([^\s/@:]*):[^\s@]+@")
 _PARAMETER = re.compile(
-    # Behind "_" too: ssl_keyfile_password.
+    # The name may follow "_", as in ssl_keyfile_password.
     r"(?i)(?<![^\W_])(password|passwd|pwd|secret|token|sslpassword)"
     r"(['\"]?\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s&;,)}]+)"
 )
 _SHOWN = "***"
-# What is shorter stands in other words too.
+# Characters. A shorter password would also match parts of ordinary words.
 _SHORTEST = 4
 
 _known: set[str] = set()
 
 
 def note(address: str | None) -> None:
-    """Remembers what may be a password in it: all of it that a parser could take for something else as well."""
+    """Remembers every part of the address that may belong to a password, however a parser divides the address."""
     for one in re.split(r";(?=[\w+]+://)", address or ""):
         _, scheme, rest = one.rpartition("://") if one.count("://") == 1 else one.partition("://")
         if scheme and "@" in rest:
-            # A password that is not encoded may hold "@", "/", ":" and "?".
+            # An unencoded password may contain "@", "/", ":" and "?".
             _, colon, password = rest.rpartition("@")[0].partition(":")
             if colon:
                 _add(password)
@@ -35,13 +35,13 @@ def note(address: str | None) -> None:
 
 
 def note_value(password: object) -> None:
-    """Remembers a password that stands alone."""
+    """Remembers a password that is given by itself, not in an address."""
     if isinstance(password, str | bytes):
         _add(password if isinstance(password, str) else password.decode(errors="replace"))
 
 
 def hidden(text: str) -> str:
-    """The text without what is known, or looks like, a password."""
+    """Returns the text without known passwords, and without parts that look like passwords."""
     for one in sorted(_known, key=len, reverse=True):
         text = text.replace(one, _SHOWN)
     return _PARAMETER.sub(rf"\1\2{_SHOWN}", _IN_A_URL.sub(rf"\1:{_SHOWN}@", text))
@@ -54,7 +54,7 @@ def _add(password: str) -> None:
 
 
 def _forms(password: str) -> set[str]:
-    """As libraries quote it in what they say: a URL's way, Python's, that of bytes, JSON's."""
+    """Returns the forms in which libraries quote a password: as in a URL, a Python text, Python bytes, and JSON."""
     octets = password.encode(errors="backslashreplace")
     shown = (repr(password)[1:-1], ascii(password)[1:-1], repr(octets)[2:-1], json.dumps(password)[1:-1])
     encoded = {quote(octets, safe=""), quote(octets), quote_plus(octets)}

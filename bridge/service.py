@@ -1,4 +1,4 @@
-"""Service: the bridge process - a relay for each stream, housekeeping, HTTP, signals - as one task group."""
+"""Service: the bridge process. One task group runs a relay for each stream, housekeeping, HTTP and signals."""
 
 import logging
 import os
@@ -31,13 +31,13 @@ class Service:
         self._metrics = Metrics()
         self._systemd = Systemd(self._health)
         self._relays: dict[str, Relay] = {}
-        # Made here and not with the first relay, so that a wrong address or app is told at once.
+        # Made here and not with the first relay, so that a wrong address or app is reported at once.
         self._spare = self._publisher()
 
     async def run(self) -> bool:
-        """Runs until SIGTERM or SIGINT; returns whether a batch in flight was given up, which will be repeated.
+        """Runs until SIGTERM or SIGINT. Returns whether a batch in flight was given up; the next run repeats it.
 
-        ConfigError when it can never work as it was told.
+        Raises ConfigError for an invalid configuration, where retrying will not help.
         """
         failure: BridgeError | None = None
         logger.info(
@@ -50,7 +50,7 @@ class Service:
                 port = stack.enter_context(http.serve(host, port, self._health, self._metrics))
                 logger.info("http", extra={"host": host, "port": port})
             async with anyio.create_task_group() as life:
-                # Also while the rest is being stopped.
+                # The beat goes on while the rest is being stopped.
                 life.start_soon(self._beat)
                 try:
                     async with anyio.create_task_group() as group:
@@ -65,7 +65,7 @@ class Service:
             raise failure
         given_up = [stream for stream, relay in self._relays.items() if relay.gave_up]
         if given_up:
-            logger.warning("stopped, and a batch was given up: it will be repeated", extra={"streams": given_up})
+            logger.warning("stopped, but gave up a batch: it will be published again", extra={"streams": given_up})
         else:
             logger.info("stopped")
         return bool(given_up)
@@ -101,13 +101,14 @@ class Service:
                 for relay in self._relays.values():
                     relay.stop_within(self._settings.grace)
                 group.cancel_scope.cancel()
-                # Closing it would give signals their default effect: in a container the bridge is process 1, for which
-                # there is none.
+                # To close the receiver would restore the signals' default effect. In a container the bridge is process
+                # 1, for which signals have no default effect.
                 await anyio.sleep_forever()
 
 
 def _exit_at_once(number: int, _: object) -> None:
-    """A second signal: nothing is waited for. The exit code is that of a shell whose child a signal has ended."""
+    """Ends the process at once after a second signal. The exit code is the one that a shell reports for a process that
+    a signal has ended."""
     os._exit(128 + number)
 
 

@@ -1,10 +1,10 @@
-"""Sleep key: the advisory lock that makes writers notify, asked for and held on a connection of its own.
+"""Sleep key: the advisory lock that makes writers notify. It is requested and held on a separate connection.
 
     FREE --ask--> ASKED --granted--> HELD
       ^             |                  |
       '--release----'-----release------'
 
-From the moment that the server has queued the request, writers fail to get the key and notify.
+As soon as the server has queued the request, writers fail to get the key, and notify.
 """
 
 import anyio
@@ -15,7 +15,7 @@ from bridge.errors import BridgeError
 
 
 class SleepKey:
-    """One stream's; the wait for the grant goes on in a task of its own, so that the relay may look meanwhile."""
+    """The sleep key of one stream. A separate task waits for the grant, so that the relay can look meanwhile."""
 
     def __init__(self, connection: Connection, number: int, group: TaskGroup) -> None:
         self._connection = connection
@@ -26,29 +26,29 @@ class SleepKey:
 
     @property
     def held(self) -> bool:
-        """Whether it was granted, and the session that holds it lives as far as we know."""
+        """Whether the key was granted, and no failure of the session that holds it is known."""
         return self._asked and self._request.granted.is_set() and self._request.failure is None
 
     def ask(self) -> None:
-        """Sends the request; `granted` waits for its grant."""
+        """Sends the request. `granted` waits for the grant."""
         self._request = _Request()
         self._asked = True
         self._group.start_soon(self._keep, self._request)
 
     async def granted(self) -> None:
-        """Until it is granted; an error when the connection is lost before."""
+        """Waits until the key is granted. Raises an error when the connection is lost before."""
         await self._request.granted.wait()
         if self._request.failure is not None:
             raise self._request.failure
 
     async def lost(self) -> None:
-        """Until the connection is lost, which is an error: nobody would notify any more."""
+        """Waits until the connection is lost, and raises the error: without the key, writers no longer notify."""
         await self._request.ended.wait()
         if self._request.failure is not None:
             raise self._request.failure
 
     async def release(self) -> None:
-        """Calls the request off, or gives the key back."""
+        """Cancels the request, or releases the key."""
         if self._asked:
             self._asked = False
             with anyio.CancelScope(shield=True):
@@ -61,7 +61,7 @@ class SleepKey:
             with request.scope, translated():
                 await advisory_lock(self._connection, self.number)
                 request.granted.set()
-                # Nothing is ever sent to this connection. The wait ends with an error when the server ends it.
+                # This connection never gets a notification. The wait ends with an error when the connection is lost.
                 await notification(self._connection)
         except BridgeError as error:
             request.failure = error

@@ -1,10 +1,10 @@
-"""Succession: how a standby finds out that the owner is frozen, and how an owner shows that it lives.
+"""Succession: how a standby notices that the owner is frozen, and how an owner shows that it lives.
 
-A process that was stopped (SIGSTOP), or a machine that hangs, keeps its sessions and with them its locks, and a standby
-would wait for ever. So it looks at the owner's session every `after` seconds. When events waited at two looks in a row
-and the session has said nothing in between, although it was woken, the owner is frozen and its sessions are ended:
-`after` to twice `after` seconds since the events began to wait. An owner that has something in hand and can't get rid
-of it (the broker is away, a publish takes long) says a word in between.
+A stopped process (SIGSTOP) or a machine that hangs keeps its sessions and their locks, and a standby would wait for
+ever. So the standby looks at the owner's session every `after` seconds. The owner is frozen when events waited at two
+looks in a row and its session ran no statement in between, although the standby has woken it. Then the standby ends the
+owner's sessions, between `after` and twice `after` seconds after the events began to wait. An owner that can't deliver
+its events at once (the broker is away, a publish takes long) runs a statement from time to time.
 """
 
 import logging
@@ -23,9 +23,10 @@ logger = logging.getLogger(__name__)
 _OWNER = statement("owner")
 _DEPOSE = statement("depose")
 
-# Words of a busy owner between two looks of a standby.
+# Statements of a busy owner between two looks of a standby.
 _WORDS = 3
-# An owner that is being sent a batch says nothing until it has all of it, and its network may be slow.
+# Looks after which an owner is frozen although the server sends it a batch. It runs no statement until it has received
+# the whole batch, and its network may be slow.
 _LOOKS_WHILE_SENT = 4
 
 
@@ -34,29 +35,30 @@ class Silence(msgspec.Struct, frozen=True):
 
     pid: int
     since: datetime | None
-    """None: this role may not see it."""
+    """Time since when the session waits. None: this role may not see it."""
     sending: bool
-    """The server sends it an answer; else it waits for a question."""
+    """Whether the server is sending it an answer. If not, the session waits for a statement."""
 
 
 async def depose_frozen(database_url: str, stream: str, after: float) -> None:
-    """Looks at the owner every `after` seconds and ends its sessions when it is frozen; runs until cancelled."""
+    """Looks at the owner every `after` seconds, and ends its sessions when it is frozen. Runs until cancelled."""
     while True:
-        # First of all: most standbys of a rolling restart are owners sooner than that.
+        # Sleep before the connection: in a rolling restart most standbys become owners within this time.
         await anyio.sleep(after)
         try:
             async with connect(database_url, f"succession {stream}") as connection:
                 await _watch(connection, stream, after)
         except DatabaseError as error:
-            # The relay, which waits for the lock, tells of the outage.
-            logger.debug("succession without database", extra={"stream": stream, "reason": str(error)})
+            # The relay, which waits for the lock, logs the outage.
+            logger.debug("can't look at the owner: database away", extra={"stream": stream, "reason": str(error)})
         except ConfigError as error:
-            logger.warning("a frozen owner can't be deposed", extra={"stream": stream, "reason": str(error)})
+            logger.warning("can't take over from a frozen owner", extra={"stream": stream, "reason": str(error)})
             return
 
 
 async def keep_talking(say: Callable[[], Awaitable[object]], busy: Callable[[], bool], after: float) -> None:
-    """The owner's words while it is busy, for standbys that look every `after` seconds; runs until cancelled."""
+    """Calls `say` regularly while the owner is busy, for standbys that look every `after` seconds. Runs until
+    cancelled."""
     while True:
         await anyio.sleep(after / _WORDS)
         if busy():
@@ -65,7 +67,7 @@ async def keep_talking(say: Callable[[], Awaitable[object]], busy: Callable[[], 
 
 @asynccontextmanager
 async def beside(task: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
-    """Runs the task beside the block: it ends with the block, and its error ends the block."""
+    """Runs the task while the block runs. The task ends with the block, and an error of the task ends the block."""
     failures: list[BridgeError] = []
     async with anyio.create_task_group() as group:
 
@@ -80,7 +82,7 @@ async def beside(task: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
         try:
             yield
         except BridgeError as error:
-            # Out of here it would leave the task group wrapped in an exception group.
+            # If it left the task group here, it would be wrapped in an exception group.
             failures.append(error)
         group.cancel_scope.cancel()
     if failures:
@@ -93,7 +95,8 @@ async def _watch(connection: Connection, stream: str, after: float) -> None:
         silence = await _look(connection, stream)
         if silence is not None and silence.since is None:
             raise ConfigError(
-                "its session can't be seen: both instances need the same role, and the server track_activities = on"
+                "this role can't see the owner's session: run both instances with one role, and set "
+                "track_activities = on in the server"
             )
         looks = looks + 1 if silence == before else 1
         before = silence

@@ -1,6 +1,6 @@
-"""Systemd: tells the service manager that the bridge is ready, how it stands, and that it lives.
+"""Systemd: reports to the service manager that the bridge is ready, in which state it is, and that it lives.
 
-The protocol is one datagram a word, to the socket that NOTIFY_SOCKET names. Source: sd_notify(3),
+Messages are datagrams to the socket in NOTIFY_SOCKET, with one assignment a line. Source: sd_notify(3),
 sd_watchdog_enabled(3), https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 """
 
@@ -14,12 +14,12 @@ from bridge.health import Health
 
 
 class Systemd:
-    """The service manager that started this process; silent when there is none."""
+    """The connection to the service manager that started this process. Without one, it sends nothing."""
 
     def __init__(self, health: Health, environment: Mapping[str, str] = os.environ) -> None:
         self._health = health
         address = environment.get("NOTIFY_SOCKET", "")
-        # "@" stands for the zero byte of an abstract socket.
+        # "@" means the zero byte of an abstract socket.
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._watchdog = _watchdog(environment) if self._address else None
         self._fed = monotonic()
@@ -28,11 +28,11 @@ class Systemd:
 
     @property
     def period(self) -> float:
-        """Seconds after which `tell` should be called again, at most."""
+        """Longest time in seconds from one report to the next."""
         return 1.0 if self._watchdog is None else min(1.0, self._watchdog / 2)
 
     def tell(self) -> None:
-        """Says what has changed since the last time; feeds the watchdog while every relay makes progress."""
+        """Reports what has changed since the last call. Feeds the watchdog while every relay makes progress."""
         words = []
         if not self._ready and self._health.is_ready():
             self._ready = True
@@ -48,20 +48,21 @@ class Systemd:
         self._send(words)
 
     def stopping(self) -> None:
-        """The bridge was told to stop; a batch in flight may still take its time."""
+        """Reports that the bridge is stopping. A batch in flight may still take some time."""
         self._send(["STOPPING=1", "STATUS=stopping"])
 
     def _send(self, words: list[str]) -> None:
         if not self._address or not words:
             return
-        # A manager that does not listen must not hold the bridge.
+        # A manager that does not read its socket must not block the bridge.
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
             client.setblocking(False)
             client.sendto("\n".join(words).encode(), self._address)
 
 
 def _watchdog(environment: Mapping[str, str]) -> float | None:
-    """Seconds within which the manager wants a sign of life; None: it wants none, or from another process."""
+    """Returns the seconds within which the manager expects a sign of life from this process, or None if it expects
+    none."""
     micros, pid = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
     if not micros.isdecimal() or int(micros) == 0 or (pid and pid != str(os.getpid())):
         return None

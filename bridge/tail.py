@@ -7,12 +7,13 @@ import anyio
 from bridge.event import Event
 from bridge.event_log import EventLog
 
-# The relay's wake-ups are its own (whoever sleeps armed makes writers notify), so a spectator polls.
+# Seconds between two looks. Only a listener that sleeps armed makes writers notify, and that is the relay's. So this
+# reader polls.
 _PERIOD = 0.25
 
 
 async def tail(database_url: str, stream: str) -> AsyncIterator[Event]:
-    """Events of the stream committed from now on, in order of id within each look; never ends."""
+    """Yields the events of the stream that are committed from now on, in order of id within each look. Never ends."""
     async with EventLog.open(database_url, stream, batch_size=1000, purpose="tail", flushed_only=False) as log:
         await log.follow()
         while True:

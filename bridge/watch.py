@@ -1,5 +1,7 @@
 """Watch: when these operations touch these columns of this table, call this task."""
 
+import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,11 +11,16 @@ from bridge.errors import ConfigError
 
 Operation = Literal["insert", "update", "delete", "truncate"]
 
-# What lives in the watch's `options` in the database.
+# Fields that the database stores in the watch's `options`.
 _OPTIONS = (
     "call", "queue", "priority", "countdown", "expires", "headers", "coalesce", "source", "always", "may_skip",
     "named_only", "notify", "on_error",
 )  # fmt: skip
+
+# The place in a complaint of msgspec: "Expected `str`, got `int` - at `$.watch[1].on[0]`".
+_PLACE = re.compile(r"(?:\.watch\[(\d+)\])?\.?(.*)`", re.DOTALL)
+_UNKNOWN_KEY = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING_KEY = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -21,45 +28,48 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     name: str
     table: str
-    """As SQL writes it: `product`, `shop.product`, `"Odd Name"`."""
+    """Name of the table as in SQL: `product`, `shop.product`, `"Odd Name"`."""
     task: str
     """Full name of the Celery task."""
     on: tuple[Operation, ...] = ("insert", "update", "delete")
     columns: tuple[str, ...] | None = None
-    """An update counts only when one of these columns changed its value."""
+    """Columns to watch: an update counts only when one of them changed its value."""
     when: str | None = None
     """SQL expression over `old` and `new`."""
     key: tuple[str, ...] | None = None
-    """Columns that identify the row; by default the primary key."""
+    """Columns that identify the row. The default is the primary key."""
     data: tuple[str, ...] | None = None
     """Columns whose old and new values the event carries."""
     stream: str = "default"
     call: Literal["key", "event"] = "key"
-    """key: the key's values are the positional arguments; event: one dict is."""
+    """Arguments of the task. key: the key's values, as positional arguments. event: one dict."""
     queue: str | None = None
     priority: int | None = None
     countdown: float | None = None
-    """Seconds."""
+    """Seconds that a worker waits before it starts the task."""
     expires: float | None = None
-    """Seconds after publishing."""
+    """Seconds after publishing when the task expires."""
     headers: dict[str, Any] | None = None
     coalesce: bool | None = None
-    """Many events of one key, read at once, become one task."""
+    """Whether several events of one key that are read together become one task."""
     always: bool | None = None
-    """Capture also where ordinary triggers are silent: session_replication_role = replica, logical replication."""
+    """Whether changes are also captured where ordinary triggers do not fire: session_replication_role = replica,
+    logical replication."""
     may_skip: bool | None = None
-    """A transaction may say `set local bridge.capture = off`."""
+    """Whether a transaction may switch capture off with `set local bridge.capture = off`."""
     named_only: bool | None = None
-    """Only updates whose SET names one of `columns` (others cost nothing); BEFORE triggers' changes are not seen."""
+    """Whether only updates whose SET names one of `columns` count. Other updates cost nothing, and changes that BEFORE
+    triggers make are not noticed."""
     notify: bool | None = None
-    """False: never NOTIFY, which PREPARE TRANSACTION refuses; events wait for the poll floor."""
+    """Whether writers may NOTIFY. PREPARE TRANSACTION refuses NOTIFY; with False, events wait for the poll floor."""
     on_error: Literal["fail", "warn"] | None = None
-    """When a change can't be recorded: fail (the default) with it, or let it go on with a warning."""
+    """What happens when a change can't be recorded. fail (the default): the statement fails. warn: it goes on with a
+    warning."""
     source: str | None = None
-    """Who declares the watch; pruning removes only watches of the same source."""
+    """Name of what declares the watch, such as "django". Pruning removes only watches of one source."""
 
     def definition(self) -> dict[str, Any]:
-        """One object of the array that `bridge.plan` and `bridge.apply` take."""
+        """Returns one object of the array that `bridge.plan` and `bridge.apply` take."""
         values = msgspec.to_builtins(self)
         options = {name: values.pop(name) for name in _OPTIONS if name in values}
         names = {"table": "relation", "on": "operations", "when": "condition"}
@@ -71,10 +81,38 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def read_toml(path: Path) -> list[Watch]:
-    """The watches of a `bridge.toml`; ConfigError names the file, the place and the fault."""
+    """Reads the watches of a `bridge.toml`. A ConfigError names the file, the watch, and what is wrong."""
+    text = b""
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=_File).watch
+        text = path.read_bytes()
+        return msgspec.toml.decode(text, type=_File).watch
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}") from error
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}{_complaint(text, str(error))}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def _complaint(text: bytes, said: str) -> str:
+    """Returns the place in the file and what is wrong there: `, watch "r": unknown key "colums"; did you mean ...`."""
+    before, separator, path = said.rpartition(" - at `$")
+    match = _PLACE.fullmatch(path) if separator else None
+    wrong, number, key = (before, *match.groups()) if match else (said, None, None)
+    place = "" if number is None else f", watch {_watch_name(text, int(number))}"
+    if unknown := _UNKNOWN_KEY.fullmatch(wrong):
+        known = (_File if number is None else Watch).__struct_fields__
+        close = get_close_matches(unknown[1], known, 1)
+        wrong = f'unknown key "{unknown[1]}"' + (f'; did you mean "{close[0]}"?' if close else "")
+    elif missing := _MISSING_KEY.fullmatch(wrong):
+        wrong = f'the key "{missing[1]}" is missing'
+    elif key:
+        wrong = f'key "{key}": {wrong}'
+    return f"{place}: {wrong}"
+
+
+def _watch_name(text: bytes, index: int) -> str:
+    """Returns the name of a watch in quotes, or its place in the file (1 is the first) if it has no name."""
+    watches = msgspec.toml.decode(text).get("watch", [])
+    name = watches[index].get("name") if index < len(watches) and isinstance(watches[index], dict) else None
+    return f'"{name}"' if isinstance(name, str) else f"number {index + 1}"

@@ -1,4 +1,4 @@
-"""Commit Bridge for Django: declares, installs and shows watches. No event passes through here."""
+"""Commit Bridge for Django: declares, installs and shows watches. Events don't pass through this package."""
 
 from django_app.registry import watch
 

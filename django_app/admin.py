@@ -1,4 +1,4 @@
-"""What is watched and what happened, read-only."""
+"""The admin pages of watches and events, which are read-only."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ from django_app.database import alias
 from django_app.models import Event, Watch
 from django_app.paginator import BoundedPaginator
 
-# The admin's classes are generic for the type checker only, hence the ignores.
+# Django's admin classes are generic only in the type stubs, not at run time, so the type arguments are left out.
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -30,7 +30,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 class WatchFilter(admin.SimpleListFilter):
-    """By watch; the names come from the few watches, not from the many events."""
+    """Filters events by watch. The names come from the few watches, not from the many events."""
 
     title = "watch"
     parameter_name = "watch"
@@ -47,7 +47,7 @@ class EventAdmin(ReadOnlyAdmin):
     list_display = ("id", "watch", "op", "key", "at", "transaction")
     list_filter = (WatchFilter, "op")
     search_fields = ("key",)
-    search_help_text = "A value of the key, such as 42."
+    search_help_text = "Search for a value of the key, such as 42."
     ordering = ("-stream", "-xid", "-id")
     sortable_by = ()
     list_per_page = 50
@@ -64,7 +64,7 @@ class EventAdmin(ReadOnlyAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        # The key is a JSON array: its values are texts, or numbers where the term can be read as one.
+        # The key is a JSON array. The term may be one of its texts or, if it is valid JSON, one of its other values.
         match = Q(key__contains=[term])
         with contextlib.suppress(ValueError):
             match |= Q(key__contains=[json.loads(term)])

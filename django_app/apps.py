@@ -1,4 +1,4 @@
-"""The installed app: discovers the watches, checks them, and brings the database in line after `migrate`."""
+"""The installed app: discovers the watches, checks them, and updates the database after `migrate`."""
 
 from typing import Any
 
@@ -20,7 +20,8 @@ class BridgeConfig(AppConfig):
         router.install()
         register(checks.check_database)
         register(checks.check_declarations)
-        # Sent once for each app; with this sender we hear each once a run, before and after all migrations.
+        # Django sends these signals once per app. With this sender each arrives once per run: before and after all
+        # migrations.
         pre_migrate.connect(_guard, sender=self)
         post_migrate.connect(_bring_in_line, sender=self)
 

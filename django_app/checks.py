@@ -1,4 +1,4 @@
-"""System checks: what is wrong with the declarations, before anything reaches the database."""
+"""System checks: they find errors in the declarations before anything reaches the database."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def check_database(app_configs: Any, **_: Any) -> list[CheckMessage]:
         return [
             Error(
                 f"BRIDGE_DATABASE names '{alias()}', which DATABASES does not have.",
-                hint=f"Name one of: {known}.",
+                hint=f"Set it to one of: {known}.",
                 id="bridge.E003",
             )
         ]
@@ -26,7 +26,7 @@ def check_database(app_configs: Any, **_: Any) -> list[CheckMessage]:
         return [
             Error(
                 f"The database '{alias()}' is {connections[alias()].display_name}, not PostgreSQL.",
-                hint="Name the alias of a PostgreSQL database in BRIDGE_DATABASE.",
+                hint="Set BRIDGE_DATABASE to the alias of a PostgreSQL database.",
                 id="bridge.E003",
             )
         ]
@@ -47,7 +47,7 @@ def check_declarations(app_configs: Any, **_: Any) -> list[CheckMessage]:
             found.append(
                 Error(
                     f"Two watches are named '{name}': {origins[name]} and {declaration.origin}.",
-                    hint='Give one of them a name of its own: watch(..., name="...").',
+                    hint='Give one of them another name: watch(..., name="...").',
                     id="bridge.E002",
                 )
             )
@@ -63,6 +63,6 @@ def _check_place(declaration: Declaration) -> None:
         raise DeclarationError(
             "bridge.E010",
             declaration.origin,
-            f"{declaration.table._meta.label} lives in the database '{home}', the bridge in '{alias()}'",
+            f"{declaration.table._meta.label} is in the database '{home}', but the bridge is in '{alias()}'",
             "Watch models of one database only, or set BRIDGE_DATABASE.",
         )

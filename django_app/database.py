@@ -1,4 +1,4 @@
-"""The one database that the bridge lives in, and whether triggers.sql is there."""
+"""The one database that has the bridge's schema, and what is installed there."""
 
 import re
 
@@ -18,20 +18,20 @@ def alias() -> str:
 
 
 def connect(using: str) -> BaseDatabaseWrapper:
-    """The connection, of the one kind that will do."""
+    """Returns the connection of this alias; raises CommandError if it is missing or is not PostgreSQL."""
     if using not in connections.settings:
-        raise CommandError(f"DATABASES has no '{using}': name one of {', '.join(connections.settings)}.")
+        raise CommandError(f"DATABASES has no alias '{using}'. Use one of: {', '.join(connections.settings)}.")
     connection = connections[using]
     if connection.vendor != "postgresql":
         raise CommandError(
-            f"The database '{using}' is {connection.display_name}; Commit Bridge needs PostgreSQL: "
-            "name the alias of a PostgreSQL database in BRIDGE_DATABASE."
+            f"The database '{using}' is {connection.display_name}; Commit Bridge needs PostgreSQL. "
+            "Set BRIDGE_DATABASE to the alias of a PostgreSQL database."
         )
     return connection
 
 
 def installed_version(connection: BaseDatabaseWrapper) -> str | None:
-    """Version of the triggers.sql in the database; None where there is none."""
+    """Returns the version of the triggers.sql in the database; None if none is installed."""
     with connection.cursor() as cursor:
         cursor.execute("select pg_catalog.to_regprocedure('bridge.version()') is not null")
         if cursor.fetchone() != (True,):
@@ -42,7 +42,7 @@ def installed_version(connection: BaseDatabaseWrapper) -> str | None:
 
 
 def is_behind(installed: str | None) -> bool:
-    """Whether the packaged triggers.sql is newer; an older one than the database's must not be applied."""
+    """Whether the packaged triggers.sql is newer. If it is older than the installed one, it must not be applied."""
     return installed is None or _numbers(installed) < _numbers(schema.version())
 
 
@@ -60,7 +60,7 @@ def has_guard(connection: BaseDatabaseWrapper) -> bool:
 
 
 def stranger(connection: BaseDatabaseWrapper) -> str | None:
-    """What is wrong with the role that migrates: only the owner of schema bridge may change watches."""
+    """Returns a message if this role may not change watches, since it is not the owner of schema bridge; else None."""
     with connection.cursor() as cursor:
         cursor.execute(
             "select current_user, pg_catalog.pg_get_userbyid(n.nspowner) from pg_catalog.pg_namespace as n "
@@ -73,7 +73,7 @@ def stranger(connection: BaseDatabaseWrapper) -> str | None:
 
 
 def is_wanted(connection: BaseDatabaseWrapper) -> bool:
-    """Not before the app's migration or after `migrate bridge zero`; yes where migrations are off."""
+    """Whether the app's migration is applied: False after `migrate bridge zero`, True where migrations are disabled."""
     modules = getattr(settings, "MIGRATION_MODULES", {})
     if "bridge" in modules and modules["bridge"] is None:
         return True
@@ -87,7 +87,7 @@ def sqlstate(error: DatabaseError) -> str | None:
 
 
 def sentence(error: DatabaseError) -> str:
-    """PostgreSQL's message on one line."""
+    """Returns PostgreSQL's message on one line."""
     return " ".join(str(error).split())
 
 

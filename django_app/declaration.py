@@ -1,4 +1,4 @@
-"""One declaration: what the project wrote about a watch, and the bridge.watch.Watch that it means."""
+"""One declaration: what the project wrote about a watch, and the bridge.watch.Watch that it stands for."""
 
 import hashlib
 import re
@@ -18,18 +18,18 @@ NAME_BYTES = 47
 COLUMN_KEYS: tuple[str, ...] = ("columns", "key", "data")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,46}")
 OPERATIONS = get_args(Operation)
-SOURCE = "django"  # marks the watches that Django made: pruning touches no other
+SOURCE = "django"  # marks the watches that Django made; other watches are never removed here
 
 
 class NamedTask(Protocol):
-    """A Celery task, as far as it matters here."""
+    """The part of a Celery task that is needed here."""
 
     @property
     def name(self) -> str: ...
 
 
 class Rule(TypedDict, total=False):
-    """What may be said beside table and task: the keys of bridge.toml."""
+    """The options beside table and task: the keys of bridge.toml."""
 
     name: str
     on: Sequence[str]
@@ -57,10 +57,10 @@ class Declaration:
     table: Any
     task: Any
     rule: Mapping[str, Any]
-    origin: str  # where it was written, for people: "catalog.watches:7"
+    origin: str  # where it was written, for messages: "catalog/watches.py:7"
 
     def watch(self) -> Watch:
-        """The watch that this declaration means; DeclarationError says what is wrong with it."""
+        """Returns the watch that this declaration stands for; raises DeclarationError if it is wrong."""
         self._check_keys()
         rule = {key: value for key, value in self.rule.items() if value is not None}
         table = self._table()
@@ -88,7 +88,7 @@ class Declaration:
             return NamedTable(self.table)
         if isinstance(self.table, type) and issubclass(self.table, models.Model):
             return ModelTable(self.table, self.origin)
-        raise DeclarationError("bridge.E007", self.origin, f"{self.table!r} is neither a model nor a table's name")
+        raise DeclarationError("bridge.E007", self.origin, f"{self.table!r} is neither a model nor the name of a table")
 
     def _task(self) -> str:
         name = self.task if isinstance(self.task, str) else getattr(self.task, "name", None)
@@ -97,7 +97,7 @@ class Declaration:
                 "bridge.E009",
                 self.origin,
                 f"{self.task!r} is not a Celery task",
-                "Give the task itself (decorated with @shared_task or @app.task) or its full name.",
+                "Pass the task itself (decorated with @shared_task or @app.task) or its full name.",
             )
         return name
 
@@ -106,7 +106,7 @@ class Declaration:
             raise DeclarationError(
                 "bridge.E005",
                 self.origin,
-                f"the name {name!r} can't be a watch's",
+                f"{name!r} is not a valid name for a watch",
                 f"Use 1 to {NAME_BYTES} letters, digits, '_', '.' or '-', starting with a letter or '_'.",
             )
 
@@ -129,7 +129,7 @@ class Declaration:
 
 
 def default_name(label: str, task: str) -> str:
-    """`<app>.<model>_<task's function>`; cut to size, with a digest of the whole where it was cut."""
+    """Returns `<app>.<model>_<task's function>`; a name over the limit is cut, with a digest of the full name."""
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{label}_{task.rsplit('.', 1)[-1]}")
     if not re.match(r"[A-Za-z_]", name):
         name = f"_{name}"

@@ -1,7 +1,7 @@
-"""What can be wrong with a declaration, as a value that a system check or a command can show.
+"""The error of a wrong declaration, which a system check or a command can show.
 
 bridge.errors.BridgeError
-  └── DeclarationError    a declaration doesn't fit the project; carries the id of its system check
+  └── DeclarationError    a declaration doesn't fit the project; has the id of its system check
 """
 
 from bridge.errors import BridgeError

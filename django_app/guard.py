@@ -1,8 +1,8 @@
-"""The guard: for the time of a `migrate`, no watch stands in a statement's way, and no statement takes one along.
+"""The guard: during a `migrate`, no watch blocks a statement, and no statement drops the triggers of a watch.
 
-PostgreSQL refuses to retype or drop a column that a trigger's WHEN names, and with CASCADE it drops the trigger too.
-What a statement is about is not parsed here: PostgreSQL's own answer says which triggers are in its way. Then these
-watches step aside, the statement runs once more, and they step back, all in one transaction.
+PostgreSQL refuses to retype or drop a column that a trigger's WHEN names; with CASCADE it drops the trigger too. The
+guard does not parse what a statement does: PostgreSQL's own error says which triggers block it. Then these watches step
+aside, the statement runs again, and the watches step back, all in one transaction.
 """
 
 import re
@@ -19,14 +19,15 @@ from django_app.database import has_guard, sentence, sqlstate
 
 Say = Callable[[str], object]
 Run = Callable[[], Any]
-Tables = frozenset[int]  # numbers (oid) of tables: names may change meanwhile
+Tables = frozenset[int]  # oids of tables, since a statement may change their names
 
 CHANGES = re.compile(r"\b(alter|drop)\b", re.IGNORECASE)
 DROPS = re.compile(r"\bdrop\b.*\bcascade\b", re.IGNORECASE | re.DOTALL)
-# Statements without parameters that may call anything, such as a function that alters a table.
+# Statements without parameters that may call any function, such as one that alters a table.
 BLANK = r"(\s|\(|--[^\n]*(\n|$)|/\*.*?\*/)*"
 CALLS = re.compile(BLANK + r"(select|with|call|do|values|execute)\b", re.IGNORECASE | re.DOTALL)
-# With parameters, so that the queries of Django's models pay for no savepoint, those that call something first of all.
+# The queries of Django's models have parameters and should not pay for a savepoint. So a statement with parameters
+# matches only if it begins with a call.
 NAME = r'("[^"]*"|\w+)'
 CALLS_FIRST = re.compile(
     BLANK + rf"(call\b|do\b|execute\b|select\s+{NAME}(\s*\.\s*{NAME})*\s*\()", re.IGNORECASE | re.DOTALL
@@ -43,7 +44,7 @@ REFUSE_TRANSACTIONS = {"25001", "2D000"}  # active_sql_transaction, invalid_tran
 
 
 class Guard:
-    """Sees each statement of one connection, as Django's `execute_wrapper` asks for it."""
+    """Runs each statement of one connection; it has the signature that Django's `execute_wrapper` needs."""
 
     def __init__(self, connection: BaseDatabaseWrapper, say: Say) -> None:
         self._connection = connection
@@ -56,7 +57,7 @@ class Guard:
         text = self._text(sql)
         if self._is_busy or self.is_over or not (CHANGES.search(text) or self._calls(text, params)):
             return run()
-        self._is_busy = True  # our own statements come this way too
+        self._is_busy = True  # our own statements also pass through here
         try:
             return self._escort(run, text)
         finally:
@@ -70,19 +71,19 @@ class Guard:
         drops = DROPS.search(text) is not None
         takes = drops or CALLS.match(text) is not None
         outside = self._connection.get_autocommit()
-        # Of several statements the first may take the trigger along that the second one needs.
+        # If there are several statements, the first may drop a trigger that must record changes of the second one.
         aside = self._tables(MENTIONED, text) if drops and ";" in text.rstrip("; \t\n") else Tables()
-        alone = outside and not takes  # no writer may come between a lost trigger and the new one
+        alone = outside and not takes  # no writer may run between the loss of a trigger and the new one
         while True:
             try:
                 if alone:  # some statements refuse a transaction
                     return self._between(run, aside, takes)
-                with transaction.atomic(using=self._connection.alias):  # in a transaction, a savepoint
+                with transaction.atomic(using=self._connection.alias):  # a savepoint if already in a transaction
                     return self._between(run, aside, takes)
             except DatabaseError as error:
                 if outside:
                     with suppress(Error):
-                        self._connection.rollback()  # of a BEGIN in the text
+                        self._connection.rollback()  # the text itself may contain a BEGIN
                 state = sqlstate(error)
                 if state in REFUSE_TRANSACTIONS and outside and not alone:
                     alone = True
@@ -106,7 +107,7 @@ class Guard:
         return self._tables(REFUSING, detail) if detail else Tables()
 
     def _tables(self, query: str, *arguments: str) -> Tables:
-        """What a function of triggers.sql answers; nothing where it is not, such as after `migrate bridge zero`."""
+        """Returns the tables that a function of triggers.sql reports; none if it is not installed."""
         if not has_guard(self._connection):
             return Tables()
         with self._connection.cursor() as cursor:
@@ -114,7 +115,10 @@ class Guard:
             return Tables(number for (number,) in cursor)
 
     def _each(self, step: str, tables: Iterable[int]) -> None:
-        """A failure is told, and is not the migration's; but to wait for its lock is, here as without us."""
+        """Runs a step for each table. A failure is reported and does not fail the migration.
+
+        Only an OperationalError, such as a timeout of the lock, is raised: the migration needs that lock anyway.
+        """
         for table in sorted(tables):
             if not has_guard(self._connection):
                 return
@@ -124,7 +128,7 @@ class Guard:
             except OperationalError:
                 raise
             except DatabaseError as error:
-                self._say(f"A watch could not make way: {sentence(error)}")
+                self._say(f"The triggers of a watch could not be adapted to this migration: {sentence(error)}")
 
     def _text(self, sql: Any) -> str:
         if isinstance(sql, str):
@@ -138,11 +142,14 @@ class Guard:
 
 
 def enter(connection: BaseDatabaseWrapper, say: Say, run: object | None) -> None:
-    """Until leave(), or until `run` is gone, which lives as long as a run: one that fails sends no post_migrate."""
+    """Installs a guard until leave() is called, or until `run` is garbage-collected.
+
+    `run` lives as long as a run of `migrate`: a run that fails sends no post_migrate, so leave() is not called.
+    """
     _remove(connection, lambda guard: guard.is_over)
     guard = Guard(connection, say)
-    # execute_wrapper() leaves in the reverse order only, and the guard of a run that failed leaves last. The first in
-    # this list is outermost.
+    # The context manager execute_wrapper() can only be left in reverse order, but the guard of a failed run is removed
+    # last. The first wrapper in this list is the outermost.
     connection.execute_wrappers.insert(0, guard)
     if run is not None:
         weakref.finalize(run, guard.retire).atexit = False

@@ -1,4 +1,4 @@
-"""The inbox with Django's connection: a task that is delivered twice takes effect once (see bridge.inbox)."""
+"""The inbox on Django's connection: a task that is delivered twice takes effect once (see bridge.inbox)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +16,9 @@ R = TypeVar("R")
 
 @contextmanager
 def once(task_id: str | UUID) -> Iterator[bool]:
-    """`transaction.atomic()` that knows whether this task's work is committed already: True the first time.
+    """Opens a `transaction.atomic()`; yields True the first time, and False if this task's work is committed already.
 
-    It works in the database BRIDGE_DATABASE; what the task does elsewhere is not part of it.
+    It uses the database BRIDGE_DATABASE; what the task does in other databases is not part of the transaction.
     """
     with transaction.atomic(using=alias()):
         with connections[alias()].cursor() as cursor:
@@ -28,12 +28,11 @@ def once(task_id: str | UUID) -> Iterator[bool]:
 
 
 def atomic_once(body: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R | None]:
-    """Decorates a bound Celery task: its body runs in `transaction.atomic()`, and not at all when its work is committed
-    already.
+    """Decorates a bound Celery task: its body runs in `transaction.atomic()`, unless its work is committed already.
 
-        @shared_task(bind=True)
-        @atomic_once
-        def reprice(self, product_id): ...
+    @shared_task(bind=True)
+    @atomic_once
+    def reprice(self, product_id): ...
     """
 
     @wraps(body)

@@ -1,4 +1,4 @@
-"""The bridge's tables as Django sees them: read-only, made by triggers.sql and never by Django."""
+"""Read-only models of the bridge's tables. triggers.sql creates the tables, Django never does."""
 
 from django.db import models
 
@@ -8,7 +8,7 @@ OPERATIONS = [(name, name) for name in ("insert", "update", "delete", "truncate"
 
 
 class Watch(models.Model):
-    """One rule. A removed one keeps its row, for the events that it has recorded."""
+    """One rule. A removed watch keeps its row, for the events that it has recorded."""
 
     name = models.TextField(primary_key=True)
     relation = models.TextField("table")
@@ -34,7 +34,7 @@ class Watch(models.Model):
 
 
 class Event(models.Model):
-    """One committed change, as a trigger wrote it down."""
+    """One committed change, as a trigger recorded it."""
 
     id = models.BigIntegerField(primary_key=True)
     xid = models.TextField("transaction")
@@ -49,7 +49,7 @@ class Event(models.Model):
     class Meta:
         managed = False
         db_table = '"bridge"."event"'
-        # The order of the log's one index, backwards: the newest page costs the same in a log of any size.
+        # The order of the log's only index, backwards: the cost of the newest page does not depend on the log's size.
         ordering = ("-stream", "-xid", "-id")
 
     def __str__(self) -> str:

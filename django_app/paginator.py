@@ -1,4 +1,4 @@
-"""Pages of a log that is too long to be counted."""
+"""A paginator for a log that is too long to be counted."""
 
 from typing import Any, cast
 
@@ -7,11 +7,11 @@ from django.db.models import QuerySet
 from django.utils.functional import cached_property
 
 MOST = 10_000
-"""Rows that are counted, and so can be paged to; filters and the search reach the rest."""
+"""The largest number of rows that are counted and shown in pages; filters and the search reach the other rows."""
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # generic for the type checker only
     @cached_property
     def count(self) -> int:
-        # Without the order: PostgreSQL then stops at the bound and sorts nothing.
+        # Without an order PostgreSQL stops at the limit and sorts nothing.
         return cast("QuerySet[Any]", self.object_list).order_by()[:MOST].count()

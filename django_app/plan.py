@@ -1,7 +1,7 @@
-"""The plan: how the watches in the database differ from the declared ones, and what is done about it."""
+"""The plan: how the watches in the database differ from the declared ones, and the changes that this requires."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +13,10 @@ from django_app.declaration import SOURCE
 
 Definition = dict[str, Any]  # one object of the array that bridge.plan() and bridge.apply() take
 
-# Django's connection has the project's search_path, which may lead to what others have planted. So these statements
-# write each function, operator and type with its schema (docs/decisions/0027-nothing-planted-runs.md).
+# Django's connection has the project's search_path, which may contain objects that other roles have planted. So these
+# statements write each function, operator and type with its schema (docs/decisions/0027-nothing-planted-runs.md).
 
-# What a watch needs and the database hasn't got, or not yet: its table, or columns of it.
+# Returns what each watch needs and the database does not have: its table, or columns of it.
 _MISSING = """
     select
         w operator(pg_catalog.->>) 'name'::pg_catalog.text,
@@ -43,7 +43,8 @@ _DIFFERENT = """
     from bridge.plan(%s::pg_catalog.jsonb)
     where action operator(pg_catalog.<>) 'keep'
 """
-# All locks at once and in one order: whoever waits for one while it holds another may end in a deadlock with a writer.
+# Takes all locks together and in one order: a session that waits for one lock while it holds another could end in a
+# deadlock with a writer.
 _LOCK = """
     select bridge._lock_tables(
         coalesce(pg_catalog.array_agg(bridge._wanted(item, r.relation)), '{}'),
@@ -71,7 +72,7 @@ _UNWATCH = "select bridge.unwatch(%s::pg_catalog.text)"
 @dataclass(frozen=True)
 class Change:
     action: str
-    """install, upgrade (of triggers.sql); create, replace, repair, remove (of a watch)."""
+    """The action: install or upgrade (triggers.sql); create, replace, repair or remove (a watch)."""
     name: str
     before: Definition | None
     after: Definition | None
@@ -93,21 +94,22 @@ class Plan:
     later: dict[str, str] = field(default_factory=dict)
     """Watches that can't be installed yet, each with the reason."""
     broken: dict[str, str] = field(default_factory=dict)
-    """Watches that PostgreSQL or triggers.sql refuses, each with the reason. One that was there goes on as it was."""
+    """Watches that PostgreSQL or triggers.sql refuses, each with the reason. An installed one continues as it was."""
 
     def __bool__(self) -> bool:
         """Whether anything differs."""
         return bool(self.changes or self.later or self.broken)
 
     def lines(self) -> list[str]:
-        """For people, as a diff."""
+        """Returns the plan as a person reads it, as a diff."""
         changes = [line for change in self.changes for line in change.lines()]
-        later = [f"later {name}: {reason}" for name, reason in self.later.items()]
+        later = [f"NOT INSTALLED {name}: {reason}" for name, reason in self.later.items()]
         return changes + later + [f"broken {name}: {reason}" for name, reason in self.broken.items()]
 
 
-def compare(connection: BaseDatabaseWrapper, wanted: list[Definition]) -> Plan:
-    later = _later(connection, wanted)
+def compare(connection: BaseDatabaseWrapper, wanted: list[Definition], origins: Mapping[str, str]) -> Plan:
+    """Returns the plan for these definitions; `origins` maps the name of each watch to the place of its declaration."""
+    later = _later(connection, wanted, origins)
     changes: list[Change] = []
     broken: dict[str, str] = {}
 
@@ -120,14 +122,14 @@ def compare(connection: BaseDatabaseWrapper, wanted: list[Definition]) -> Plan:
         if definition["name"] not in later:
             broken |= _try(connection, definition, ask)
     with connection.cursor() as cursor:
-        # A watch that waits for its table is declared all the same, so it has not vanished.
+        # A watch whose table is missing is still declared, so it has not vanished.
         cursor.execute(_VANISHED, [SOURCE, json.dumps([definition["name"] for definition in wanted])])
         changes += [Change("remove", name, _read(before), None) for name, before in cursor]
     return Plan(changes, later, broken)
 
 
 def execute(connection: BaseDatabaseWrapper, wanted: list[Definition], plan: Plan) -> dict[str, str]:
-    """Makes the changes of the plan; returns those that were refused, with the reason, which stay as they were."""
+    """Makes the changes of the plan; returns the refused ones with the reasons. Refused watches stay as they were."""
     removed = [change.name for change in plan.changes if change.action == "remove"]
     changed = {change.name for change in plan.changes} - set(removed)
     made = [definition for definition in wanted if definition["name"] in changed]
@@ -147,31 +149,33 @@ def execute(connection: BaseDatabaseWrapper, wanted: list[Definition], plan: Pla
 
 
 def _try(connection: BaseDatabaseWrapper, definition: Definition, do: Callable[[Definition], None]) -> dict[str, str]:
-    """What is wrong with one watch leaves the others alone."""
+    """Runs a step for one watch; returns the error as {name: reason}, so that it does not affect other watches."""
     try:
         with transaction.atomic(using=connection.alias):
             do(definition)
     except OperationalError:
-        raise  # it is about the connection or a lock
+        raise  # the connection or a lock failed, not the watch
     except DatabaseError as error:
         return {definition["name"]: sentence(error)}
     return {}
 
 
-def _later(connection: BaseDatabaseWrapper, wanted: list[Definition]) -> dict[str, str]:
+def _later(connection: BaseDatabaseWrapper, wanted: list[Definition], origins: Mapping[str, str]) -> dict[str, str]:
     later: dict[str, str] = {}
     with connection.cursor() as cursor:
         cursor.execute(_MISSING, [json.dumps(wanted)])
         for name, relation, no_table, columns in cursor:
+            fix = f"Migrate its app, or correct the name in {origins[name]}."
             if no_table:
-                later[name] = f"there is no table {relation} yet"
+                later[name] = f"table {relation} does not exist, so its changes start nothing. {fix}"
             elif columns:
-                later[name] = f"table {relation} has no column {', '.join(columns)} yet"
+                listed = ", ".join(f'"{column}"' for column in columns)
+                later[name] = f"table {relation} has no column {listed}, so this declaration has no effect. {fix}"
     return later
 
 
 def _read(text: str | None) -> Definition | None:
-    # Django leaves jsonb as text, since its JSONField decodes.
+    # Django's connection returns jsonb as text, since its JSONField decodes it.
     if text is None:
         return None
     found: Definition = json.loads(text)

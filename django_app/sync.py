@@ -1,4 +1,4 @@
-"""Brings the database's watches in line with the declarations: the plan, and doing it."""
+"""Changes the watches in the database to the declared ones: makes the plan and carries it out."""
 
 import sys
 import weakref
@@ -32,7 +32,7 @@ LOCK_TROUBLE = {"55P03", "40P01"}  # lock_not_available, deadlock_detected
 
 
 def before_migrate(using: str, verbosity: int, stdout: TextIO | None = None) -> None:
-    """What pre_migrate does: from here on the guard keeps the watches out of the migrations' way."""
+    """Handles pre_migrate: installs the guard, which keeps the watches from blocking the migrations."""
     if using != alias():
         return
     connection = connect(using)
@@ -41,24 +41,24 @@ def before_migrate(using: str, verbosity: int, stdout: TextIO | None = None) -> 
     if installed and (complaint := stranger(connection)):
         say(complaint)
     elif installed:
-        # Capture of an older triggers.sql may stand in the way, and has nothing for the guard.
+        # Capture of an older triggers.sql may block the migrations, and lacks the functions that the guard calls.
         if is_wanted(connection) and (is_behind(installed_version(connection)) or not has_guard(connection)):
             _patiently(connection, ["triggers.sql"], lambda: _apply_triggers(connection))
         guard.enter(connection, say, stdout)
 
 
 def after_migrate(using: str, verbosity: int, stdout: TextIO | None = None) -> None:
-    """What post_migrate does: nothing on another database, and nothing before the app's own migration."""
+    """Handles post_migrate. It changes nothing in other databases, nor before the app's own migration."""
     if using != alias():
         return
     connection = connect(using)
     guard.leave(connection)
     if has_schema(connection) and stranger(connection):
-        return  # before_migrate() has said it
+        return  # before_migrate() has reported it
     if is_wanted(connection):
         lines = bring_in_line(connection, strict=False).lines()
     elif registry.declared():
-        lines = ["The watches wait for `manage.py migrate bridge`."]
+        lines = ["The watches are not installed: run `manage.py migrate bridge`."]
     else:
         lines = []
     say = _teller(verbosity, stdout)
@@ -67,7 +67,7 @@ def after_migrate(using: str, verbosity: int, stdout: TextIO | None = None) -> N
 
 
 def _teller(verbosity: int, stdout: TextIO | None) -> Callable[[str], None]:
-    # It lives as long as the guard does, and must not keep what tells when the run has ended.
+    # The guard keeps this function, which must not keep `stdout` alive: the guard ends when `stdout` is gone.
     write = None if stdout is None else weakref.ref(stdout)
 
     def say(line: str) -> None:
@@ -78,19 +78,22 @@ def _teller(verbosity: int, stdout: TextIO | None) -> Callable[[str], None]:
 
 
 def look(connection: BaseDatabaseWrapper) -> Plan:
-    """What bring_in_line() would do. A missing or old triggers.sql comes before any watch."""
-    wanted = _wanted()
+    """Returns what bring_in_line() would do. A missing or old triggers.sql is handled before any watch."""
+    wanted, origins = _wanted()
     upgrade = _upgrade(connection)
-    return upgrade if upgrade.changes else compare(connection, wanted)
+    return upgrade if upgrade.changes else compare(connection, wanted, origins)
 
 
 def bring_in_line(connection: BaseDatabaseWrapper, *, strict: bool = True) -> Plan:
-    """Returns what was done: all of it or nothing, unless a watch that can't be made is not to stop the others."""
+    """Makes the changes and returns them.
+
+    If a watch can't be made, `strict` raises a CommandError and changes nothing; else the other watches are changed.
+    """
     expected = look(connection)
     if strict:
         _refuse(expected.broken)
     if not expected.changes:
-        return expected  # the usual case takes no lock at all
+        return expected  # the usual case takes no lock
     return _patiently(connection, [change.name for change in expected.changes], lambda: _do(connection, strict))
 
 
@@ -102,7 +105,8 @@ def _patiently(connection: BaseDatabaseWrapper, names: list[str], do: Callable[[
                     cursor.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
                 return do()
         except OperationalError as error:
-            # DDL that waits makes every later writer of the table wait behind it: give way, then queue again.
+            # While DDL waits for a lock, every later writer of the table waits behind it. So let the writers pass, then
+            # try again.
             if sqlstate(error) not in LOCK_TROUBLE:
                 raise
         except DatabaseError as error:
@@ -114,11 +118,11 @@ def _patiently(connection: BaseDatabaseWrapper, names: list[str], do: Callable[[
 
 
 def _do(connection: BaseDatabaseWrapper, strict: bool) -> Plan:
-    wanted = _wanted()
+    wanted, origins = _wanted()
     upgrade = _upgrade(connection)
     if upgrade.changes:
         _apply_triggers(connection)
-    rest = compare(connection, wanted)
+    rest = compare(connection, wanted, origins)
     broken = rest.broken | execute(connection, wanted, rest)
     if strict:
         _refuse(broken)
@@ -147,8 +151,15 @@ def _upgrade(connection: BaseDatabaseWrapper) -> Plan:
     return Plan([Change("upgrade", "triggers.sql", {"version": installed}, after)])
 
 
-def _wanted() -> list[Definition]:
-    try:
-        return [declaration.watch().definition() for declaration in registry.declared()]
-    except DeclarationError as error:
-        raise CommandError(str(error)) from error
+def _wanted() -> tuple[list[Definition], dict[str, str]]:
+    """Returns the definitions of the declared watches, and the place of each declaration by the watch's name."""
+    wanted: list[Definition] = []
+    origins: dict[str, str] = {}
+    for declaration in registry.declared():
+        try:
+            watch = declaration.watch()
+        except DeclarationError as error:
+            raise CommandError(str(error)) from error
+        wanted.append(watch.definition())
+        origins[watch.name] = declaration.origin
+    return wanted, origins

@@ -1,4 +1,4 @@
-"""The table that a declaration names, and its columns: by model and field, or as SQL writes them."""
+"""The table and the columns that a declaration names: by model and field, or as SQL writes them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ from django_app.errors import DeclarationError
 class Table(Protocol):
     @property
     def label(self) -> str:
-        """What the default name of a watch begins with."""
+        """The beginning of the default name of a watch."""
         ...
 
     def place(self, names: Mapping[str, Sequence[str]]) -> tuple[str, dict[str, list[str]]]:
-        """The relation as SQL writes it, and the columns for each parameter's names."""
+        """Returns the relation as SQL writes it, and the columns for the names in each parameter."""
         ...
 
 
@@ -44,7 +44,7 @@ class ModelTable:
         return self.model._meta.label_lower
 
     def place(self, names: Mapping[str, Sequence[str]]) -> tuple[str, dict[str, list[str]]]:
-        """With multi-table inheritance a field lives in its own model's table: that one is watched."""
+        """Returns the table that has the fields. With multi-table inheritance it may be the table of a parent model."""
         if self.model._meta.abstract or self.model._meta.swapped:
             said = f"{self.model.__name__} is {'abstract' if self.model._meta.abstract else 'swapped out'}"
             raise DeclarationError("bridge.E007", self.origin, f"{said} and has no table")
@@ -58,8 +58,8 @@ class ModelTable:
             raise DeclarationError(
                 "bridge.E007",
                 self.origin,
-                f"fields of {self.model._meta.label} live in {len(tables)} tables ({places})",
-                "A watch has one table: declare one for each model of the inheritance.",
+                f"fields of {self.model._meta.label} are in {len(tables)} tables ({places})",
+                "A watch has one table: declare one watch for each of these models.",
             )
         return quoted(tables[0]), {
             parameter: [str(field.column) for field in found] for parameter, found in fields.items()
@@ -74,12 +74,12 @@ class ModelTable:
         except FieldDoesNotExist:
             field = next((each for each in options.concrete_fields if each.column == name), None)
         if not isinstance(field, models.Field) or field.column is None:
-            said = f"'{name}' is no field with a column of {options.label}"
+            said = f"'{name}' is not a field of {options.label} that has a column"
             known = ", ".join(each.name for each in options.concrete_fields)
             raise DeclarationError("bridge.E001", self.origin, said, f"Its fields: {known}.")
         return [field]
 
 
 def quoted(table: str) -> str:
-    """A db_table as SQL writes it, by Django's own rule: '"schema"."table"' is quoted already."""
+    """Returns a db_table as SQL writes it, by Django's own rule: '"schema"."table"' is already quoted."""
     return table if table.startswith('"') and table.endswith('"') else f'"{table}"'

@@ -1,4 +1,4 @@
-"""A column of type text[], as a list of strings: Django's own field wants django.contrib.postgres to be installed."""
+"""A model field for text[], as a list of strings: Django's own field needs django.contrib.postgres to be installed."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-# Generic for the type checker only, hence the ignore.
+# models.Field is generic only in the type stubs, not at run time, so the type arguments are left out.
 
 
 class TextArrayField(models.Field):  # type: ignore[type-arg]
-    """psycopg, 3 as well as 2, reads text[] as a list and writes a list as text[]: nothing is left to convert."""
+    """A list of strings. psycopg 3 and psycopg 2 both convert between text[] and lists, so this class does not."""
 
     description = "List of texts"
-    empty_strings_allowed = False  # the admin's filter for empty values must not compare an array with ''
+    empty_strings_allowed = False  # so that the admin's filter for empty values doesn't compare an array with ''
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str:
         return "text[]"
@@ -24,13 +24,13 @@ class TextArrayField(models.Field):  # type: ignore[type-arg]
         raise ValidationError(f"{value!r} is not a list of texts.", code="invalid")
 
     def value_to_string(self, obj: models.Model) -> Any:
-        """As it is: every format of Django's serializers has lists."""
+        """Returns the list itself: every format of Django's serializers has lists."""
         return self.value_from_object(obj)
 
 
 @TextArrayField.register_lookup
 class TextArrayContains(models.Lookup):
-    """`operations__contains=["update"]`: every text of the list is in the column."""
+    """The lookup `operations__contains=["update"]`: the column contains every text of the list."""
 
     lookup_name = "contains"
 

@@ -1,4 +1,4 @@
-"""Parses SQL files with PostgreSQL's own parser, PL/pgSQL bodies included.
+"""Parses SQL files with PostgreSQL's own parser, including PL/pgSQL bodies.
 
 Usage: check_sql.py FILE-OR-FOLDER...
 """
@@ -11,11 +11,11 @@ from pathlib import Path
 import pglast
 from pglast.ast import CreateFunctionStmt, DoStmt, RawStmt
 
-# psycopg's placeholders become parameters, in files whose SQL is sent by psycopg.
+# psycopg's placeholders. They are replaced by parameters, which PostgreSQL's parser accepts.
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
-# The PL/pgSQL parser stands without a database and knows two schemas only, pg_catalog and public.
+# The PL/pgSQL parser has no database: it knows only the schemas pg_catalog and public.
 _SCHEMA = re.compile(r"\bbridge\.")
-# Nor does it know our tables' row types: alone it takes them for records, as arrays it refuses them.
+# It does not know the row types of our tables either. It accepts them as records, but refuses arrays of them.
 _ROWS = re.compile(r"\bbridge\.watch\[\]")
 
 
@@ -28,7 +28,7 @@ def problems(path: Path) -> Iterator[str]:
         return
     for statement in statements:
         if _is_plpgsql(statement):
-            # Positions are in bytes of UTF-8, 0 as a length means "to the end".
+            # Positions count bytes of UTF-8. A length of 0 means "to the end".
             start, size = statement.stmt_location or 0, statement.stmt_len
             source = text.encode()[start : start + size if size else None].decode().strip()
             try:

@@ -1,7 +1,7 @@
-"""Watches changes go through the two images that scripts/image has built: PostgreSQL, bridge, RabbitMQ, worker.
+"""Checks that changes go through the two images of scripts/image: from PostgreSQL to bridge, RabbitMQ and worker.
 
-Run by scripts/image, which sets buildah up. PostgreSQL is a private one; RabbitMQ is the machine's own, or the one
-that BRIDGE_TEST_RABBITMQ_URL names, where a queue of our own is made and deleted again.
+scripts/image runs this module after it has set up buildah. PostgreSQL is a private server. RabbitMQ is the machine's
+own, or the one in BRIDGE_TEST_RABBITMQ_URL; a queue of our own is made there and deleted again.
 """
 
 import json
@@ -35,7 +35,7 @@ insert into item values (1, 10);
 select bridge.watch('item_price', 'item', 'shop.reprice', operations => '{update}', columns => '{price}',
     options => jsonb_build_object('queue', %(queue)s::text));
 """
-# As examples/shop declares it, but for the queue: the default one belongs to everybody on this RabbitMQ.
+# The watch that examples/shop declares, but with our own queue: others may use the default queue on this RabbitMQ.
 WATCH_PRODUCT = """
 select bridge.watch('catalog.product_reprice', 'catalog_product', 'catalog.tasks.reprice', operations => '{update}',
     columns => '{price}', options => jsonb_build_object('queue', %(queue)s::text))
@@ -43,12 +43,12 @@ select bridge.watch('catalog.product_reprice', 'catalog_product', 'catalog.tasks
 
 
 class CheckError(Exception):
-    """What did not hold; the message is all that is shown."""
+    """A check failed. Only the message is shown."""
 
 
 @dataclass(frozen=True)
 class Container:
-    """A working container of an image. Network and processes are the machine's own: the isolation is a chroot."""
+    """A working container of an image. It is isolated by chroot only: it shares the machine's network and processes."""
 
     id: str
     config: dict[str, Any]
@@ -83,8 +83,8 @@ def service(name: str, argv: Sequence[str], directory: PrivateDirectory) -> Iter
     except CheckError as error:
         raise CheckError(f"{error}\n--- the end of {name}'s log\n{child.tail()}") from error
     finally:
-        # Not the group: buildah would die of the signal, and take the program in the container with it.
-        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended by itself
+        # Signal only the program: a signal to the process group would kill buildah, and the program with it.
+        with suppress(FileNotFoundError, ProcessLookupError):  # the program may have ended by itself
             for pid in _programs(child.pid):
                 os.kill(pid, signal.SIGTERM)
         try:
@@ -95,7 +95,7 @@ def service(name: str, argv: Sequence[str], directory: PrivateDirectory) -> Iter
 
 @contextmanager
 def queue() -> Iterator[tuple[str, kombu.Connection]]:
-    """A queue that nobody else uses."""
+    """Yields the name of a queue that nobody else uses, and a connection; deletes the queue in the end."""
     name = f"bridge-image-{secrets.token_hex(6)}"
     with kombu.Connection(RABBITMQ, connect_timeout=5) as connection:
         try:
@@ -107,7 +107,7 @@ def queue() -> Iterator[tuple[str, kombu.Connection]]:
             yield name, connection
         finally:
             channel.queue_delete(name)
-            channel.exchange_delete(name)  # Celery declares one of the queue's name
+            channel.exchange_delete(name)  # Celery declares an exchange with the queue's name
 
 
 def check(bridge_image: str, shop_image: str) -> None:
@@ -140,13 +140,13 @@ def check(bridge_image: str, shop_image: str) -> None:
 
 
 def check_start(child: Child, port: int, command: Sequence[str]) -> int:
-    """The process in the container, once it serves its streams."""
+    """Waits until the bridge serves its streams; returns the pid of the process in the container."""
     child.wait_until(lambda: _answers(port, "/readyz"), START_SECONDS)
     if not _answers(port, "/healthz"):
-        raise CheckError("/readyz answers, /healthz doesn't")
+        raise CheckError("/readyz answers with 200, but /healthz does not")
     (pid,) = _programs(child.pid)
     if _users(pid) != {USER}:
-        raise CheckError(f"{' '.join(command)} runs as user {_users(pid)}, not {USER}")
+        raise CheckError(f"{' '.join(command)} runs as user {_users(pid)} instead of {USER}")
     say(f"{' '.join(command)} runs as user {USER}, not root; /healthz and /readyz answer")
     return pid
 
@@ -160,21 +160,21 @@ def check_message(connection: kombu.Connection, name: str) -> None:
         message.ack()
         task, args = message.headers["task"], message.payload[0]
     if (task, args) != ("shop.reprice", [1]):
-        raise CheckError(f"the UPDATE became {task}{args}, not shop.reprice[1]")
-    say(f"an UPDATE became the task {task}({args[0]}) in RabbitMQ")
+        raise CheckError(f"the UPDATE started the task {task}{args} instead of shop.reprice[1]")
+    say(f"an UPDATE put the task {task}({args[0]}) into RabbitMQ")
 
 
 def check_shop(
     image: str, directory: PrivateDirectory, database: psycopg.Connection[Any], name: str, database_url: str
 ) -> None:
-    """The example's tables and worker, from the image that compose.yaml uses for them."""
+    """Runs the example's migrations and worker from the image that compose.yaml uses, and checks a change."""
     settings = {"SHOP_DATABASE_URL": database_url, "SHOP_BROKER_URL": RABBITMQ}
     with container(image, settings) as shop:
         shop.run("python3", "manage.py", "migrate", "--verbosity", "0")
         shop.run("python3", "manage.py", "seed", "--products", "1", "--offers", "1")
         psycopg.ClientCursor(database).execute(WATCH_PRODUCT, {"queue": name})
-        say("the example's migrate and seed have run beside it")
-        # The remote control of workers is shared by all who use this RabbitMQ: keep out of it.
+        say("the example's commands migrate and seed ran while the bridge was running")
+        # All workers on this RabbitMQ share one remote control: keep ours out of it.
         quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
         worker = shop.argv("celery", "-A", "shop", "worker", "--pool", "solo", "--queues", name, *quiet)
         with service("worker", worker, directory) as child:
@@ -220,7 +220,7 @@ def _answers(port: int, path: str) -> bool:
 
 
 def _programs(pid: int) -> Iterator[int]:
-    """The program in the container that this `buildah run` started; two more buildah processes are in between."""
+    """Yields the pid of the program that this `buildah run` started; two more buildah processes are in between."""
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in map(int, children.read_text().split()):
             if Path(f"/proc/{child}/cmdline").read_bytes().startswith(b"buildah-"):
@@ -230,7 +230,7 @@ def _programs(pid: int) -> Iterator[int]:
 
 
 def _users(pid: int) -> set[str]:
-    """Real, effective, saved and file system user id."""
+    """Returns the real, effective, saved and file system user id of a process."""
     status = Path(f"/proc/{pid}/status").read_text()
     return set(next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1:])
 

@@ -1,1 +1,1 @@
-"""Tests are sentences; fixtures come from the plugins that conftest.py lists."""
+"""Tests read like sentences. Fixtures come from the plugins that conftest.py lists."""

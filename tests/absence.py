@@ -1,4 +1,4 @@
-"""What a test does when a server isn't at hand: it is skipped, or fails when everything has to be there."""
+"""Skips a test whose server is missing, or fails it if every server is required."""
 
 import os
 from typing import NoReturn
@@ -8,5 +8,5 @@ import pytest
 
 def absent(server: str, reason: str) -> NoReturn:
     if os.environ.get("BRIDGE_TEST_REQUIRE") == "all":
-        pytest.fail(f"{server} is required (BRIDGE_TEST_REQUIRE=all), but {reason}", pytrace=False)
-    pytest.skip(f"no {server}: {reason}")
+        pytest.fail(f"can't use {server}, which BRIDGE_TEST_REQUIRE=all requires: {reason}", pytrace=False)
+    pytest.skip(f"can't use {server}: {reason}")

@@ -1,4 +1,4 @@
-"""Alarm: RabbitMQ is out of memory, or believes so."""
+"""Makes RabbitMQ believe that it is out of memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from tests.eventually import eventually
 
 @contextmanager
 def memory_alarm(server: RabbitMQ) -> Iterator[None]:
-    """RabbitMQ stops reading from whoever publishes."""
+    """Raises the memory alarm, so that RabbitMQ stops reading from publishers."""
     server.evaluate('vm_memory_monitor:set_vm_memory_high_watermark({absolute, "1MB"})')
     try:
         assert eventually(lambda: "memory" in server.evaluate("rabbit_alarm:get_alarms()"))

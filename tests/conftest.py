@@ -1,4 +1,4 @@
-"""Fixtures live in plugins, one per concern."""
+"""Fixtures are in plugins, one for each topic."""
 
 pytest_plugins = [
     "tests.fix_signals",

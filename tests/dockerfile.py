@@ -1,4 +1,4 @@
-"""The Dockerfile as data: its stages, each a list of instructions."""
+"""Reads the Dockerfile: its stages, each with a list of instructions."""
 
 import json
 import re
@@ -19,7 +19,7 @@ class Stage:
 
 
 def instructions() -> list[tuple[str, str]]:
-    """Name and the rest, comments gone and continued lines joined."""
+    """Returns the name and the arguments of each instruction, without comments and with continued lines joined."""
     text = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
     lines = re.sub(r"\\\n\s*", "", text).splitlines()
     return [(name, rest.strip()) for name, _, rest in (line.partition(" ") for line in lines if line)]
@@ -37,19 +37,19 @@ def stages() -> dict[str, Stage]:
 
 
 def inherited(stage: str) -> list[tuple[str, str]]:
-    """The stage's instructions, its bases' first."""
+    """Returns the instructions of the stage after those of its base stages."""
     found = stages()
     return inherited(found[stage].base) + found[stage].instructions if stage in found else []
 
 
 def last(stage: str, name: str) -> str | None:
-    """The one that counts: CMD, USER, HEALTHCHECK, ..."""
+    """Returns the last instruction with this name (CMD, USER, HEALTHCHECK, ...), which is the one that applies."""
     rests = [rest for instruction, rest in inherited(stage) if instruction == name]
     return rests[-1] if rests else None
 
 
 def exec_form(rest: str) -> list[str]:
-    """The words of CMD ["a", "b"], without the options before it."""
+    """Returns the words of CMD ["a", "b"], without the options before it."""
     words: list[str] = json.loads(rest[rest.index("[") :])
     return words
 

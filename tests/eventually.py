@@ -1,11 +1,11 @@
-"""Waiting for what announces itself to nobody: a bounded look every few milliseconds."""
+"""Waits for something that sends no notification, by looking every few milliseconds until a deadline."""
 
 import time
 from collections.abc import Callable
 
 
 def eventually(true: Callable[[], bool], seconds: float = 20) -> bool:
-    """Whether it became true in time; to be asserted."""
+    """Returns whether the condition became true in time. The caller asserts the result."""
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:

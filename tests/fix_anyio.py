@@ -1,4 +1,4 @@
-"""Asynchronous tests run on asyncio, the only loop that psycopg knows."""
+"""Asynchronous tests run on asyncio, the only event loop that psycopg supports."""
 
 import pytest
 

@@ -20,12 +20,12 @@ ROOT = Path(__file__).parent.parent
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Ours without what would configure a bridge."""
+    """Returns our environment without the variables that would configure a bridge."""
     return {k: v for k, v in os.environ.items() if not k.startswith("BRIDGE_") and k != "DATABASE_URL"} | more
 
 
 class Bridge:
-    """`bridge run` with one set of options; each start has a log of its own."""
+    """`bridge run` with one set of options. Each start has its own log."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Bridge:
 
     @property
     def child(self) -> Child:
-        assert self._child is not None, "this bridge does not run"
+        assert self._child is not None, "this bridge is not running"
         return self._child
 
     @property
@@ -53,9 +53,9 @@ class Bridge:
         return self._child is not None and self._child.running
 
     def start(self, state: str | None = "running") -> None:
-        """Until the stream `default` is in this state; None: only until HTTP answers."""
+        """Starts the bridge and waits until the stream `default` is in this state. None: until HTTP answers."""
         log = self._directory.path / f"{self._name}-{len(self._logs)}.log"
-        # Celery looks for an app in the working directory, and the tests' own is found from the checkout.
+        # Celery looks for an app in the working directory, and would find the tests' own app from the checkout.
         self._child = Child(self._argv, self._directory, log=log, env=self._env, cwd=ROOT)
         self._logs.append(log)
         self._child.wait_until(lambda: any(line["message"] == "http" for line in self.lines()), 30)
@@ -64,18 +64,18 @@ class Bridge:
             self.wait_for(state)
 
     def get(self, path: str) -> str:
-        """What HTTP answers."""
+        """Returns the HTTP answer."""
         with closing(HTTPConnection("127.0.0.1", self._port, timeout=5)) as connection:
             connection.request("GET", path)
             return connection.getresponse().read().decode()
 
     def states(self) -> dict[str, str]:
-        """What /readyz says of each stream."""
+        """Returns the state of each stream from /readyz."""
         states: dict[str, str] = json.loads(self.get("/readyz"))["streams"]
         return states
 
     def gauge(self, name: str, stream: str = "default") -> float:
-        """What Prometheus would read."""
+        """Returns the value that Prometheus would read."""
         with closing(HTTPConnection("127.0.0.1", self._port, timeout=5)) as connection:
             connection.request("GET", "/metrics")
             lines = connection.getresponse().read().decode().splitlines()
@@ -87,7 +87,7 @@ class Bridge:
             try:
                 return self.states().get(stream) == state
             except OSError:
-                # The last thing that it says tells why.
+                # The last lines of its output show the reason.
                 assert not eventually(lambda: not self.running, 5), f"the bridge ended\n{self.child.tail()}"
                 raise
 
@@ -98,30 +98,30 @@ class Bridge:
         return any(line["message"] == message for line in self.lines())
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """The exit status; fails when it has to be killed."""
+        """Stops the bridge and returns the exit status. Fails if the bridge has to be killed."""
         child, self._child = self.child, None
         child.send(number)
         return child.wait(20)
 
     def kill(self) -> None:
-        """SIGKILL: nothing is finished, nobody is told."""
+        """Sends SIGKILL: the bridge finishes nothing and notifies nobody."""
         child, self._child = self.child, None
         child.kill()
 
     def peak_memory(self) -> int:
-        """Bytes that the whole process has had resident at most, so far."""
+        """Returns the largest resident size of the process so far, in bytes."""
         for line in Path(f"/proc/{self.child.pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-        raise AssertionError("no VmHWM in /proc")
+        raise AssertionError("/proc shows no VmHWM")
 
     def lines(self) -> list[dict[str, Any]]:
-        """The log since the last start; every complete line has to be JSON."""
+        """Returns the log since the last start. Every complete line must be JSON."""
         complete, _, _ = self._logs[-1].read_text().rpartition("\n")
         return [json.loads(line) for line in complete.splitlines()]
 
     def log(self) -> str:
-        """All starts' logs."""
+        """Returns the logs of all starts."""
         return "".join(log.read_text() for log in self._logs)
 
 

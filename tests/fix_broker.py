@@ -1,9 +1,8 @@
 """Brokers: the embedded Valkey, and the machine's own Redis and RabbitMQ.
 
-A URL is all that a program under test needs: on Redis and Valkey each test has a database of its own, on
-RabbitMQ the queue's name is the test's own. Mind that Celery's remote control is shared by all who use one
-RabbitMQ vhost: name the worker you address. Tests that change a RabbitMQ, or need one that is empty, have a
-private one.
+A program under test needs only a URL. On Redis and Valkey each test has its own database; on RabbitMQ each test has
+its own name of a queue. All clients of one RabbitMQ vhost share Celery's remote control, so name the worker that you
+address. Tests that configure a RabbitMQ, or need an empty one, have a private one.
 """
 
 import os
@@ -23,7 +22,8 @@ from tests.absence import absent
 MACHINE_REDIS = "redis://127.0.0.1:6379"
 MACHINE_RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"
 
-# Takes the database when it is empty, or left behind by a test run: marked as ours, with its lease over.
+# Takes the database if it is empty, or if a test run left it behind: then it is marked as ours, and its lease has
+# expired.
 _TAKE = """
 if redis.call('dbsize') > 0 then
     if redis.call('exists', 'bridge-test:ours') == 0 then return 0 end
@@ -38,7 +38,7 @@ return 1
 
 @dataclass(frozen=True)
 class Broker:
-    """A broker for one test; `queue` is its own, and so is every one that `other_queue` names."""
+    """A broker for one test. It owns `queue` and every queue that `other_queue` names."""
 
     id: str
     url: str
@@ -55,20 +55,20 @@ class Broker:
         return self._others[-1]
 
     def connect(self) -> kombu.Connection:
-        """The caller closes it."""
+        """Opens a connection. The caller closes it."""
         return kombu.Connection(self.url, transport_options=self.transport_options)
 
 
 @pytest.fixture(scope="session")
 def embedded_valkey() -> Iterator[Valkey]:
-    """Shared by all tests of this process: one that stops its server makes its own."""
+    """Starts a Valkey for all tests of this process. A test that stops its server makes its own."""
     with Valkey() as server:
         yield server
 
 
 @pytest.fixture
 def valkey_url(embedded_valkey: Valkey) -> Iterator[str]:
-    """Empty at first."""
+    """Yields the URL of a database that is empty at first."""
     yield embedded_valkey.url()
     with redis.Redis(unix_socket_path=str(embedded_valkey.socket)) as client:
         client.flushall()
@@ -76,9 +76,9 @@ def valkey_url(embedded_valkey: Valkey) -> Iterator[str]:
 
 @contextmanager
 def leased_redis() -> Iterator[str]:
-    """An empty database of the machine's Redis, for the caller alone."""
+    """Yields an empty database of the machine's Redis for the caller alone."""
     server = os.environ.get("BRIDGE_TEST_REDIS_URL", MACHINE_REDIS).rstrip("/")
-    # Database 0 is where people keep their things, so the search ends before it.
+    # People keep their data in database 0, so the search ends before it.
     for number in range(15, 0, -1):
         url = f"{server}/{number}"
         with redis.Redis.from_url(url, socket_connect_timeout=5) as client:
@@ -97,7 +97,7 @@ def leased_redis() -> Iterator[str]:
 
 @contextmanager
 def swept_rabbitmq() -> Iterator[Broker]:
-    """The machine's RabbitMQ; the vhost is shared, so queues have names of their own, and go at the end."""
+    """Yields the machine's RabbitMQ. The vhost is shared, so queues have unique names and are deleted at the end."""
     url = os.environ.get("BRIDGE_TEST_RABBITMQ_URL", MACHINE_RABBITMQ)
     with kombu.Connection(url, connect_timeout=5) as connection:
         try:
@@ -112,12 +112,12 @@ def swept_rabbitmq() -> Iterator[Broker]:
             channel: Any = connection.default_channel
             for name in broker.queues:
                 channel.queue_delete(name)
-                channel.exchange_delete(name)  # Celery declares one of the queue's name
+                channel.exchange_delete(name)  # Celery declares an exchange with the name of the queue
 
 
 @pytest.fixture(scope="session")
 def own_rabbitmq() -> Iterator[RabbitMQ]:
-    """Shared by the tests of this process, as it takes seconds to start: each leaves it as it found it."""
+    """Starts a RabbitMQ for the tests of this process, because a start takes seconds. Each test restores its state."""
     if not RabbitMQ.available():
         absent("RabbitMQ", "its package is not installed")
     with RabbitMQ() as server:
@@ -126,7 +126,7 @@ def own_rabbitmq() -> Iterator[RabbitMQ]:
 
 @pytest.fixture
 def empty_rabbitmq(own_rabbitmq: RabbitMQ) -> Iterator[Broker]:
-    """A vhost that nobody has declared anything in."""
+    """Yields a vhost without any declared object."""
     name = f"empty-{secrets.token_hex(6)}"
     own_rabbitmq.add_vhost(name)
     try:
@@ -137,7 +137,7 @@ def empty_rabbitmq(own_rabbitmq: RabbitMQ) -> Iterator[Broker]:
 
 @pytest.fixture
 def redis_url() -> Iterator[str]:
-    """An empty database of the machine's Redis, for this test alone."""
+    """Yields an empty database of the machine's Redis for this test alone."""
     with leased_redis() as url:
         yield url
 

@@ -1,7 +1,7 @@
-"""Databases in which an attacker has planted thousands of objects (hostile/plant.sql), before the bridge came or after.
+"""Databases in which an attacker planted thousands of objects (hostile/plant.sql), before or after the bridge came.
 
-The attacker's role is no superuser: it may create objects in `public` and in a schema of its own, and use the schema
-`bridge` as an application does. Whoever works in such a database must reach none of its objects.
+The attacker's role isn't a superuser. It may create objects in `public` and in its own schema, and use the schema
+`bridge` as an application does. Programs that work in such a database must reach none of its objects.
 """
 
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ from tests.fix_postgres import TRIGGERS_SQL, Database, PgServer
 
 PLANT = (Path(__file__).parent / "hostile" / "plant.sql").read_bytes()
 
-# With the first one PostgreSQL looks into pg_catalog before public; better matches and missing names are found there.
-# With the second one every twin hides the original.
+# With the first path PostgreSQL looks into pg_catalog before public, and finds better matches and missing names in
+# public. With the second path every twin hides the original.
 PATHS = {"default": '"$user", public', "public_first": "public, pg_catalog"}
 
-# Watches, events that wait and dead letters: something to do for every command.
+# Watches, waiting events and dead letters, so that every command has work.
 _SHOP = """
     create table public.product (id int primary key, name text, price numeric, note jsonb);
     create table public.place (id int, area text, primary key (id, area)) partition by list (area);
@@ -45,14 +45,14 @@ _SHOP = """
 
 @dataclass(frozen=True)
 class Hostile:
-    """A database with planted objects, and who planted them."""
+    """A database with planted objects, and the role that planted them."""
 
     database: Database
     attacker: str
     _observers: list[psycopg.Connection] = field(default_factory=list)
 
     def connect(self) -> psycopg.Connection:
-        """For the test itself, which looks nothing up in `public`."""
+        """Connects for the test itself, with a path that does not contain `public`."""
         return self.database.connect(options="-c search_path=pg_catalog")
 
     def close(self) -> None:
@@ -64,29 +64,29 @@ class Hostile:
         return int(number)
 
     def forget(self) -> None:
-        """Nothing is reached yet."""
+        """Forgets all objects that were reached."""
         self._observer().execute("alter sequence evil.reached restart")
 
     def reached(self) -> list[str]:
-        """The planted object that ran last with the rights of somebody else, if any did."""
+        """Returns the planted object that ran last with another role's rights, or an empty list."""
         query = "select name from evil.object where number = (select last_value from evil.reached where is_called)"
         return [name for (name,) in self._observer().execute(query)]
 
     def is_superuser(self) -> bool:
-        """Whether the attacker has got there."""
+        """Returns whether the attacker became a superuser."""
         query = "select rolsuper from pg_roles where rolname = %s"
         [(is_it,)] = self._observer().execute(query, [self.attacker]).fetchall()
         return bool(is_it)
 
     def _observer(self) -> psycopg.Connection:
-        """One session for all of this: among thousands of objects a new one is slow."""
+        """Returns one session for all queries, because a new session is slow among thousands of objects."""
         if not self._observers:
             self._observers.append(self.connect())
         return self._observers[0]
 
 
 class Ground:
-    """The attacker's role on one server, and the databases in which it has planted."""
+    """The attacker's role on one server, and the databases in which it has planted objects."""
 
     def __init__(self, server: PgServer) -> None:
         self._server = server
@@ -97,14 +97,14 @@ class Ground:
 
     @contextmanager
     def copy(self, path: str, installed: bool) -> Iterator[Hostile]:
-        """A database of its own, with this search_path for every session."""
+        """Yields a private database, with this search_path for every session."""
         hostile = self._make(path, installed)
         yield hostile
         hostile.close()
         self._server.drop(hostile.database.name)
 
     def kept(self, path: str) -> Hostile:
-        """One for many tests, with nothing reached yet."""
+        """Returns a database that many tests share. All reached objects are forgotten."""
         if path not in self._kept:
             self._kept[path] = self._make(path, installed=True)
         self._on_role("alter role {} nosuperuser")
@@ -145,7 +145,7 @@ class Ground:
 
 
 def plant(database: Database, attacker: str, text: bytes = PLANT) -> None:
-    """As the attacker, and in a session that can't become anybody else."""
+    """Plants the objects as the attacker, in a session that can't take another role."""
     with database.connect(options=f"-c role={attacker}") as conn:
         conn.execute(text)
 
@@ -170,25 +170,25 @@ def ground(request: pytest.FixtureRequest, pg_server: PgServer) -> Ground:
 
 @pytest.fixture(params=PATHS)
 def path(request: pytest.FixtureRequest) -> str:
-    """The search_path of every session."""
+    """Returns the search_path of every session."""
     return PATHS[request.param]
 
 
 @pytest.fixture
 def unready(ground: Ground, path: str) -> Iterator[Hostile]:
-    """Planted before the bridge is installed."""
+    """Yields a database with objects that were planted before the bridge is installed."""
     with ground.copy(path, installed=False) as hostile:
         yield hostile
 
 
 @pytest.fixture
 def hostile(ground: Ground, path: str) -> Iterator[Hostile]:
-    """Planted beside an installed bridge that has work to do."""
+    """Yields a database with objects that were planted beside an installed bridge that has work."""
     with ground.copy(path, installed=True) as hostile:
         yield hostile
 
 
 @pytest.fixture
 def kept(ground: Ground, path: str) -> Hostile:
-    """The same, shared by tests that roll back what they do: what is reached shows all the same."""
+    """Returns a `hostile` that tests share if they roll back their work. A reached object still shows."""
     return ground.kept(path)

@@ -1,4 +1,4 @@
-"""The table of Django's operations in the docs, which the tests make, and the option that renews it."""
+"""The table of Django's operations in the docs, which the tests produce, and the option that renews it."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 class OperationsTable:
-    """Rows `| operation | subject | 5.2 | 6.0 | 6.1 | afterwards |`; this Django fills its own column."""
+    """Rows `| operation | subject | 5.2 | 6.0 | 6.1 | afterwards |`. The tests fill the column of their Django."""
 
     def __init__(self, renew: bool) -> None:
         self._renew = renew
@@ -37,7 +37,7 @@ class OperationsTable:
             PAGE.write_text("\n".join(lines) + "\n")
         else:
             renew = "scripts/test -n 0 -p no:randomly tests/django/test_operations.py --renew-operations"
-            assert found == (meanwhile, afterwards), f"{PAGE.name} says otherwise; if that is meant: {renew}"
+            assert found == (meanwhile, afterwards), f"{PAGE.name} differs. If that is intended: {renew}"
 
 
 @pytest.fixture

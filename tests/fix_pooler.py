@@ -1,4 +1,4 @@
-"""A pooler in transaction mode, as small as can be: each transaction gets whichever server session is free."""
+"""A minimal pooler in transaction mode: each transaction gets a server session that is free."""
 
 import socket
 import threading
@@ -26,7 +26,7 @@ _PARAMETERS = {
 
 
 class Link:
-    """One side's socket, read message by message (PostgreSQL's protocol 3: a letter, a length, the rest)."""
+    """The socket of one side, read message by message (PostgreSQL's protocol 3: a letter, a length, the rest)."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
@@ -54,7 +54,7 @@ class Link:
 
 
 class Session(Link):
-    """A session of the server, logged in."""
+    """A session of the server that is logged in."""
 
     def __init__(self, server: dict[str, str]) -> None:
         super().__init__(_dial(server))
@@ -67,7 +67,7 @@ class Session(Link):
 
 
 class Pooler:
-    """Listens on a port of its own; server sessions are made as they are needed, and the one used last is used next."""
+    """Listens on its own port. It opens server sessions when they are needed, and reuses the latest one first."""
 
     def __init__(self, dsn: str) -> None:
         self._server = {name: str(value) for name, value in conninfo_to_dict(dsn).items()}
@@ -134,7 +134,7 @@ class Pooler:
             request.close()
 
     def _transact(self, client: Link, number: int, message: bytes) -> None:
-        """Until the server is idle again: all questions and answers of one transaction."""
+        """Passes messages on until the server is idle again, which is the end of one transaction."""
         with self._lock:
             session = self._free.pop() if self._free else None
         session = session or self._connect()
@@ -142,7 +142,7 @@ class Pooler:
         try:
             self._exchange(client, session, message)
         except BaseException:
-            # A client that leaves in a transaction takes the session with it, as with PgBouncer.
+            # A client that leaves within a transaction ends the server session too, as with PgBouncer.
             session.close()
             raise
         finally:
@@ -182,7 +182,7 @@ def _dial(server: dict[str, str]) -> socket.socket:
 
 @pytest.fixture
 def pooler(database: Database) -> Iterator[Pooler]:
-    """In front of `database`, which must let everybody in."""
+    """Starts a pooler in front of `database`, which must let everybody in."""
     pooler = Pooler(database.dsn)
     with psycopg.connect(pooler.dsn, autocommit=True) as conn:
         assert conn.execute("select 1").fetchone() == (1,)

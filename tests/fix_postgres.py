@@ -27,12 +27,12 @@ TRIGGERS_SQL = Path(__file__).parent.parent / "triggers.sql"
 MACHINE_URL = "postgresql://postgres@127.0.0.1:5432/postgres"
 MACHINE_BINARIES = Path("/usr/lib/postgresql/15/bin")
 
-# The ids name the versions that CI has; BRIDGE_TEST_POSTGRES_URL may put another one behind `pg15`.
+# The ids name the versions that CI has. BRIDGE_TEST_POSTGRES_URL may put another version behind `pg15`.
 on_pg18 = pytest.mark.parametrize("pg_server", ["pg18"], indirect=True)
 on_pg15 = pytest.mark.parametrize("pg_server", ["pg15"], indirect=True)
 
 _PREFIX = "bridge_test_"
-_OWNER_LOCK = 20131  # class of the advisory locks that say "the test run with this number lives"
+_OWNER_LOCK = 20131  # class of the advisory locks that mean "the test run with this number is alive"
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Database:
     dsn: str
 
     def connect(self, **options: Any) -> psycopg.Connection:
-        """A synchronous autocommit connection; the caller closes it."""
+        """Opens a synchronous autocommit connection. The caller closes it."""
         return psycopg.connect(self.dsn, autocommit=True, **options)
 
 
 @dataclass
 class PgServer:
-    """A server and the databases that this test process makes on it."""
+    """A server, and the databases that this test process makes on it."""
 
     id: str
     url: str
@@ -60,7 +60,7 @@ class PgServer:
 
     @property
     def version(self) -> int:
-        """180006 for 18.6."""
+        """Returns the version number, such as 180006 for 18.6."""
         return self.admin.info.server_version
 
     @property
@@ -81,7 +81,7 @@ class PgServer:
         return Database(name, self.dsn(name))
 
     def _copy(self, template: str, name: str) -> None:
-        # A copy of the files needs a checkpoint, which is nothing in memory, and is half the work otherwise.
+        # A copy of the files needs a checkpoint. In memory it costs nothing, and this way takes half the time.
         strategy = " strategy file_copy" if self.in_memory else ""
         self._execute("create database {} template {}" + strategy, name, template)
 
@@ -89,7 +89,7 @@ class PgServer:
         self._execute("drop database if exists {} with (force)", name)
 
     def template(self) -> str:
-        """A database with triggers.sql in it, made once."""
+        """Returns the name of a database with triggers.sql, which is made once."""
         if self._template is None:
             database = self.create()
             with database.connect() as connection:
@@ -98,9 +98,9 @@ class PgServer:
         return self._template
 
     def kept(self, what: str, database: Database, make: Callable[[], None]) -> None:
-        """`database` as `make` leaves it, which is called only once for each `what`: later ones are copies.
+        """Brings `database` into the state that `make` leaves. `make` is called once for each `what`; later calls copy.
 
-        Nobody may be connected to it.
+        `database` must have no connections.
         """
         if what in self._kept:
             self.drop(database.name)
@@ -118,7 +118,7 @@ class PgServer:
             self._admin.close()
 
     def sweep(self) -> None:
-        """Drop what a killed test run has left: nobody holds its lock any more."""
+        """Drops the databases of test runs that were killed. Their locks are free."""
         rows = self.admin.execute("select datname from pg_database where starts_with(datname, %s)", [_PREFIX])
         for (name,) in rows.fetchall():
             run = int(name.removeprefix(_PREFIX).split("_")[0])
@@ -152,7 +152,7 @@ def _without(name: str, server: str | None) -> str:
 
 @pytest.fixture(scope="session")
 def embedded_postgres() -> Iterator[Postgres]:
-    """Shared by all tests of this process: one that stops its server makes its own."""
+    """Starts a PostgreSQL for all tests of this process. A test that stops its server makes its own."""
     with Postgres() as server:
         yield server
 
@@ -166,7 +166,7 @@ def pg18(embedded_postgres: Postgres) -> Iterator[PgServer]:
 
 @pytest.fixture(scope="session")
 def pg15() -> Iterator[PgServer]:
-    """A private server of the machine's own version where its programs are: in memory it is several times as quick."""
+    """Starts a private server of the machine's version if its programs exist: in memory it is several times faster."""
     with ExitStack() as stack:
         url = os.environ.get("BRIDGE_TEST_POSTGRES_URL")
         in_memory = url is None and MACHINE_BINARIES.exists()
@@ -183,14 +183,14 @@ def pg15() -> Iterator[PgServer]:
 
 @pytest.fixture(scope="session", params=["pg18", "pg15"])
 def pg_server(request: pytest.FixtureRequest) -> PgServer:
-    # The servers are fixtures of their own: this one ends with each change of parameter, they last.
+    # This fixture ends whenever the parameter changes. The servers are fixtures of their own, so they stay.
     server: PgServer = request.getfixturevalue(request.param)
     return server
 
 
 @pytest.fixture
 def database(pg_server: PgServer) -> Iterator[Database]:
-    """A fresh database with triggers.sql applied."""
+    """Yields a new database with triggers.sql applied."""
     database = pg_server.create(pg_server.template())
     yield database
     pg_server.drop(database.name)
@@ -198,7 +198,7 @@ def database(pg_server: PgServer) -> Iterator[Database]:
 
 @pytest.fixture
 def empty_database(pg_server: PgServer) -> Iterator[Database]:
-    """A fresh database with nothing in it."""
+    """Yields a new database without any objects."""
     database = pg_server.create()
     yield database
     pg_server.drop(database.name)
@@ -206,6 +206,6 @@ def empty_database(pg_server: PgServer) -> Iterator[Database]:
 
 @pytest.fixture
 def conn(database: Database) -> Iterator[psycopg.Connection]:
-    """A synchronous autocommit connection to `database`."""
+    """Yields a synchronous autocommit connection to `database`."""
     with database.connect() as connection:
         yield connection

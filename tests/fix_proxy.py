@@ -1,4 +1,4 @@
-"""A TCP proxy between a program and its server, which a test orders to play a broken link."""
+"""A TCP proxy between a program and its server, which acts as a broken link when a test says so."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -18,10 +18,10 @@ BOTH: tuple[Direction, Direction] = ("to_server", "to_client")
 
 
 class Proxy:
-    """Passes everything on until it is told otherwise; the methods may be called from any thread but its own."""
+    """Passes everything on until a method changes that. Any thread but the proxy's own may call the methods."""
 
     def __init__(self, portal: BlockingPortal, server: Address) -> None:
-        """`server` is a host and port, or the path of a Unix socket."""
+        """Connects to `server`, which is a host and port, or the path of a Unix socket."""
         self._portal = portal
         self._server = server
         self._open: dict[Direction, asyncio.Event] = {direction: asyncio.Event() for direction in BOTH}
@@ -32,23 +32,23 @@ class Proxy:
 
     @property
     def links(self) -> int:
-        """Connections that are open now."""
+        """Returns the number of open connections."""
         return len(self._links)
 
     def resume(self) -> None:
-        """Accepts and passes on, first of all what was swallowed and not cut off since."""
+        """Accepts and passes on again, beginning with the data that was swallowed on links that are still open."""
         self._portal.call(self._resume)
 
     def swallow(self, *directions: Direction) -> None:
-        """A link gone dead, both ways unless one is named: nothing arrives any more, and nobody is told."""
+        """Acts as a dead link, in both directions unless one is named: no data arrives and neither side is notified."""
         self._portal.call(self._swallow, directions or BOTH)
 
     def cut(self) -> None:
-        """Ends all connections with a reset; what was swallowed is lost. New ones are treated as before."""
+        """Ends all connections with a reset and loses what was swallowed. New connections are treated as before."""
         self._portal.call(self._cut)
 
     def refuse(self) -> None:
-        """Takes no new connections; those that are open stay."""
+        """Refuses new connections. Open ones stay."""
         self._portal.call(self._refuse)
 
     async def _resume(self) -> None:
@@ -77,13 +77,13 @@ class Proxy:
             self._listener = None
 
     def _accept(self, listener: socket) -> None:
-        # Not awaited: a connection that `sock_accept` took just before it is cancelled would belong to nobody.
+        # Not awaited: if `sock_accept` is cancelled just after it took a connection, that connection would be lost.
         with suppress(OSError):
             client, _ = listener.accept()
             link = asyncio.create_task(self._link(client))
             self._links.add(link)
             link.add_done_callback(self._links.discard)
-            # A link that is cut before its first step closes nothing itself.
+            # A link that is cut before its first step can't close the connection itself.
             link.add_done_callback(partial(_close, client))
 
     async def _link(self, client: socket) -> None:
@@ -103,10 +103,10 @@ class Proxy:
         except (OSError, asyncio.CancelledError):
             for writer in writers:
                 with suppress(OSError):
-                    # From here on closing means a reset, and what is still to be sent goes nowhere.
+                    # From here on closing means a reset, and data that is not sent yet is lost.
                     writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
                 writer.transport.abort()
-        # All of them before the first wait, in which the link can be cut.
+        # All writers are closed before the first wait, because the link can be cut during a wait.
         for writer in writers:
             writer.close()
         for writer in writers:
@@ -128,7 +128,7 @@ def _close(client: socket, _: object) -> None:
 
 @pytest.fixture
 def proxy_to() -> Iterator[Callable[[Address], Proxy]]:
-    """`proxy_to(("127.0.0.1", 5672))` is a proxy on a `port` of its own."""
+    """`proxy_to(("127.0.0.1", 5672))` is a proxy with its own `port`."""
     with start_blocking_portal() as portal, ExitStack() as stack:
 
         def make(server: Address) -> Proxy:

@@ -1,4 +1,4 @@
-"""The schema that triggers.sql installs, as pg_dump sees it, and the option that renews the copy in the repository."""
+"""The schema that triggers.sql installs, as pg_dump shows it, and the option that renews the repository's copy."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ from embedded import Postgres
 
 from tests.fix_postgres import Database
 
-# Lines that differ between versions or machines, or that say nothing.
+# Lines that differ between versions or machines, or that contain no information.
 _NOISE = re.compile(
     r"^(--.*|SET .*|SELECT pg_catalog\.set_config.*|\\(un)?restrict .*|ALTER .* OWNER TO .*)$", re.MULTILINE
 )
@@ -24,7 +24,7 @@ def renew_schema(request: pytest.FixtureRequest) -> bool:
 
 
 def dump(database: Database) -> str:
-    """pg_dump orders objects by kind and name; here only its noise goes."""
+    """Returns the dump without lines that differ for no reason. pg_dump orders objects by kind and name."""
     command = [str(Postgres.bin("pg_dump")), "--schema-only", "--no-owner", "--schema=bridge", database.dsn]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return re.sub(r"\n{3,}", "\n\n", _NOISE.sub("", text)).strip() + "\n"

@@ -1,7 +1,7 @@
-"""Ctrl-C means to the programs that tests start what it means at a prompt.
+"""Ctrl-C has the same effect on the programs that tests start as on a program started at a prompt.
 
-A shell starts `nohup scripts/test &` with SIGINT ignored, and what is ignored stays so in every child and grandchild.
-A handler of ours does not: a program starts with the default instead. The test run itself goes on ignoring it.
+A shell starts `nohup scripts/test &` with SIGINT ignored, and every child and grandchild inherits that. A handler is
+not inherited: a new program starts with the default action instead. The test run itself still ignores the signal.
 """
 
 import signal

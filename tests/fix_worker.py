@@ -1,6 +1,6 @@
-"""Real Celery workers, one per broker and test process: they take seconds to start.
+"""Real Celery workers, one for each broker and test process, because they take seconds to start.
 
-A worker is shared by tests, so a test looks only at tasks of its own watch, whose name nobody else has.
+Tests share a worker, so a test looks only at the tasks of its own watch, whose name is unique.
 """
 
 import json
@@ -27,16 +27,16 @@ class Worker:
     broker: Broker
     file: Path
     watch: str = field(default_factory=lambda: f"reprice_{secrets.token_hex(6)}")
-    """A name for the test's watch."""
+    """A unique name for the test's watch."""
 
     def received(self, watch: str | None = None) -> list[dict[str, Any]]:
-        """What the tasks of this watch got, in order."""
+        """Returns the requests of this watch's tasks, in order."""
         complete, _, _ = self.file.read_text().rpartition("\n")
         lines = [json.loads(line) for line in complete.splitlines()]
         return [line for line in lines if line["bridge"] and line["bridge"]["watch"] == (watch or self.watch)]
 
     def wait_for(self, count: int, seconds: float = 20) -> list[dict[str, Any]]:
-        """At least so many tasks of the test's watch."""
+        """Waits for at least `count` tasks of the test's watch."""
         assert eventually(lambda: len(self.received()) >= count, seconds), f"{count} expected: {self.received()}"
         return self.received()
 
@@ -57,13 +57,13 @@ def working(broker: Broker) -> Iterator[Worker]:
             child.wait_until(lambda: f"{name} ready." in log.read_text(), 60)
             yield Worker(broker, file)
         finally:
-            # Its work is done and its queue goes with it: there is nothing to end politely.
+            # Its work is done and its queue is removed too, so a polite end is not needed.
             child.kill()
 
 
 @pytest.fixture(scope="session")
 def valkey_worker() -> Iterator[Worker]:
-    # A server of its own, since the shared one is emptied after each test.
+    # The worker needs its own server, because the shared one is emptied after each test.
     with Valkey() as server, working(Broker("valkey", server.url())) as worker:
         yield worker
 
@@ -82,6 +82,6 @@ def rabbitmq_worker() -> Iterator[Worker]:
 
 @pytest.fixture(params=["valkey", "redis", "rabbitmq"])
 def worker(request: pytest.FixtureRequest) -> Worker:
-    # The workers are fixtures of their own: this one ends with each change of parameter, they last.
+    # This fixture ends whenever the parameter changes. The workers are fixtures of their own, so they stay.
     shared: Worker = request.getfixturevalue(f"{request.param}_worker")
     return Worker(shared.broker, shared.file)

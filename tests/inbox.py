@@ -1,4 +1,4 @@
-"""Inbox: Celery's messages in one queue, read as a worker would read them, without the worker."""
+"""Reads Celery's messages from one queue as a worker would, without a worker."""
 
 import time
 from collections.abc import Iterator
@@ -36,16 +36,16 @@ class Inbox:
         self._tasks: list[Task] = []
 
     def waiting(self) -> int:
-        """Messages that the broker has for us."""
-        # Not passive: that fails for a queue of Redis that is empty at this moment.
+        """Returns the number of messages that the broker has for this queue."""
+        # A passive declaration would fail for a queue of Redis that is empty at this moment.
         declared: Any = self._queue.queue_declare()
         count: int = declared.message_count
         return count
 
     def take(self, count: int, seconds: float = 20) -> list[Task]:
-        """Exactly so many of the next messages, in order; fails when they don't come in time."""
+        """Takes the next `count` messages, in order. Fails if they don't arrive in time."""
         deadline = time.monotonic() + seconds
-        # What a consumer got beyond the count stays for the next call.
+        # Messages that a consumer got beyond `count` stay for the next call.
         with self._connection.Consumer(self._queue, on_message=self._receive, no_ack=True):
             while len(self._tasks) < count:
                 remaining = deadline - time.monotonic()
@@ -58,7 +58,7 @@ class Inbox:
         return taken
 
     def take_all(self) -> list[Task]:
-        """What is here now."""
+        """Takes the messages that are in the queue now."""
         return self.take(len(self._tasks) + self.waiting(), 120)
 
     def _receive(self, message: Any) -> None:
@@ -70,6 +70,6 @@ class Inbox:
 
 @contextmanager
 def inbox(broker: Broker, queue: str | None = None) -> Iterator[Inbox]:
-    """Of the broker's own queue for this test unless another one is named."""
+    """Opens the broker's own queue for this test, unless another queue is named."""
     with broker.connect() as connection:
         yield Inbox(connection, queue or broker.queue)

@@ -21,7 +21,10 @@ declare
     removed text[];
 begin
     select
-        coalesce(array_agg(bridge._wanted(i.item, relations[i.place])) filter (where p.action not in ('keep', 'remove')), '{}'),
+        coalesce(
+            array_agg(bridge._wanted(i.item, relations[i.place])) filter (where p.action not in ('keep', 'remove')),
+            '{}'
+        ),
         coalesce(array_agg(p.name) filter (where p.action = 'remove'), '{}')
     into installed, removed
     from bridge._plan(wanted, relations, prune, source) p
@@ -44,7 +47,13 @@ $$;
 CREATE FUNCTION bridge._as_written(token text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select case when starts_with(token, '''') and strpos(token, chr(92)) > 0 then 'E' || replace(token, chr(92), chr(92) || chr(92)) else token end $$;
+    AS $$
+    select case
+        when starts_with(token, '''') and strpos(token, chr(92)) > 0
+            then 'E' || replace(token, chr(92), chr(92) || chr(92))
+        else token
+    end
+$$;
 
 CREATE TABLE bridge.watch (
     name text NOT NULL COLLATE pg_catalog."C",
@@ -87,7 +96,7 @@ CREATE FUNCTION bridge._bury_loaded() RETURNS trigger
 declare
     own constant bigint := pg_current_xact_id()::text::bigint;
 begin
-    -- A subscription's worker calls for each row, a statement once.
+    -- A subscription's worker fires this trigger for each row; a statement fires it once.
     if tg_level = 'ROW' then
         if new.xid = pg_current_xact_id() then return null; end if;
         perform bridge._bury_written(array[new.lane], array[new.stream], array[new.xid], array[new.id], own);
@@ -109,7 +118,8 @@ CREATE FUNCTION bridge._bury_written(lanes smallint[], streams text[], xids xid8
         delete from bridge.event e
         using (select distinct * from unnest(lanes, streams, xids, ids)) as l (lane, stream, xid, id)
         where e.lane = l.lane and e.stream = l.stream and e.xid = l.xid and e.id = l.id
-            -- Numbers of 32 bits: those behind our own are of our subtransactions, or of others that are committed.
+            -- These numbers have 32 bits. Those after our own belong to our subtransactions, or to other transactions
+            -- that have committed.
             and case when (e.xmin::text::bigint - own) & 4294967295 < 2147483648
                 then pg_xact_status((own + ((e.xmin::text::bigint - own) & 4294967295))::text::xid8) = 'in progress'
             end
@@ -132,7 +142,9 @@ declare
     slowly text;
 begin
     if op = 'truncate' then
-        return format(E'\n        insert into bridge.ring (stream, watch, op) values (%L, %L, %L);', w.stream, w.name, op);
+        return format(
+            E'\n        insert into bridge.ring (stream, watch, op) values (%L, %L, %L);', w.stream, w.name, op
+        );
     end if;
     slowly := format(
         'select s.key, s.data into k, d from bridge._slowly(%L, %L, tg_relid, %s, %s) as s;',
@@ -142,7 +154,8 @@ begin
     reading := bridge._reading(w, op);
     if may_fail then
         reading := format(
-            E'begin\n            %s\n            exception when others then\n                %s\n            end;', reading, slowly
+            E'begin\n            %s\n            exception when others then\n                %s\n            end;',
+            reading, slowly
         );
     end if;
     return format(
@@ -160,15 +173,16 @@ CREATE FUNCTION bridge._capture_function(w bridge.watch, portable boolean) RETUR
 declare
     wake constant bigint := (select s.sleep_key from bridge.stream s where s.name = w.stream);
     fits constant text := bridge._fits_call(w, portable);
-    remembered constant jsonb := bridge._remember(w) - case when portable then '{place,relation,numbers}' else '{}' end::text[];
+    remembered constant jsonb :=
+        bridge._remember(w) - case when portable then '{place,relation,numbers}' else '{}' end::text[];
     may_fail constant boolean := bridge._may_fail(w);
     branches text;
-    -- What a BEFORE trigger returns is what is written; what an AFTER trigger returns is ignored.
+    -- PostgreSQL writes the row that a BEFORE trigger returns, and ignores what an AFTER trigger returns.
     leave constant text := case when 'move' = any (bridge._operations(w)) then
         'if tg_when operator(pg_catalog.=) ''BEFORE'' then return new; end if; return null;' else 'return null;' end;
 begin
-    -- Each question costs PL/pgSQL as much as a small function: the frequent operation is asked for first, the last one
-    -- not at all, since the triggers call for these operations only.
+    -- Each IF costs PL/pgSQL as much as a small function. So the most frequent operation is tested first, and the last
+    -- one not at all, since the triggers call this function for these operations only.
     select case count(*)
         when 1 then min(o.branch) || E'\n'
         else string_agg(
@@ -191,9 +205,11 @@ begin
         from unnest(w.operations) op
     ) o;
     if bridge._asks_inside(w) then
-        -- Here a row that the operation does not have reads as NULL. While the table does not fit, every change counts.
+        -- Here a row that the operation does not have reads as NULL. While the table does not fit, every change is
+        -- recorded.
         branches := format(
-            E'    if tg_op operator(pg_catalog.<>) ''TRUNCATE'' and %s then\n        if (\n%s\n) is not true then\n            %s\n        end if;\n    end if;\n',
+            E'    if tg_op operator(pg_catalog.<>) ''TRUNCATE'' and %s then\n        if (\n%s\n) is not true then\n'
+            '            %s\n        end if;\n    end if;\n',
             fits, bridge._condition_inside(w.condition), leave
         ) || branches;
     end if;
@@ -204,12 +220,14 @@ language plpgsql security definer%2$s
 as %3$L
 $capture$,
         'capture_' || w.name,
-        -- Each setting costs every call, the path alone a tenth of a small transaction. Where none is set, the body names
-        -- all functions, operators and types with their schema.
-        case when bridge._asks_inside(w) or bridge._needs_pinned_settings(w.relation, bridge._key(w.relation, w.key) || coalesce(w.data, '{}')) then
-            E'\nset search_path = pg_catalog, pg_temp set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = iso_8601 set bytea_output = hex set extra_float_digits = 1 set lc_monetary = ''C'''
+        -- Each setting slows down every call; search_path alone costs a tenth of a small transaction. Where none is
+        -- set, the body qualifies all functions, operators and types with their schema.
+        case when bridge._asks_inside(w)
+            or bridge._needs_pinned_settings(w.relation, bridge._key(w.relation, w.key) || coalesce(w.data, '{}')) then
+            E'\nset search_path = pg_catalog, pg_temp set timezone = ''UTC'' set datestyle = ''ISO, YMD'' '
+            'set intervalstyle = iso_8601 set bytea_output = hex set extra_float_digits = 1 set lc_monetary = ''C'''
         else '' end,
-        -- As a literal: a name may hold any text, such as the end of a dollar quote.
+        -- The body is a literal, since a name may contain any text, such as the end of a dollar quote.
         format(
             E'\ndeclare\n    k pg_catalog.jsonb;\n    d pg_catalog.jsonb;\nbegin\n%s%s    %s\nend\n',
             case w.options ->> 'on_error' when 'warn' then format(
@@ -221,7 +239,8 @@ $capture$,
 $warn$,
                 branches, w.name, leave
             ) else branches end,
-            -- PREPARE TRANSACTION refuses a transaction that has notified; such a table's events wait for the poll floor.
+            -- PREPARE TRANSACTION refuses a transaction that has notified. With notify = false the events of such a
+            -- table wait for the poll floor.
             case when w.options -> 'notify' = 'false' then '' else format(
                 $notify$    if not pg_catalog.pg_try_advisory_xact_lock_shared(%s) then
         perform pg_catalog.pg_notify(%L, '');
@@ -245,7 +264,10 @@ CREATE FUNCTION bridge._changed(relation regclass, name text) RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
     select format(
-        case when bridge._compares_exactly(a) then 'old.%1$I is distinct from new.%1$I' else 'pg_catalog.record_image_ne(row(old.%1$I), row(new.%1$I))' end,
+        case
+            when bridge._compares_exactly(a) then 'old.%1$I is distinct from new.%1$I'
+            else 'pg_catalog.record_image_ne(row(old.%1$I), row(new.%1$I))'
+        end,
         name
     )
     from pg_attribute a
@@ -267,7 +289,8 @@ begin
     select n into unknown from unnest(names) n where n <> all (bridge._columns(relation)) limit 1;
     if unknown is not null then
         raise exception 'watch "%": table % has no column "%" (in "%")', watch_name, relation, unknown, parameter
-            using errcode = 'undefined_column', hint = format('Its columns: %s.', array_to_string(bridge._columns(relation), ', '));
+            using errcode = 'undefined_column',
+                hint = format('Its columns: %s.', array_to_string(bridge._columns(relation), ', '));
     end if;
 end
 $$;
@@ -282,11 +305,13 @@ declare
     letter text;
 begin
     if condition is null then return; end if;
-    -- A condition is pasted into DDL, so it must be one expression: literals and quoted names are emptied, then what
-    -- could end the expression is refused. E'' strings have other rules for quotes and are refused as a whole.
+    -- A condition becomes part of DDL, so it must be a single expression. Literals and quoted names are emptied first;
+    -- then everything that could end the expression is refused. E'' strings have other rules for quotes, so they are
+    -- refused altogether.
     bare := regexp_replace(condition, '('')[^'']*''|(")[^"]*"', '\1\1\2\2', 'g');
     if bare ~* '(^|[^a-z0-9_])(e|u&)''' or bare ~* '(^|[^a-z0-9_])u&"' then
-        raise exception 'watch "%": the condition uses an escape string (E'''' or U&''''); write it as a plain string', watch_name
+        raise exception
+            'watch "%": the condition uses an escape string (E'''' or U&''''); write it as a plain string', watch_name
             using errcode = 'invalid_parameter_value';
     end if;
     bare := replace(replace(bare, '''''', ' '), '""', ' ');
@@ -296,7 +321,8 @@ begin
     end loop;
     if depth <> 0 or bare ~ '[;$\\''"]|--|/\*' or btrim(bare) = '' and btrim(condition) = '' then
         raise exception 'watch "%": the condition is not one SQL expression: %', watch_name, condition
-            using errcode = 'syntax_error', hint = 'Write a boolean expression over old and new, such as: new.price > 10.';
+            using errcode = 'syntax_error',
+                hint = 'Write a boolean expression over old and new, such as: new.price > 10.';
     end if;
 end
 $_$;
@@ -309,8 +335,10 @@ declare
     unreadable constant text := (select n from unnest(names) n where n <> all (bridge._readable(w)) limit 1);
 begin
     if unreadable is not null then
-        raise exception 'watch "%": triggers can''t read the generated column "%" (it is virtual, or its table is partitioned)',
-            w.name, unreadable using errcode = 'invalid_parameter_value', hint = 'Name the columns that it is made of.';
+        raise exception
+            'watch "%": triggers can''t read the generated column "%" (it is virtual, or its table is partitioned)',
+            w.name, unreadable
+            using errcode = 'invalid_parameter_value', hint = 'Name the columns that it is computed from.';
     end if;
 end
 $$;
@@ -346,9 +374,10 @@ begin
         limit 1;
     end if;
     if foreign_ is not null then
-        raise exception 'watch "%": with on_error "warn" a condition may use only what PostgreSQL brings, not %', w.name, foreign_
+        raise exception 'watch "%": with on_error "warn" a condition may use only objects of PostgreSQL itself, not %',
+            w.name, foreign_
             using errcode = 'invalid_parameter_value',
-                hint = 'Leave on_error out: then the trigger''s WHEN asks the condition, with the writer''s rights.';
+                hint = 'Leave on_error out: then the trigger''s WHEN evaluates it, with the writer''s rights.';
     end if;
 end
 $$;
@@ -358,14 +387,17 @@ CREATE FUNCTION bridge._check_options(what text, options jsonb) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-    known constant text[] := '{call,queue,priority,countdown,expires,headers,coalesce,source,always,may_skip,named_only,notify,on_error}';
+    known constant text[] :=
+        '{call,queue,priority,countdown,expires,headers,coalesce,source,always,may_skip,named_only,notify,on_error}';
     flags constant text[] := '{coalesce,always,may_skip,named_only,notify}';
-    -- Celery lets a custom header replace one of its protocol: the task's name, for one. bridge/call_options.py says more.
-    reserved constant text[] := '{BCC,CC,args,argsrepr,as_execution_options,bridge,callbacks,called_directly,chain,children,chord,clear,'
-        'clock,compression,correlation_id,delivery_info,errbacks,eta,expires,get,group,group_index,groups,headers,hostname,id,'
-        'ignore_result,is_eager,kwargs,kwargsrepr,lang,link,link_error,logfile,loglevel,meth,origin,parent_id,properties,redelivered,'
-        'replaced_task_nesting,reply_to,retries,root_id,shadow,soft_time_limit,stamped_headers,stamps,task,task_id,task_name,taskset,'
-        'time_limit,timelimit,update,utc}';
+    -- Celery lets a custom header replace one of its protocol, such as the name of the task: see
+    -- bridge/call_options.py.
+    reserved constant text[] :=
+        '{BCC,CC,args,argsrepr,as_execution_options,bridge,callbacks,called_directly,chain,children,chord,clear,'
+        'clock,compression,correlation_id,delivery_info,errbacks,eta,expires,get,group,group_index,groups,'
+        'headers,hostname,id,ignore_result,is_eager,kwargs,kwargsrepr,lang,link,link_error,logfile,loglevel,meth,'
+        'origin,parent_id,properties,redelivered,replaced_task_nesting,reply_to,retries,root_id,shadow,'
+        'soft_time_limit,stamped_headers,stamps,task,task_id,task_name,taskset,time_limit,timelimit,update,utc}';
     century constant numeric := 3155760000;
     taken text;
     unknown text;
@@ -376,35 +408,45 @@ begin
     end if;
     select k into unknown from jsonb_object_keys(options) k where k <> all (known) limit 1;
     if jsonb_typeof(options -> 'headers') = 'object' then
-        select k into taken from jsonb_object_keys(options -> 'headers') k where k = any (reserved) or k = '' or starts_with(k, '_') limit 1;
+        select k into taken
+        from jsonb_object_keys(options -> 'headers') k
+        where k = any (reserved) or k = '' or starts_with(k, '_')
+        limit 1;
     end if;
     complaint := case
         when unknown is not null then
-            format('unknown option "%s"; there are: %s', unknown, array_to_string(known, ', '))
+            format('unknown option "%s"; the options are: %s', unknown, array_to_string(known, ', '))
         when coalesce(options -> 'call', '"key"') not in ('"key"', '"event"') then
-            'option "call" must be "key" (the key''s values are the arguments) or "event" (one dict is)'
+            'option "call" must be "key" (the arguments are the key''s values) or "event" (the argument is one dict)'
         when jsonb_typeof(options -> 'queue') <> 'string' or options ->> 'queue' = '' then
             'option "queue" must be the name of a queue'
         when starts_with(options ->> 'queue', 'amq.') then
-            'option "queue" can''t begin with "amq.": the broker keeps these names for itself'
+            'option "queue" can''t begin with "amq.": the broker reserves these names'
         when jsonb_typeof(options -> 'priority') <> 'number' or (options ->> 'priority')::numeric not between 0 and 255
             or options ->> 'priority' !~ '^\d+$' then
             'option "priority" must be a whole number from 0 to 255'
-        when jsonb_typeof(options -> 'countdown') <> 'number' or (options ->> 'countdown')::numeric not between 0 and century then
-            'option "countdown" must be a number of seconds, 0 or more, and no more than a century has'
+        when jsonb_typeof(options -> 'countdown') <> 'number'
+            or (options ->> 'countdown')::numeric not between 0 and century then
+            'option "countdown" must be a number of seconds, 0 or more, and at most a century'
         when jsonb_typeof(options -> 'expires') <> 'number' or (options ->> 'expires')::numeric <= 0
             or (options ->> 'expires')::numeric > century then
-            'option "expires" must be a number of seconds over 0, and no more than a century has'
+            'option "expires" must be a number of seconds over 0, and at most a century'
         when jsonb_typeof(options -> 'headers') <> 'object' then
             'option "headers" must be a JSON object'
         when taken is not null then
-            format('option "headers" can''t have "%s": names that Celery or the bridge uses, and those with "_" in front, are taken', taken)
+            format(
+                'option "headers" can''t have "%s": names that Celery or the bridge uses, '
+                'empty names and names with "_" in front are reserved', taken
+            )
         when jsonb_typeof(options -> 'source') <> 'string' then
             'option "source" must be a string'
         when exists (select from unnest(flags) f where jsonb_typeof(options -> f) <> 'boolean') then
-            format('options %s must be true or false', (select string_agg(format('"%s"', f), ', ') from unnest(flags) f))
+            format(
+                'options %s must be true or false', (select string_agg(format('"%s"', f), ', ') from unnest(flags) f)
+            )
         when coalesce(options -> 'on_error', '"fail"') not in ('"fail"', '"warn"') then
-            'option "on_error" must be "fail" (a change that can''t be recorded fails) or "warn" (it goes on, unrecorded)'
+            'option "on_error" must be "fail" (a change that can''t be recorded fails) '
+            'or "warn" (it succeeds without being recorded)'
     end;
     if complaint is not null then
         raise exception '%: %', what, complaint using errcode = 'invalid_parameter_value';
@@ -421,25 +463,35 @@ declare
     complaint text;
 begin
     select * into class from pg_class where oid = w.relation;
-    -- 47 bytes: with the longest prefix of a generated name ("bridge_truncate_", "zzz_bridge_move_") that is PostgreSQL's limit of 63.
+    -- PostgreSQL limits a name to 63 bytes. The longest prefix of a generated name ("bridge_truncate_",
+    -- "zzz_bridge_move_") has 16 of them, which leaves 47.
     complaint := case
         when w.name is null or w.name !~ '^[A-Za-z_][A-Za-z0-9_.-]{0,46}$' then
             'a name has 1 to 47 letters, digits, "_", "." or "-", and starts with a letter or "_"'
         when class.oid is null then 'its table does not exist'
         when class.relkind not in ('r', 'p') then format('%s is not a table', w.relation)
-        when class.relpersistence = 't' then format('%s is a temporary table: no listener could ever see its rows', w.relation)
+        when class.relpersistence = 't' then
+            format('%s is a temporary table: no other session, such as the task''s, can see its rows', w.relation)
         when class.relkind = 'r' and exists (select from pg_inherits where inhparent = w.relation) then
-            format('%s has tables that inherit from it, whose rows its triggers would not see: watch each of them', w.relation)
-        when class.relnamespace in ('bridge'::regnamespace, 'pg_catalog'::regnamespace) then format('%s belongs to the system', w.relation)
-        when w.task is null or w.task !~ '^\S+$' then 'the task must be the full name of a Celery task, such as shop.tasks.reprice'
+            format(
+                '%s has tables that inherit from it, and its triggers do not see their rows: watch each of them',
+                w.relation
+            )
+        when class.relnamespace in ('bridge'::regnamespace, 'pg_catalog'::regnamespace) then
+            format('%s belongs to the system', w.relation)
+        when w.task is null or w.task !~ '^\S+$' then
+            'the task must be the full name of a Celery task, such as shop.tasks.reprice'
         when cardinality(w.operations) = 0 or not w.operations <@ '{insert,update,delete,truncate}' then
-            format('operations are insert, update, delete and truncate, not {%s}', array_to_string(w.operations, ',', 'null'))
+            format(
+                'operations are insert, update, delete and truncate, not {%s}',
+                array_to_string(w.operations, ',', 'null')
+            )
         when w.stream is null or w.stream !~ '^[a-z_][a-z0-9_]{0,39}$' then
             'a stream''s name has 1 to 40 lower-case letters, digits or "_"'
         when w.columns is not null and not 'update' = any (w.operations) then
-            '"columns" narrows updates, but the watch has no "update" among its operations'
+            '"columns" selects updates, but "update" is not among the operations of the watch'
         when w.options -> 'named_only' = 'true' and w.columns is null then
-            'option "named_only" is about "columns": name them, or leave the option out'
+            'option "named_only" needs "columns": name them, or leave the option out'
     end;
     if complaint is not null then
         raise exception 'watch "%": %', w.name, complaint using errcode = 'invalid_parameter_value';
@@ -450,7 +502,8 @@ begin
     perform bridge._check_condition(w.name, w.condition);
     perform bridge._check_options(format('watch "%s"', w.name), w.options);
     if bridge._key(w.relation, w.key) is null then
-        raise exception 'watch "%": table % has no primary key: name the columns that identify a row, key => ''{column}''',
+        raise exception
+            'watch "%": table % has no primary key: name the columns that identify a row, key => ''{column}''',
             w.name, w.relation using errcode = 'invalid_parameter_value';
     end if;
     perform bridge._check_generated(w, w.columns || bridge._key(w.relation, w.key) || w.data);
@@ -463,8 +516,9 @@ CREATE FUNCTION bridge._chosen_letters(ids bigint[], watch text, stream text, si
     AS $$
 begin
     if num_nonnulls(ids, watch, stream, since, until) = 0 then
-        raise exception 'say which dead letters: ids, watch, stream, since or until' using errcode = 'invalid_parameter_value',
-            hint = 'All of them are: since => ''-infinity''.';
+        raise exception 'say which dead letters: ids, watch, stream, since or until'
+            using errcode = 'invalid_parameter_value',
+                hint = 'For all of them, write: since => ''-infinity''.';
     end if;
     return query
         select d.ctid
@@ -502,7 +556,7 @@ CREATE FUNCTION bridge._columns(relation regclass) RETURNS text[]
     where attrelid = relation and attnum > 0 and not attisdropped
 $$;
 
-COMMENT ON FUNCTION bridge._columns(relation regclass) IS 'Names of the columns of a table, in order.';
+COMMENT ON FUNCTION bridge._columns(relation regclass) IS 'The names of the columns of a table, in order.';
 
 CREATE FUNCTION bridge._columns_in_condition(w bridge.watch, by_name boolean) RETURNS text[]
     LANGUAGE sql STABLE
@@ -510,7 +564,8 @@ CREATE FUNCTION bridge._columns_in_condition(w bridge.watch, by_name boolean) RE
     AS $$
     select array_agg(distinct c.name)
     from bridge._tokens(w.condition) t
-    join unnest(bridge._columns(w.relation)) as c (name) on t.column_name = c.name or t.column_name = '*' and not by_name
+    join unnest(bridge._columns(w.relation)) as c (name)
+        on t.column_name = c.name or t.column_name = '*' and not by_name
 $$;
 
 CREATE FUNCTION bridge._columns_in_when(w bridge.watch, op text) RETURNS text[]
@@ -573,9 +628,13 @@ CREATE FUNCTION bridge._condition(w bridge.watch, op text) RETURNS text
     AS $$
     select format(E'(\n%s\n)', string_agg(
         case
-            when t.row_name is null or t.row_name is distinct from case op when 'insert' then 'old' when 'delete' then 'new' end then bridge._as_written(t.token)
+            when t.row_name is null
+                or t.row_name is distinct from case op when 'insert' then 'old' when 'delete' then 'new' end
+                then bridge._as_written(t.token)
             when t.column_name = '*' then format('(null::%s)', w.relation)
-            else coalesce('(' || format('null::%s', format_type(bridge._base_type(a.atttypid), a.atttypmod)) || ')', t.token)
+            else coalesce(
+                '(' || format('null::%s', format_type(bridge._base_type(a.atttypid), a.atttypmod)) || ')', t.token
+            )
         end, '' order by t.place
     ))
     from bridge._tokens(w.condition) t
@@ -586,7 +645,12 @@ CREATE FUNCTION bridge._condition_inside(condition text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select string_agg(case when t.column_name <> '*' then format('%s.%s', t.row_name, bridge._quoted(t.column_name)) else bridge._as_written(t.token) end, '' order by t.place)
+    select string_agg(
+        case
+            when t.column_name <> '*' then format('%s.%s', t.row_name, bridge._quoted(t.column_name))
+            else bridge._as_written(t.token)
+        end, '' order by t.place
+    )
     from bridge._tokens(condition) t
 $$;
 
@@ -594,7 +658,10 @@ CREATE FUNCTION bridge._data_of(w bridge.watch, row_name text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select bridge._json_object(array_agg(format('%L, %s', d.name, bridge._value(a.atttypid, format('%s.%s', row_name, bridge._quoted(d.name)))) order by d.place))
+    select bridge._json_object(array_agg(
+        format('%L, %s', d.name, bridge._value(a.atttypid, format('%s.%s', row_name, bridge._quoted(d.name))))
+        order by d.place
+    ))
     from unnest(w.data) with ordinality as d (name, place)
     join pg_attribute a on a.attrelid = w.relation and a.attname = d.name
 $$;
@@ -616,7 +683,8 @@ CREATE FUNCTION bridge._differs(relation regclass, name text) RETURNS text
                 then '(old.%1$s collate pg_catalog."C" operator(pg_catalog.<>) new.%1$s collate pg_catalog."C"'
                     || ' or (old.%1$s is null) operator(pg_catalog.<>) (new.%1$s is null))'
             when bridge._compares_exactly(a)
-                then '(old.%1$s operator(pg_catalog.<>) new.%1$s or (old.%1$s is null) operator(pg_catalog.<>) (new.%1$s is null))'
+                then '(old.%1$s operator(pg_catalog.<>) new.%1$s'
+                    || ' or (old.%1$s is null) operator(pg_catalog.<>) (new.%1$s is null))'
             else 'pg_catalog.record_image_ne(row(old.%1$s), row(new.%1$s))'
         end, bridge._quoted(name)
     )
@@ -631,7 +699,9 @@ CREATE FUNCTION bridge._drop_functions(watch_name text, kept regprocedure DEFAUL
 declare
     statement text;
 begin
-    for statement in select format('drop function %s', f) from bridge._generated(watch_name) f where f is distinct from kept loop
+    for statement in
+        select format('drop function %s', f) from bridge._generated(watch_name) f where f is distinct from kept
+    loop
         execute statement;
     end loop;
 end
@@ -657,7 +727,11 @@ $$;
 CREATE FUNCTION bridge._fingerprint(w bridge.watch) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select md5(array_to_string(bridge._capture_function(w, portable => true) || bridge._trigger_statements(w), E'\n')) $$;
+    AS $$
+    select md5(array_to_string(
+        bridge._capture_function(w, portable => true) || bridge._trigger_statements(w), E'\n'
+    ))
+$$;
 
 CREATE FUNCTION bridge._fits(place text, relation regclass, columns jsonb, last integer) RETURNS boolean
     LANGUAGE plpgsql IMMUTABLE
@@ -669,13 +743,15 @@ begin
     if place <> bridge._place() or last is not null and bridge._column_name(relation, last + 1) is not null then
         return false;
     end if;
-    select coalesce(bool_and(bridge._column_name(relation, (c ->> 0)::integer) is not distinct from c ->> 1), true) into fits
+    select coalesce(bool_and(bridge._column_name(relation, (c ->> 0)::integer) is not distinct from c ->> 1), true)
+    into fits
     from jsonb_array_elements(columns) c;
     if fits then
         execute (
             select format(
                 'select %s from (select null::%s) as r (v)',
-                coalesce(string_agg(format('pg_typeof((r.v).%I) = %L::oid', c ->> 1, c ->> 2), ' and '), 'true'), relation
+                coalesce(string_agg(format('pg_typeof((r.v).%I) = %L::oid', c ->> 1, c ->> 2), ' and '), 'true'),
+                relation
             )
             from jsonb_array_elements(columns) c
         ) into fits;
@@ -710,7 +786,11 @@ CREATE FUNCTION bridge._fits_call(w bridge.watch, portable boolean) RETURNS text
             'bridge._fits(%L, %L::pg_catalog.regclass, %L, %s)',
             case when portable then '' else bridge._place() end,
             case when portable then f.relation::regclass::text else f.relation::text end, f.columns,
-            coalesce(case when f.relation <> w.relation or bridge._lists_all(w) then case when portable then 0 else f.last end end::text, 'null')
+            coalesce(
+                case
+                    when f.relation <> w.relation or bridge._lists_all(w) then case when portable then 0 else f.last end
+                end::text, 'null'
+            )
         ), ' and ' order by f.relation = w.relation desc, f.relation::regclass::text collate "C"
     )
     from (
@@ -736,16 +816,26 @@ declare
     now_ jsonb;
     gone text[];
 begin
-    if w.remembered ->> 'place' is distinct from bridge._place() or (w.remembered ->> 'relation')::oid is distinct from w.relation::oid then
+    if w.remembered ->> 'place' is distinct from bridge._place()
+        or (w.remembered ->> 'relation')::oid is distinct from w.relation::oid then
         return w;
     end if;
-    select jsonb_object_agg(n.key, bridge._column_name(w.relation, n.value::integer)) into now_ from jsonb_each_text(numbers) n;
-    gone := array(select n.key from jsonb_each(now_) n where n.value = 'null' and n.key = any (w.columns || w.data || bridge._named(w.condition)));
+    select jsonb_object_agg(n.key, bridge._column_name(w.relation, n.value::integer))
+    into now_
+    from jsonb_each_text(numbers) n;
+    gone := array(
+        select n.key
+        from jsonb_each(now_) n
+        where n.value = 'null' and n.key = any (w.columns || w.data || bridge._named(w.condition))
+    );
     if cardinality(gone) > 0 then
-        raise notice 'watch "%": the column % is gone; the watch goes on without it', w.name, array_to_string(gone, ', ');
+        raise notice 'watch "%": the column % was dropped; the watch continues without it',
+            w.name, array_to_string(gone, ', ');
     end if;
     if bridge._named(w.condition) && gone then
-        raise notice 'watch "%": its condition named a column that is gone; every change counts until the watch has another one', w.name;
+        raise notice
+            'watch "%": its condition named a dropped column; every change is recorded until the watch has a new one',
+            w.name;
         w.condition := null;
     end if;
     select string_agg(
@@ -754,13 +844,25 @@ begin
     )
     into w.condition
     from bridge._tokens(w.condition) t;
-    w.columns := nullif(array(select now_ ->> n from unnest(w.columns) with ordinality as c (n, place) where now_ ->> n is not null order by place), '{}');
-    w.data := nullif(array(select now_ ->> n from unnest(w.data) with ordinality as c (n, place) where now_ ->> n is not null order by place), '{}');
+    w.columns := nullif(array(
+        select now_ ->> n
+        from unnest(w.columns) with ordinality as c (n, place)
+        where now_ ->> n is not null
+        order by place
+    ), '{}');
+    w.data := nullif(array(
+        select now_ ->> n
+        from unnest(w.data) with ordinality as c (n, place)
+        where now_ ->> n is not null
+        order by place
+    ), '{}');
     if w.columns is null and w.options -> 'named_only' = 'true' then
         w.options := w.options - 'named_only';
     end if;
     if w.key is not null then
-        w.key := array(select coalesce(now_ ->> n, n) from unnest(w.key) with ordinality as c (n, place) order by place);
+        w.key := array(
+            select coalesce(now_ ->> n, n) from unnest(w.key) with ordinality as c (n, place) order by place
+        );
     end if;
     return w;
 end
@@ -806,9 +908,10 @@ begin
         foreach statement in array bridge._trigger_statements(w) loop
             execute statement;
         end loop;
-    exception when syntax_error or undefined_column or undefined_table or undefined_function or invalid_object_definition
-        or datatype_mismatch or feature_not_supported or grouping_error or windowing_error or ambiguous_function
-        or invalid_text_representation or invalid_function_definition or undefined_object or indeterminate_datatype then
+    exception when syntax_error or undefined_column or undefined_table or undefined_function or
+        invalid_object_definition or datatype_mismatch or feature_not_supported or grouping_error or windowing_error or
+        ambiguous_function or invalid_text_representation or invalid_function_definition or undefined_object or
+        indeterminate_datatype then
         if w.condition is null then raise; end if;
         raise exception 'watch "%": the condition does not work: %', w.name, sqlerrm
             using errcode = sqlstate, hint = format('The condition is: %s', w.condition);
@@ -820,7 +923,7 @@ begin
     w.removed_at := null;
     delete from bridge.watch x where x.name = w.name;
     insert into bridge.watch values (w.*);
-    perform pg_notify('bridge', ''); -- a running bridge looks whether there is a new stream to serve
+    perform pg_notify('bridge', ''); -- a running bridge then checks whether there is a new stream to serve
 end
 $$;
 
@@ -864,7 +967,8 @@ CREATE FUNCTION bridge._is_foreign(cluster bigint, seen pg_snapshot, upto pg_sna
     from (
         select
             x.now, greatest(pg_snapshot_xmax(seen), pg_snapshot_xmax(upto))::text::bigint,
-            -- An xid has 32 bits. In the upper half are those from before 2^31 transactions, and our own.
+            -- An xid has 32 bits. The upper half holds transactions that are more than 2^31 transactions old, and our
+            -- own.
             (x.now - written_by::text::bigint) & 4294967295
         from (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint) as x (now)
     ) as p (now, ahead, age)
@@ -874,28 +978,33 @@ CREATE FUNCTION bridge._is_intact(w bridge.watch) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    -- Where a column is gone, the fingerprint is another one, or null.
+    -- Where a column is gone, the fingerprint differs, or is null.
     select coalesce(bridge._fingerprint(w) = w.fingerprint, false)
-    -- The fingerprint knows columns by name. A name that went to another column asks for another capture function.
+    -- The fingerprint knows columns by name. A name that now belongs to another column requires another capture
+    -- function.
     and not exists (
         select from jsonb_each_text(w.remembered -> 'numbers') n
         where w.remembered ->> 'place' = bridge._place() and (w.remembered ->> 'relation')::oid = w.relation
             and bridge._column_name(w.relation, n.value::integer) is distinct from n.key
     )
-    -- The numbers of another cluster or database mean nothing here; the triggers themselves still do.
+    -- The numbers of another cluster or database mean nothing here; the triggers themselves are still valid.
     and not exists (
         select from bridge._triggers(w.name) t
-        where t.relation = w.relation and not bridge._names_columns(t.relation, t.trigger_name, bridge._columns_in_when(w, t.op))
+        where t.relation = w.relation
+            and not bridge._names_columns(t.relation, t.trigger_name, bridge._columns_in_when(w, t.op))
     )
     and (select count(*) from bridge._generated(w.name)) = 1
     and (
-        select coalesce(array_agg(t.op order by t.op), '{}') = array(select o from unnest(bridge._operations(w)) o order by o)
+        select coalesce(array_agg(t.op order by t.op), '{}')
+            = array(select o from unnest(bridge._operations(w)) o order by o)
         from bridge._triggers(w.name) t
         where t.relation = w.relation and t.enabled
     )
-    -- Rows of tables that inherit from this one, since the watch was made, go unseen.
+    -- Triggers don't see the rows of tables that have begun to inherit from this one since the watch was made.
     and not exists (
-        select from pg_inherits i join pg_class c on c.oid = i.inhparent where i.inhparent = w.relation and c.relkind = 'r'
+        select from pg_inherits i
+        join pg_class c on c.oid = i.inhparent
+        where i.inhparent = w.relation and c.relkind = 'r'
     )
 $$;
 
@@ -921,7 +1030,9 @@ CREATE FUNCTION bridge._json_array(items text[]) RETURNS text
     AS $$
     select string_agg(a.list, ' operator(pg_catalog.||) ' order by a.part)
     from (
-        select (i.place - 1) / 100 as part, format('pg_catalog.jsonb_build_array(%s)', string_agg(i.item, ', ' order by i.place)) as list
+        select
+            (i.place - 1) / 100 as part,
+            format('pg_catalog.jsonb_build_array(%s)', string_agg(i.item, ', ' order by i.place)) as list
         from unnest(items) with ordinality as i (item, place)
         group by 1
     ) a
@@ -931,9 +1042,13 @@ CREATE FUNCTION bridge._json_object(pairs text[]) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select coalesce(string_agg(o.object, ' operator(pg_catalog.||) ' order by o.part), 'pg_catalog.jsonb_build_object()')
+    select coalesce(
+        string_agg(o.object, ' operator(pg_catalog.||) ' order by o.part), 'pg_catalog.jsonb_build_object()'
+    )
     from (
-        select (p.place - 1) / 50 as part, format('pg_catalog.jsonb_build_object(%s)', string_agg(p.pair, ', ' order by p.place)) as object
+        select
+            (p.place - 1) / 50 as part,
+            format('pg_catalog.jsonb_build_object(%s)', string_agg(p.pair, ', ' order by p.place)) as object
         from unnest(pairs) with ordinality as p (pair, place)
         group by 1
     ) o
@@ -961,20 +1076,22 @@ begin
             from pg_index i
             cross join unnest(i.indkey::smallint[]) with ordinality as k (attnum, place)
             join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-            -- What INCLUDE adds to the index is not part of the key.
+            -- Columns that INCLUDE adds to the index are not part of the key.
             where i.indrelid = relation and i.indisprimary and k.place <= i.indnkeyatts
         )
     );
 end
 $$;
 
-COMMENT ON FUNCTION bridge._key(relation regclass, key text[]) IS 'Key columns of a watch: those it names, else the primary key; null without either.';
+COMMENT ON FUNCTION bridge._key(relation regclass, key text[]) IS 'The key columns of a watch: those that it names, otherwise the primary key; null if there is neither.';
 
 CREATE FUNCTION bridge._key_of(w bridge.watch, row_name text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select bridge._json_array(array_agg(bridge._value(a.atttypid, format('%s.%s', row_name, bridge._quoted(k.name))) order by k.place))
+    select bridge._json_array(array_agg(
+        bridge._value(a.atttypid, format('%s.%s', row_name, bridge._quoted(k.name))) order by k.place
+    ))
     from unnest(bridge._key(w.relation, w.key)) with ordinality as k (name, place)
     join pg_attribute a on a.attrelid = w.relation and a.attname = k.name
 $$;
@@ -982,7 +1099,10 @@ $$;
 CREATE FUNCTION bridge._lists_all(w bridge.watch) RETURNS boolean
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select 'update' = any (w.operations) and w.columns is null and w.data is null and w.options ->> 'call' is not distinct from 'event' $$;
+    AS $$
+    select 'update' = any (w.operations) and w.columns is null and w.data is null
+        and w.options ->> 'call' is not distinct from 'event'
+$$;
 
 CREATE FUNCTION bridge._lock(relations regclass[], modes text[]) RETURNS void
     LANGUAGE plpgsql
@@ -1002,13 +1122,13 @@ begin
                     execute format('lock table only %s in %s mode', l.relation, l.mode);
                     held := 1;
                 end if;
-                -- With its partitions.
+                -- This one includes the partitions.
                 execute format('lock table %s in %s mode nowait', l.relation, l.mode);
             end loop;
             perform set_config('lock_timeout', patience, true);
             return;
         exception when lock_not_available then
-            -- What this attempt held is free again; only the first lock was waited for.
+            -- The locks of this attempt are released; it waited for the first one only.
             if held = 0 or attempt = 50 then raise; end if;
         end;
         perform pg_sleep(0.02 + 0.08 * random());
@@ -1022,7 +1142,10 @@ CREATE FUNCTION bridge._lock_for_alter(relation regclass) RETURNS void
     AS $_$
     select bridge._lock(array_agg(l.relation) || $1, array_agg(l.mode) || array['access exclusive'])
     from bridge._locks(
-        array(select w::bridge.watch from bridge._watches_of(relation) w where w.relation <> $1 and not bridge._is_intact(w)), '{}'
+        array(
+            select w::bridge.watch from bridge._watches_of(relation) w
+            where w.relation <> $1 and not bridge._is_intact(w)
+        ), '{}'
     ) l
 $_$;
 
@@ -1057,13 +1180,16 @@ declare
     statement text;
 begin
     begin
-        -- It goes only with all of its triggers, so there is nothing in the way of a change.
-        if to_regprocedure(format('bridge.%I()', 'capture_' || w.name)) is null then perform bridge._install_function(w); end if;
+        -- The function can only be dropped together with all of its triggers, so nothing is in the way of a change.
+        if to_regprocedure(format('bridge.%I()', 'capture_' || w.name)) is null then
+            perform bridge._install_function(w);
+        end if;
     exception when others then
-        raise notice 'watch "%" has lost its function and records no change of % until it is made anew: %', w.name, w.relation, sqlerrm;
+        raise notice 'watch "%" has lost its function and records no change of % until it is installed again: %',
+            w.name, w.relation, sqlerrm;
         return;
     end;
-    -- A trigger that somebody has renamed would stay as strict as it was.
+    -- A renamed trigger would stay as strict as it was.
     perform bridge._drop_triggers(w.name, w.relation, bridge._operations(w));
     foreach statement in array bridge._trigger_statements(w, loose => true) loop
         execute statement;
@@ -1106,7 +1232,8 @@ CREATE FUNCTION bridge._mentions(statement text, name text) RETURNS boolean
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
     select statement ~* format(
-        '(?<![[:alnum:]_$])%s(?![[:alnum:]_$])', regexp_replace(replace(name, '"', '""'), '([][(){}.*+?^$|\\])', '\\\1', 'g')
+        '(?<![[:alnum:]_$])%s(?![[:alnum:]_$])',
+        regexp_replace(replace(name, '"', '""'), '([][(){}.*+?^$|\\])', '\\\1', 'g')
     )
 $_$;
 
@@ -1124,7 +1251,8 @@ CREATE FUNCTION bridge._names_columns(relation regclass, trigger_name name, colu
         where c.name not in (
             select a.attname
             from pg_trigger t
-            join pg_depend d on d.classid = 'pg_trigger'::regclass and d.objid = t.oid and d.refclassid = 'pg_class'::regclass
+            join pg_depend d
+                on d.classid = 'pg_trigger'::regclass and d.objid = t.oid and d.refclassid = 'pg_class'::regclass
             join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
             where t.tgrelid = relation and t.tgname = trigger_name and d.refobjid = relation
         )
@@ -1136,7 +1264,9 @@ CREATE FUNCTION bridge._needs_pinned_settings(relation regclass, names text[]) R
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select coalesce(bool_or(
-        a.atttypid <> all ('{bool,int2,int4,int8,oid,uuid,date,timestamp,text,varchar,bpchar,numeric,bytea,json,jsonb}'::regtype[])
+        a.atttypid <> all (
+            '{bool,int2,int4,int8,oid,uuid,date,timestamp,text,varchar,bpchar,numeric,bytea,json,jsonb}'::regtype[]
+        )
         and t.typtype <> 'e'
     ), false)
     from pg_attribute a
@@ -1150,7 +1280,7 @@ CREATE FUNCTION bridge._note_move() RETURNS trigger
 declare
     stays pg_catalog.bool;
 begin
-    -- A default partition without any other one has no constraint.
+    -- A default partition that has no sibling has no constraint.
     execute pg_catalog.format(
         'select %s from (select ($1).*) as r', coalesce(pg_catalog.pg_get_partition_constraintdef(tg_relid), 'true')
     ) into stays using new;
@@ -1206,7 +1336,9 @@ CREATE FUNCTION bridge._parts(type oid) RETURNS TABLE(part oid, relation oid, is
         ) as inner_ (oid)
         where inner_.oid <> 0
     )
-    select t.oid, t.typrelid, t.typbasetype = 0 and t.typrelid = 0 and t.typsubscript <> 'array_subscript_handler'::regproc
+    select
+        t.oid, t.typrelid,
+        t.typbasetype = 0 and t.typrelid = 0 and t.typsubscript <> 'array_subscript_handler'::regproc
     from part
     join pg_type t on t.oid = part.oid
 $$;
@@ -1226,7 +1358,8 @@ declare
 begin
     select w ->> 'name' into twice from jsonb_array_elements(wanted) w group by 1 having count(*) > 1 limit 1;
     if twice is not null then
-        raise exception 'watch "%" is declared twice; give each watch its own name', twice using errcode = 'invalid_parameter_value';
+        raise exception 'watch "%" is declared twice; give each watch its own name', twice
+            using errcode = 'invalid_parameter_value';
     end if;
     return query
         with target as (
@@ -1248,7 +1381,8 @@ begin
             coalesce(t.name, p.name), p.definition, t.definition
         from target t
         full join present p on p.name = t.name
-        -- Who prunes removes only what it declared itself: Django's watches and those of a bridge.toml live side by side.
+        -- Pruning removes only watches of the same source: Django's watches and those of a bridge.toml live side by
+        -- side.
         where t.name is not null or prune and p.definition -> 'options' ->> 'source' is not distinct from _plan.source
         order by 2;
 end
@@ -1281,7 +1415,8 @@ begin
         execute format('select pg_typeof(($1).%I)', name) into type using row_;
         execute format('select to_jsonb(%s)', bridge._value(type, format('($1).%I', name))) into value using row_;
     exception when others then
-        execute format('select case when ($1).%1$I is not null then to_jsonb(format(''%%s'', ($1).%1$I)) end', name) into value using row_;
+        execute format('select case when ($1).%1$I is not null then to_jsonb(format(''%%s'', ($1).%1$I)) end', name)
+        into value using row_;
     end;
 exception when others then
     problem := sqlerrm;
@@ -1322,9 +1457,12 @@ begin
     end if;
     parts := array_remove(parts, null);
     carried := case when cardinality(parts) > 0 then bridge._json_object(parts) end;
-    statements := array[format('k := %s;', bridge._key_of(w, case op when 'delete' then 'old' else 'new' end)), 'd := ' || carried || ';'];
+    statements := array[
+        format('k := %s;', bridge._key_of(w, case op when 'delete' then 'old' else 'new' end)),
+        'd := ' || carried || ';'
+    ];
     if op = 'update' then
-        -- A row that changed its key: one event that carries both.
+        -- An update that changes the key is one event, which carries both keys.
         statements := statements || format(
             'if %s then d := %s; end if;',
             (select string_agg(bridge._differs(w.relation, k), ' or ') from unnest(bridge._key(w.relation, w.key)) k),
@@ -1351,7 +1489,9 @@ $$;
 CREATE FUNCTION bridge._relations(wanted jsonb) RETURNS regclass[]
     LANGUAGE sql STABLE
     AS $$
-    select pg_catalog.array_agg(pg_catalog.to_regclass(w.item operator(pg_catalog.->>) 'relation'::pg_catalog.text) order by w.place)
+    select pg_catalog.array_agg(
+        pg_catalog.to_regclass(w.item operator(pg_catalog.->>) 'relation'::pg_catalog.text) order by w.place
+    )
     from pg_catalog.jsonb_array_elements(wanted) with ordinality as w (item, place)
 $$;
 
@@ -1369,7 +1509,8 @@ CREATE FUNCTION bridge._remember(w bridge.watch) RETURNS jsonb
             select jsonb_object_agg(a.attname, a.attnum)
             from pg_attribute a
             where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and a.attname = any (
-                bridge._key(w.relation, w.key) || coalesce(w.data, '{}') || coalesce(w.columns, '{}') || bridge._compared(w)
+                bridge._key(w.relation, w.key) || coalesce(w.data, '{}') || coalesce(w.columns, '{}')
+                || bridge._compared(w)
                 || coalesce(bridge._columns_in_condition(w, by_name => false), '{}')
             )
         )
@@ -1382,8 +1523,10 @@ CREATE FUNCTION bridge._require_read_committed(what text) RETURNS void
     AS $$
 begin
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
-        raise exception '% works at the isolation level read committed only, not at %', what, current_setting('transaction_isolation')
-            using errcode = 'invalid_transaction_state', hint = 'Begin the transaction with: begin isolation level read committed.';
+        raise exception '% works at the isolation level read committed only, not at %',
+            what, current_setting('transaction_isolation')
+            using errcode = 'invalid_transaction_state',
+                hint = 'Begin the transaction with: begin isolation level read committed.';
     end if;
 end
 $$;
@@ -1399,7 +1542,7 @@ CREATE FUNCTION bridge._slowly(remembered jsonb, op text, relation regclass, old
     SET lc_monetary TO 'C'
     AS $_$
 declare
-    -- The table that the numbers are of; null where they mean nothing.
+    -- The table to which the numbers belong; null where they mean nothing.
     origin constant oid := case
         when remembered ->> 'place' = bridge._place() and (remembered ->> 'relation')::oid in (
             select relation::oid union all select a from pg_partition_ancestors(relation) a
@@ -1418,21 +1561,28 @@ begin
     for c in
         select
             n.name, n.is_key, n.is_data, n.is_compared,
-            case when origin is null then n.name else bridge._column_name(origin, (remembered -> 'numbers' ->> n.name)::integer) end as name_now
+            case
+                when origin is null then n.name
+                else bridge._column_name(origin, (remembered -> 'numbers' ->> n.name)::integer)
+            end as name_now
         from (
             select
-                x.name, bool_or(x.use = 'key') as is_key, bool_or(x.use = 'data') as is_data, bool_or(x.use = 'compared') as is_compared,
+                x.name, bool_or(x.use = 'key') as is_key, bool_or(x.use = 'data') as is_data,
+                bool_or(x.use = 'compared') as is_compared,
                 min(x.place) filter (where x.use = 'key') as place
             from (
                 select u.use, e.name, e.place
                 from (values ('key'), ('data'), ('compared')) as u (use)
-                cross join jsonb_array_elements_text(coalesce(nullif(remembered -> u.use, 'null'), '[]')) with ordinality as e (name, place)
+                cross join jsonb_array_elements_text(coalesce(nullif(remembered -> u.use, 'null'), '[]'))
+                    with ordinality as e (name, place)
                 union all
-                -- All columns, new ones too.
+                -- All columns, including those that were added later.
                 select 'compared', coalesce(r.name, a.name), null
                 from bridge._columns_now(coalesce(origin, relation)) a
                 left join lateral (
-                    select r.key as name from jsonb_each_text(remembered -> 'numbers') r where origin is not null and r.value::integer = a.number
+                    select r.key as name
+                    from jsonb_each_text(remembered -> 'numbers') r
+                    where origin is not null and r.value::integer = a.number
                 ) r on true
                 where remembered -> 'compared' = 'null' and op = 'update'
             ) x
@@ -1440,7 +1590,7 @@ begin
         ) n
         order by n.place, n.name collate "C"
     loop
-        -- A column that is younger than the watch has no number here.
+        -- A column that was added after the watch has no number here.
         if c.name_now is null and not coalesce(remembered -> 'numbers' ? c.name, false) then
             c.name_now := c.name;
         end if;
@@ -1466,7 +1616,8 @@ begin
         end if;
         if op = 'update' and c.is_compared then
             begin
-                execute format('select record_image_ne(row(($1).%1$I), row(($2).%1$I))', c.name_now) into differs using old_row, new_row;
+                execute format('select record_image_ne(row(($1).%1$I), row(($2).%1$I))', c.name_now)
+                into differs using old_row, new_row;
             exception when others then
                 differs := true;
             end;
@@ -1476,16 +1627,23 @@ begin
     if op = 'delete' then
         key := old_key;
     end if;
-    data := case when op <> 'insert' and remembered -> 'data' <> 'null' then jsonb_build_object('old', before) else '{}' end
-        || case when op <> 'delete' and remembered -> 'data' <> 'null' then jsonb_build_object('new', after) else '{}' end
+    data := case
+            when op <> 'insert' and remembered -> 'data' <> 'null' then jsonb_build_object('old', before) else '{}'
+        end
+        || case
+            when op <> 'delete' and remembered -> 'data' <> 'null' then jsonb_build_object('new', after) else '{}'
+        end
         || case when op = 'update' and remembered -> 'compared' is distinct from '[]' then
             jsonb_build_object('changed', array(select n from unnest(changed) n order by n collate "C")) else '{}' end
-        || case when op = 'update' and old_key is distinct from key then jsonb_build_object('old_key', old_key) else '{}' end
+        || case
+            when op = 'update' and old_key is distinct from key then jsonb_build_object('old_key', old_key) else '{}'
+        end
         || case when cardinality(problems) > 0 then
-            jsonb_build_object('unreadable', (select string_agg(distinct p, '; ') from unnest(problems) p)) else '{}' end;
+            jsonb_build_object('unreadable', (select string_agg(distinct p, '; ') from unnest(problems) p))
+            else '{}' end;
     data := nullif(data, '{}');
 exception when others then
-    -- Nothing that a row or a table may be like may fail the writer.
+    -- Whatever a row or a table is like, it must not fail the writer.
     data := jsonb_build_object('unreadable', sqlerrm);
 end
 $_$;
@@ -1510,8 +1668,14 @@ CREATE FUNCTION bridge._tokens(condition text) RETURNS TABLE(place bigint, token
         end
     from regexp_matches(
         coalesce(condition, ''),
-        -- a literal, a reference (not behind a dot), a quoted name, a word, any other character
-        $re$('(?:[^']|'')*'|(?<![.[:alnum:]_$"])([oO][lL][dD]|[nN][eE][wW]|"old"|"new")(?![[:alnum:]_$])(?:\s*\.\s*("(?:[^"]|"")+"|[^][[:space:]"'.,;:()<>=+*/%^|&~!@#`?-]+|\*))?|"(?:[^"]|"")*"|[[:alnum:]_$]+|.)$re$,
+        -- a literal
+        $re$('(?:[^']|'')*'|$re$
+        -- a reference to a row (not after a dot)
+        || $re$(?<![.[:alnum:]_$"])([oO][lL][dD]|[nN][eE][wW]|"old"|"new")(?![[:alnum:]_$])$re$
+        -- its column
+        || $re$(?:\s*\.\s*("(?:[^"]|"")+"|[^][[:space:]"'.,;:()<>=+*/%^|&~!@#`?-]+|\*))?$re$
+        -- a quoted name, a word, any other character
+        || $re$|"(?:[^"]|"")*"|[[:alnum:]_$]+|.)$re$,
         'g'
     ) with ordinality as t (token, place)
 $_$;
@@ -1540,14 +1704,17 @@ declare
 begin
     if op in ('note', 'move') then
         tests := tests || ('(' || (
-            select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(bridge._partition_columns(w.relation)) c
+            select string_agg(bridge._changed(w.relation, c), ' or ')
+            from unnest(bridge._partition_columns(w.relation)) c
         ) || ')');
     end if;
     if op = 'move' then
         tests := tests || 'pg_catalog.current_setting(''bridge.moves'', true) = ''yes'''::text;
     end if;
     if op in ('update', 'move') and w.columns is not null and not loose then
-        tests := tests || ('(' || (select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(w.columns) c) || ')');
+        tests := tests || ('(' || (
+            select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(w.columns) c
+        ) || ')');
     end if;
     if op not in ('truncate', 'note') and w.condition is not null and not bridge._asks_inside(w) and not loose then
         tests := tests || bridge._condition(w, op);
@@ -1560,7 +1727,7 @@ begin
         bridge._trigger_name(op, w.name),
         case
             when op in ('note', 'move') then 'before update'
-            -- Decided once a statement, by its SET list, before PostgreSQL even reads the WHEN.
+            -- PostgreSQL decides this once per statement, by its SET list, before it evaluates the WHEN.
             when op = 'update' and w.options -> 'named_only' = 'true' and not loose then
                 'after update of ' || (select string_agg(format('%I', c), ', ') from unnest(w.columns) c)
             else 'after ' || op
@@ -1576,19 +1743,28 @@ CREATE FUNCTION bridge._trigger_name(op text, watch_name text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    -- BEFORE triggers come late in the alphabet, since earlier ones may still change the row.
-    select case op when 'note' then 'zzy_bridge_move_' when 'move' then 'zzz_bridge_move_' else format('bridge_%s_', op) end || watch_name
+    -- BEFORE triggers fire in alphabetical order. Ours come last, since triggers before them may still change the row.
+    select case op
+        when 'note' then 'zzy_bridge_move_'
+        when 'move' then 'zzz_bridge_move_'
+        else format('bridge_%s_', op)
+    end || watch_name
 $$;
 
 CREATE FUNCTION bridge._trigger_statements(w bridge.watch, loose boolean DEFAULT false) RETURNS text[]
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select array(select bridge._trigger(w, op, loose) from unnest(bridge._operations(w)) with ordinality as o (op, n) order by n)
+    select array(
+            select bridge._trigger(w, op, loose)
+            from unnest(bridge._operations(w)) with ordinality as o (op, n)
+            order by n
+        )
         || array(
-            -- On a replica (session_replication_role, logical replication) ordinary triggers are silent.
+            -- On a replica (session_replication_role, logical replication) ordinary triggers do not fire.
             select format(
-                'alter table %s enable %s trigger %I', w.relation, case w.options -> 'always' when 'true' then 'always' else '' end,
+                'alter table %s enable %s trigger %I', w.relation,
+                case w.options -> 'always' when 'true' then 'always' else '' end,
                 bridge._trigger_name(op, w.name)
             )
             from unnest(bridge._operations(w)) with ordinality as o (op, n)
@@ -1631,36 +1807,49 @@ begin
     if base = 'numeric'::regtype and not is_part then
         return format('%s::pg_catalog.text', value);
     elsif base = 'bytea'::regtype and not is_part then
-        -- As an escape string, which means the same whatever standard_conforming_strings says.
+        -- An escape string means the same text whatever standard_conforming_strings says.
         return format(E'E''\\\\x'' operator(pg_catalog.||) pg_catalog.encode(%s, ''hex'')', value);
     end if;
     select * into t from pg_type where oid = base;
     holds_json := base in ('json'::regtype, 'json[]'::regtype);
     if not coalesce(bridge._is_builtin(base), false) then
-        select bool_or(is_leaf and not bridge._is_builtin(part)), bool_or(part = 'json'::regtype), bool_and(bridge._is_as_seen(relation))
+        select
+            bool_or(is_leaf and not bridge._is_builtin(part)), bool_or(part = 'json'::regtype),
+            bool_and(bridge._is_as_seen(relation))
         into has_foreign, holds_json, is_as_seen
         from bridge._parts(base);
     end if;
     if is_as_seen is not true then
-        -- It was made or altered after the transaction's snapshot, so nobody can tell what is in it.
-        return format('case when pg_catalog.num_nonnulls(%1$s) operator(pg_catalog.=) 1 then pg_catalog.format(''%%s'', %1$s) end', value);
+        -- The type was made or altered after the transaction's snapshot, so we can't know its parts.
+        return format(
+            'case when pg_catalog.num_nonnulls(%1$s) operator(pg_catalog.=) 1 '
+            'then pg_catalog.format(''%%s'', %1$s) end',
+            value
+        );
     elsif has_foreign is false then
         return case when holds_json then format('bridge._json(%s)', value) else value end;
     elsif t.typrelid <> 0 then
-        -- IS NULL would be true for a row of NULLs too.
-        return format('case when pg_catalog.num_nonnulls(%1$s) operator(pg_catalog.=) 1 then %2$s end', value, bridge._json_object(array(
-            select format('%L, %s', a.attname, bridge._value(a.atttypid, format('(%s).%I', value, a.attname), true))
-            from pg_attribute a
-            where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
-            order by a.attnum
-        )));
-    elsif t.typsubscript = 'array_subscript_handler'::regproc and (select e.typrelid from pg_type e where e.oid = bridge._base_type(t.typelem)) = 0 then
+        -- IS NULL would also be true for a row of NULLs.
         return format(
-            'case when %1$s is not null then pg_catalog.to_jsonb(pg_catalog.format(''%%s'', %1$s)::pg_catalog.text[]) end', value
+            'case when pg_catalog.num_nonnulls(%1$s) operator(pg_catalog.=) 1 then %2$s end', value,
+            bridge._json_object(array(
+                select format('%L, %s', a.attname, bridge._value(a.atttypid, format('(%s).%I', value, a.attname), true))
+                from pg_attribute a
+                where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+                order by a.attnum
+            ))
+        );
+    elsif t.typsubscript = 'array_subscript_handler'::regproc
+        and (select e.typrelid from pg_type e where e.oid = bridge._base_type(t.typelem)) = 0 then
+        return format(
+            'case when %1$s is not null '
+            'then pg_catalog.to_jsonb(pg_catalog.format(''%%s'', %1$s)::pg_catalog.text[]) end',
+            value
         );
     elsif t.typsubscript = 'array_subscript_handler'::regproc then
         return format(
-            'case when %1$s is not null then (select coalesce(pg_catalog.jsonb_agg(%2$s), ''[]'') from (select pg_catalog.unnest(%1$s) as item) as i) end',
+            'case when %1$s is not null then (select coalesce(pg_catalog.jsonb_agg(%2$s), ''[]'') '
+            'from (select pg_catalog.unnest(%1$s) as item) as i) end',
             value, bridge._value(t.typelem, 'i.item', true)
         );
     else
@@ -1686,17 +1875,21 @@ declare
 begin
     select k into unknown from jsonb_object_keys(item) k where k <> all (known) limit 1;
     if unknown is not null then
-        raise exception 'watch "%": unknown parameter "%"; there are: %', item ->> 'name', unknown, array_to_string(known, ', ')
+        raise exception 'watch "%": unknown parameter "%"; the parameters are: %',
+            item ->> 'name', unknown, array_to_string(known, ', ')
             using errcode = 'invalid_parameter_value';
     end if;
     if relation is null then
-        raise exception 'watch "%": there is no table %', item ->> 'name', coalesce(item ->> 'relation', '(none is named)')
-            using errcode = 'undefined_table', hint = 'Quote a name with capitals or spaces as SQL does: "Odd Name", or "My Schema"."Odd Name".';
+        raise exception 'watch "%": table % does not exist',
+            item ->> 'name', coalesce(item ->> 'relation', '(none is named)')
+            using errcode = 'undefined_table',
+                hint = 'Quote a name with capitals or spaces as SQL does: "Odd Name", or "My Schema"."Odd Name".';
     end if;
     w := bridge._watch(
         item ->> 'name', relation, item ->> 'task',
         coalesce(bridge._texts(item -> 'operations'), '{insert,update,delete}'), bridge._texts(item -> 'columns'),
-        item ->> 'condition', bridge._texts(item -> 'key'), bridge._texts(item -> 'data'), item -> 'options', item ->> 'stream'
+        item ->> 'condition', bridge._texts(item -> 'key'), bridge._texts(item -> 'data'), item -> 'options',
+        item ->> 'stream'
     );
     perform bridge._check_watch(w);
     return w;
@@ -1747,7 +1940,7 @@ declare
     p record;
 begin
     perform bridge._require_read_committed('bridge.adopt()');
-    -- A second position, restored without triggers: the one of this cluster that moved last counts.
+    -- A restore without triggers may bring a second position. The one of this cluster that moved last counts.
     delete from bridge.position x
     where x.stream = adopt.stream and x.ctid <> (
         select y.ctid from bridge.position y
@@ -1760,36 +1953,46 @@ begin
     where x.stream = adopt.stream
     for update;
     if p.is_foreign is not true then return; end if;
-    -- One statement, for its one snapshot: no writer's commit can fall between what is judged and where the position goes.
+    -- This is one statement, since it has one snapshot: no writer's commit can fall between judging the events and
+    -- moving the position.
     return query
         with adopted as (
             update bridge.event e
             -- 2 is the id of frozen rows, which is older than every snapshot.
-            set xid = case when bridge._waits_in_foreign_log(e.id, e.xid, e.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at)
+            set xid = case
+                when bridge._waits_in_foreign_log(
+                    e.id, e.xid, e.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at
+                )
                 then pg_current_xact_id() else '2' end
             where e.stream = adopt.stream
                 and (
-                    bridge._waits_in_foreign_log(e.id, e.xid, e.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at)
+                    bridge._waits_in_foreign_log(
+                        e.id, e.xid, e.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at
+                    )
                     or not pg_visible_in_snapshot(e.xid, (select bridge._present()))
                 )
             returning e.xid
         ),
         moved as (
             update bridge.position x
-            set seen = bridge._present(), upto = null, after_id = null, cluster = bridge._cluster(), moved_at = clock_timestamp()
+            set
+                seen = bridge._present(), upto = null, after_id = null, cluster = bridge._cluster(),
+                moved_at = clock_timestamp()
             where x.stream = adopt.stream
         )
         select
             case
                 when p.cluster <> bridge._cluster() then 'it was restored from another cluster'
-                else 'its position lies ahead of this server''s transactions: it was restored from another copy of this cluster'
+                else
+                    'its position lies ahead of this server''s transactions: '
+                    'it was restored from another copy of this cluster'
             end,
             count(*) filter (where a.xid <> '2')
         from adopted a;
 end
 $$;
 
-COMMENT ON FUNCTION bridge.adopt(stream text) IS 'Takes up the log of a stream that was restored from elsewhere: says why, and how many events wait in it; no row where nothing had to be done. For bridge run.';
+COMMENT ON FUNCTION bridge.adopt(stream text) IS 'Adopts the log of a stream that was restored from elsewhere: returns the reason, and how many events wait in it; no row if nothing had to be done. For bridge run.';
 
 CREATE FUNCTION bridge.allow(task text) RETURNS void
     LANGUAGE plpgsql
@@ -1818,13 +2021,13 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION bridge.alter(relation regclass, clauses text) IS 'ALTER TABLE for a watched table, with any clauses: in one transaction, without an unrecorded change. The watches follow.';
+COMMENT ON FUNCTION bridge.alter(relation regclass, clauses text) IS 'ALTER TABLE for a watched table, with any clauses, in one transaction and without an unrecorded change. The watches follow the change.';
 
 CREATE FUNCTION bridge.apply(wanted jsonb, prune boolean DEFAULT false, source text DEFAULT NULL::text) RETURNS TABLE(action text, name text, before jsonb, after jsonb)
     LANGUAGE sql
     AS $$ select action, name, before, after from bridge._apply(wanted, bridge._relations(wanted), prune, source) $$;
 
-COMMENT ON FUNCTION bridge.apply(wanted jsonb, prune boolean, source text) IS 'Brings the watches in line with a JSON array of objects whose keys are the parameters of watch(); returns what plan() said.';
+COMMENT ON FUNCTION bridge.apply(wanted jsonb, prune boolean, source text) IS 'Changes the watches to those of a JSON array of objects whose keys are the parameters of watch(); returns the rows of plan().';
 
 CREATE FUNCTION bridge.await_lock(key bigint, at_most interval) RETURNS boolean
     LANGUAGE plpgsql
@@ -1839,7 +2042,7 @@ exception when lock_not_available then
 end
 $$;
 
-COMMENT ON FUNCTION bridge.await_lock(key bigint, at_most interval) IS 'Whether this session got the advisory lock within so long. For bridge run only.';
+COMMENT ON FUNCTION bridge.await_lock(key bigint, at_most interval) IS 'Whether this session got the advisory lock within `at_most`. For bridge run only.';
 
 CREATE FUNCTION bridge.bury(stream text, ids bigint[], ats timestamp with time zone[], xids xid8[], reasons text[]) RETURNS bigint
     LANGUAGE sql SECURITY DEFINER
@@ -1887,7 +2090,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION bridge.disallow(task text) IS 'No longer lets send() start this task; what was sent and still waits becomes a dead letter.';
+COMMENT ON FUNCTION bridge.disallow(task text) IS 'No longer lets send() start this task; a task that was sent and still waits becomes a dead letter.';
 
 CREATE FUNCTION bridge.discard(ids bigint[] DEFAULT NULL::bigint[], watch text DEFAULT NULL::text, stream text DEFAULT NULL::text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, at_most integer DEFAULT NULL::integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1924,11 +2127,13 @@ CREATE FUNCTION bridge.drift() RETURNS TABLE(name text, relation text)
     select w.name, w.relation::text
     from bridge.watch w
     where w.removed_at is null
-        and not case when exists (select from pg_class c where c.oid = w.relation) then bridge._is_intact(w) else false end
+        and not case
+            when exists (select from pg_class c where c.oid = w.relation) then bridge._is_intact(w) else false
+        end
     order by 1
 $$;
 
-COMMENT ON FUNCTION bridge.drift() IS 'Watches whose triggers are missing, switched off or outdated, or whose table is gone; apply() mends them.';
+COMMENT ON FUNCTION bridge.drift() IS 'Watches whose triggers are missing, disabled or outdated, or whose table was dropped; apply() repairs them.';
 
 CREATE FUNCTION bridge.forget(older_than interval, at_most integer DEFAULT 10000) RETURNS bigint
     LANGUAGE sql SECURITY DEFINER
@@ -1944,7 +2149,7 @@ CREATE FUNCTION bridge.forget(older_than interval, at_most integer DEFAULT 10000
     select count(*) from old
 $$;
 
-COMMENT ON FUNCTION bridge.forget(older_than interval, at_most integer) IS 'Deletes old entries of the inbox, at most so many; returns their number.';
+COMMENT ON FUNCTION bridge.forget(older_than interval, at_most integer) IS 'Deletes old entries of the inbox, at most `at_most`; returns their number.';
 
 CREATE FUNCTION bridge.once(id uuid) RETURNS boolean
     LANGUAGE sql SECURITY DEFINER
@@ -1954,13 +2159,13 @@ CREATE FUNCTION bridge.once(id uuid) RETURNS boolean
     select exists (select from noted)
 $$;
 
-COMMENT ON FUNCTION bridge.once(id uuid) IS 'Notes a task''s id in the calling transaction: true the first time, false when it is there already.';
+COMMENT ON FUNCTION bridge.once(id uuid) IS 'Notes a task''s id in the calling transaction: true the first time, false if it was noted before.';
 
 CREATE FUNCTION bridge.plan(wanted jsonb, prune boolean DEFAULT false, source text DEFAULT NULL::text) RETURNS TABLE(action text, name text, before jsonb, after jsonb)
     LANGUAGE sql STABLE
     AS $$ select action, name, before, after from bridge._plan(wanted, bridge._relations(wanted), prune, source) $$;
 
-COMMENT ON FUNCTION bridge.plan(wanted jsonb, prune boolean, source text) IS 'What apply() would do: one row a watch, action create, replace, repair (triggers missing, switched off or outdated), keep, or, with prune, remove.';
+COMMENT ON FUNCTION bridge.plan(wanted jsonb, prune boolean, source text) IS 'What apply() would do: one row per watch, with the action create, replace, repair (triggers are missing, disabled or outdated), keep, or, with prune, remove.';
 
 CREATE FUNCTION bridge.recycle(retention interval) RETURNS smallint[]
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1975,13 +2180,14 @@ declare
 begin
     perform bridge._require_read_committed('bridge.recycle()');
     if retention < interval '0' or retention > interval '24 hours' then
-        raise exception 'the log keeps events for up to 24 hours, not for %', retention using errcode = 'invalid_parameter_value';
+        raise exception 'the log keeps events for up to 24 hours, not for %', retention
+            using errcode = 'invalid_parameter_value';
     end if;
-    -- What waits in a restored log is not told by the position alone until the log is adopted.
+    -- Until a restored log is adopted, its position alone does not show which events wait in it.
     if exists (select from bridge.position p where bridge._is_foreign(p.cluster, p.seen, p.upto, p.xmin)) then
         return done;
     end if;
-    -- From the youngest slot that is no longer written to the oldest.
+    -- The loop goes from the youngest slot that is no longer written to the oldest.
     for age in 1..7 loop
         continue when clock_timestamp() - to_timestamp((period - age + 1) * 14400) < retention;
         execute format('select exists (select from bridge.event_%s)', (period - age) % 8) into filled;
@@ -2001,7 +2207,7 @@ begin
                 done := done || ((period - age) % 8)::smallint;
             end if;
         exception when lock_not_available then
-            null; -- somebody reads or writes it: the next round comes
+            null; -- a session reads or writes it; the next call tries again
         end;
     end loop;
     return done;
@@ -2049,9 +2255,10 @@ begin
         join bridge.stream s on s.name = x.stream
         where x.stream in (select d.stream from bridge.dead_letter d where d.ctid = any (chosen))
     loop
-        -- Until then, what is old here is told by its id.
+        -- Until the log is adopted, ids decide which of its events are old, so none may be added with an old id.
         if p.is_foreign then
-            raise exception 'stream "%" was restored from elsewhere and not served since: start the bridge first', p.stream
+            raise exception
+                'stream "%" was restored from elsewhere and not served since: start the bridge first', p.stream
                 using errcode = 'object_not_in_prerequisite_state';
         end if;
         if not pg_try_advisory_xact_lock_shared(p.sleep_key) then
@@ -2077,10 +2284,12 @@ declare
 begin
     if not exists (select from bridge.sendable s where s.task = send.task) then
         raise exception 'task "%" may not be sent', task
-            using errcode = 'insufficient_privilege', hint = 'The owner of schema bridge allows it: select bridge.allow(''...'').';
+            using errcode = 'insufficient_privilege',
+                hint = 'The owner of schema bridge allows it: select bridge.allow(''...'').';
     end if;
     if jsonb_typeof(args) is distinct from 'array' or jsonb_typeof(kwargs) is distinct from 'object' then
-        raise exception 'task "%": args must be a JSON array and kwargs a JSON object', task using errcode = 'invalid_parameter_value';
+        raise exception 'task "%": args must be a JSON array and kwargs a JSON object', task
+            using errcode = 'invalid_parameter_value';
     end if;
     perform bridge._check_options(format('task "%s"', task), options);
     select s.sleep_key into wake from bridge.stream s where s.name = send.stream;
@@ -2144,7 +2353,7 @@ CREATE FUNCTION bridge.status() RETURNS TABLE(stream text, watches bigint, waiti
         o.pid,
         bridge._holder(s.sleep_key) is not null,
         p.moved_at,
-        -- What a relay noted that is gone is nobody's state any more.
+        -- A note of a relay that has ended no longer describes the present.
         case when o.pid is not null then p.broker_error end,
         case when o.pid is not null then p.broker_away_since end
     from bridge.position p
@@ -2153,14 +2362,16 @@ CREATE FUNCTION bridge.status() RETURNS TABLE(stream text, watches bigint, waiti
     left join (
         select
             w.stream, count(*) as waiting, min(w.at) filter (where isfinite(w.at)) as oldest,
-            count(*) filter (where w.watch in (select r.name from bridge.watch r where r.removed_at is not null)) as of_removed
+            count(*) filter (
+                where w.watch in (select r.name from bridge.watch r where r.removed_at is not null)
+            ) as of_removed
         from bridge.waiting w
         group by 1
     ) e on e.stream = p.stream
     order by 1
 $$;
 
-COMMENT ON FUNCTION bridge.status() IS 'One row a stream: its watches, committed events that wait, those of removed watches among them, age of the oldest one, dead letters, the backend of the relay that serves it, and why the broker takes nothing from it.';
+COMMENT ON FUNCTION bridge.status() IS 'One row per stream: its watches, committed events that wait, how many of those are of removed watches, age of the oldest one, dead letters, the backend of the relay that serves it, and why the broker refuses its messages.';
 
 CREATE FUNCTION bridge.step_aside(relation regclass) RETURNS boolean
     LANGUAGE plpgsql
@@ -2170,8 +2381,8 @@ declare
     w bridge.watch;
 begin
     if not exists (select from bridge._watches_of(relation)) then return false; end if;
-    -- The lock of the change that follows. CREATE TRIGGER takes a weaker one, and a writer that had only read so far would
-    -- meet the stronger one in a deadlock.
+    -- This is the lock of the change that follows. CREATE TRIGGER takes a weaker one, and a later upgrade to the
+    -- stronger one would be a deadlock with a writer that had only read so far.
     execute format('lock table %s in access exclusive mode', relation);
     for w in select * from bridge._watches_of(relation) loop
         perform bridge._loosen(w);
@@ -2180,7 +2391,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION bridge.step_aside(relation regclass) IS 'Before a change that PostgreSQL refuses because a trigger names a column: watches of this table record every change, and name no column. False: nothing watches it.';
+COMMENT ON FUNCTION bridge.step_aside(relation regclass) IS 'Before a change that PostgreSQL refuses because a trigger names a column: makes the watches of this table record every change and name no column. False if nothing watches the table.';
 
 CREATE FUNCTION bridge.step_back(relation regclass) RETURNS void
     LANGUAGE plpgsql
@@ -2194,21 +2405,22 @@ begin
             continue when bridge._is_intact(w);
             perform bridge._install(bridge._follow(w));
         exception when others then
-            raise notice 'watch "%" records every change of % until it is made anew: %', w.name, w.relation, sqlerrm;
+            raise notice 'watch "%" records every change of % until it is installed again: %',
+                w.name, w.relation, sqlerrm;
             perform bridge._loosen(w);
         end;
     end loop;
 end
 $$;
 
-COMMENT ON FUNCTION bridge.step_back(relation regclass) IS 'After a change of this table: its watches follow renamed columns, lose dropped ones, and record again only what counts.';
+COMMENT ON FUNCTION bridge.step_back(relation regclass) IS 'After a change of this table: its watches follow renamed columns, lose dropped ones, and again record only the changes that they select.';
 
 CREATE FUNCTION bridge.unwatch(name text) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    -- The tables first, as watch() does: two who change watches would else wait for each other.
+    -- The tables are locked first, as in watch(): otherwise two sessions that change watches could wait for each other.
     perform bridge._lock_tables('{}', array[name]);
     update bridge.installation set generation = generation + 1;
     update bridge.watch w set removed_at = clock_timestamp() where w.name = unwatch.name and w.removed_at is null;
@@ -2219,23 +2431,24 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION bridge.unwatch(name text) IS 'Removes a watch and its triggers; events that it has recorded are still delivered. False: there was no such watch.';
+COMMENT ON FUNCTION bridge.unwatch(name text) IS 'Removes a watch and its triggers; events that it has recorded are still delivered. False: this watch did not exist.';
 
 CREATE FUNCTION bridge.version() RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select version from bridge.installation $$;
 
-COMMENT ON FUNCTION bridge.version() IS 'Version of the triggers.sql that is installed.';
+COMMENT ON FUNCTION bridge.version() IS 'The version of the installed triggers.sql.';
 
 CREATE FUNCTION bridge.watch(name text, relation regclass, task text, operations text[] DEFAULT '{insert,update,delete}'::text[], columns text[] DEFAULT NULL::text[], condition text DEFAULT NULL::text, key text[] DEFAULT NULL::text[], data text[] DEFAULT NULL::text[], options jsonb DEFAULT '{}'::jsonb, stream text DEFAULT 'default'::text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    w constant bridge.watch := bridge._watch(name, relation, task, operations, columns, condition, key, data, options, stream);
+    w constant bridge.watch :=
+        bridge._watch(name, relation, task, operations, columns, condition, key, data, options, stream);
 begin
-    perform bridge._check_watch(w); -- LOCK TABLE would complain of a view in words of its own
+    perform bridge._check_watch(w); -- LOCK TABLE has another error message for a view
     perform bridge._lock_tables(array[w], '{}');
     perform bridge._install(w);
 end

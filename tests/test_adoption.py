@@ -1,4 +1,4 @@
-"""Logs that were restored from elsewhere: another cluster, another copy of this one, before and behind its position."""
+"""Logs restored from elsewhere: another cluster, another copy of this one, ahead of its position and behind it."""
 
 import re
 import threading
@@ -18,7 +18,7 @@ from tests.test_event_log import deliver_all, insert
 from tests.test_recycle import record, recycle, slot
 
 pytestmark = pytest.mark.anyio
-FAR = 1_000_000  # transactions
+FAR = 1_000_000  # the number of transactions
 
 
 @pytest.fixture(autouse=True)
@@ -34,9 +34,9 @@ def other(database: Database) -> Iterator[psycopg.Connection]:
 
 
 def carry(conn: psycopg.Connection, by: int, cluster: int | None = 1) -> None:
-    """The log and its position as if they came from a cluster that is so many transactions ahead of this one.
+    """Changes the log and its position as if they came from a cluster that is `by` transactions ahead of this one.
 
-    `cluster`: None is another copy of this cluster, with the same system identifier.
+    `cluster`: None means another copy of this cluster, with one system identifier.
     """
     conn.execute("update bridge.event set xid = (xid::text::bigint + %s)::text::xid8", [by])
     for stream, *snapshots in conn.execute("select stream, seen::text, upto::text from bridge.position").fetchall():
@@ -48,7 +48,7 @@ def carry(conn: psycopg.Connection, by: int, cluster: int | None = 1) -> None:
 
 
 async def deliver(database: Database, count: int | None = None, batch_size: int = 100) -> list[int]:
-    """What a relay delivers: all that waits, or one batch only."""
+    """Returns the ids that a relay delivers: all that wait, or one batch."""
     async with EventLog.open(database.dsn, "default", count or batch_size) as log:
         await log.own()
         if count is None:
@@ -64,7 +64,7 @@ def waiting(conn: psycopg.Connection) -> int:
 
 
 def burn(conn: psycopg.Connection, count: int) -> None:
-    """Transaction ids."""
+    """Uses up `count` transaction ids."""
     conn.execute(
         f"do $$ begin for n in 1..{count} loop perform pg_current_xact_id(); commit; end loop; end $$".encode()
     )
@@ -115,7 +115,7 @@ async def test_a_walk_that_was_under_way_goes_on(
 async def test_an_event_that_was_committed_late_there_is_delivered_here(
     database: Database, conn: psycopg.Connection, other: psycopg.Connection, by: int, cluster: int | None
 ) -> None:
-    """Its id is smaller than that of a delivered one."""
+    """Its id is smaller than the id of a delivered event."""
     burn(conn, 300)
     insert(other, 101)
     insert(conn, 102)
@@ -129,7 +129,7 @@ async def test_an_event_that_was_committed_late_there_is_delivered_here(
 async def test_writers_at_work_lose_nothing(
     database: Database, conn: psycopg.Connection, other: psycopg.Connection, by: int, cluster: int | None
 ) -> None:
-    """101 is written before the log is adopted and committed after it, 102 is committed in between."""
+    """101 is written before the log is adopted and committed after it. 102 is committed in between."""
     burn(conn, 300)
     insert(conn, 1)
     carry(conn, by, cluster)
@@ -183,7 +183,7 @@ async def test_writers_that_never_pause_lose_nothing_while_a_log_is_adopted(
 async def test_a_copy_whose_transactions_have_passed_the_position_since_loses_nothing(
     database: Database, conn: psycopg.Connection
 ) -> None:
-    """Restored, written to, and served only when the foreign ids are no longer in the future."""
+    """The copy is restored and written to, and a relay serves it when the foreign ids are no longer in the future."""
     insert(conn, 1)
     assert await deliver(database) == [1]
     insert(conn, 2)
@@ -197,7 +197,7 @@ async def test_a_copy_whose_transactions_have_passed_the_position_since_loses_no
 
 
 async def test_the_own_position_is_not_taken_for_a_foreign_one(database: Database, conn: psycopg.Connection) -> None:
-    """Whatever has happened to its row, and to the cluster's transactions, since it moved."""
+    """This holds whatever has happened to the row and to the cluster's transactions since the position moved."""
     adopt = "select * from bridge.adopt('default')"
     for step in ("select", "vacuum freeze bridge.position", "vacuum full bridge.position"):
         insert(conn, *conn.execute("select coalesce(max(id), 0) + 1 from item").fetchone() or ())
@@ -271,7 +271,7 @@ async def test_nothing_of_a_restored_log_is_truncated_before_it_is_adopted(
 
 
 async def test_a_restored_log_keeps_the_slots_of_other_streams_too(conn: psycopg.Connection) -> None:
-    """It is not known what waits in them until each one's relay has adopted its part."""
+    """Nobody knows which events wait in the slots until the relay of each stream has adopted its part."""
     conn.execute("select bridge.watch('bulk', 'item', 'shop.touch', stream => 'bulk')")
     record(conn, 7, "bulk")
     conn.execute("update bridge.position set cluster = 1, seen = '1000000:1000000:' where stream = 'bulk'")
@@ -279,11 +279,11 @@ async def test_a_restored_log_keeps_the_slots_of_other_streams_too(conn: psycopg
 
 
 async def test_a_second_position_of_a_stream_does_not_stop_it(database: Database, conn: psycopg.Connection) -> None:
-    """A restore of the data alone brings one along."""
+    """A restore of the data alone brings a second position."""
     insert(conn, 1)
     copy = "insert into bridge.position (stream, seen, cluster) values ('default', '1000000:1000000:', 1)"
     conn.execute(copy.encode())
-    assert conn.execute("select count(*) from bridge.position").fetchone() == (1,), "it is refused"
+    assert conn.execute("select count(*) from bridge.position").fetchone() == (1,), "a second position must be refused"
     conn.execute("alter table bridge.position disable trigger all")
     conn.execute(copy.encode())
     conn.execute("alter table bridge.position enable trigger all")

@@ -69,7 +69,7 @@ def test_all_or_nothing(conn: psycopg.Connection) -> None:
     ("wanted", "complaint"),
     [
         ([PRODUCT, PRODUCT], 'watch "product" is declared twice'),
-        ([{**PRODUCT, "relation": "nothing"}], "there is no table nothing"),
+        ([{**PRODUCT, "relation": "nothing"}], "table nothing does not exist"),
         ([{"name": "x", "task": "t"}], "none is named"),
         ([{**PRODUCT, "colour": "red"}], 'unknown parameter "colour"'),
     ],

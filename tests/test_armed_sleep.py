@@ -1,9 +1,10 @@
-"""Armed sleep, proven: in every order of the steps of writers and relay, what is committed is seen by a look or
-announced by a notification. The poll floor is an hour here, so it never helps.
+"""Proves armed sleep: whatever the order of steps, a look sees each committed change or a notification announces it.
 
-The writer's steps: `insert` (capture tries the sleep key) and `commit`. The relay's: `look` (its last one before it
-sleeps), `ask` for the key, and the looks and sleep that follow. Real sessions, the real Listener; a step is over when
-the server shows it (a lock waits, a lock is held), not after some time.
+The poll floor is an hour here, so it never helps.
+
+The writer's steps are `insert` (capture tries the sleep key) and `commit`. The relay's steps are `look` (its last one
+before it sleeps), `ask` for the key, and the looks and sleep that follow. The sessions and the Listener are real. A
+step is over when the server shows it (a lock waits, a lock is held), not after some time.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -34,7 +35,7 @@ STATE = """
 
 
 class Sleeper:
-    """A relay as far as sleep goes: at each wake-up it looks, and what it sees is delivered."""
+    """The part of a relay that sleeps. At each wake-up it looks, and all that it sees counts as delivered."""
 
     def __init__(self, listener: Listener, log: EventLog) -> None:
         self._listener = listener
@@ -62,7 +63,7 @@ def item(conn: psycopg.Connection) -> None:
 
 @pytest.fixture
 def writers(database: Database) -> Iterator[list[psycopg.Connection]]:
-    """Three sessions, each in a transaction of its own as soon as it does something."""
+    """Yields three sessions. Each begins a transaction with its first statement."""
     with ExitStack() as stack:
         yield [stack.enter_context(closing(psycopg.connect(database.dsn))) for _ in range(3)]
 
@@ -79,7 +80,7 @@ async def sleeper(database: Database) -> AsyncIterator[Sleeper]:
 
 
 async def until(true: object, what: str) -> None:
-    """`true` is called until it holds; the server announces no lock waits."""
+    """Calls `true` until it holds. The server does not announce that a session waits for a lock."""
     assert callable(true)
     with anyio.move_on_after(10):
         while not true():  # noqa: ASYNC110
@@ -89,7 +90,7 @@ async def until(true: object, what: str) -> None:
 
 
 def orders() -> list[tuple[str, ...]]:
-    """All orders of the steps in which the writer inserts before it commits, and the relay looks before it asks."""
+    """Returns all orders in which the writer inserts before it commits, and the relay looks before it asks."""
     steps = ("insert", "commit", "look", "ask")
     return [
         o for o in permutations(steps) if o.index("insert") < o.index("commit") and o.index("look") < o.index("ask")
@@ -105,7 +106,7 @@ async def test_in_every_order_the_event_is_seen(
     order: Sequence[str],
     others: str,
 ) -> None:
-    """At each isolation level, one after the other: a relay of its own, and rows of its own."""
+    """Tries the isolation levels one after another, each with its own relay and rows."""
     for number, level in enumerate(LEVELS):
         for connection in writers:
             connection.isolation_level = level
@@ -136,7 +137,7 @@ async def in_this_order(
             else:
                 group.start_soon(relay.run)
                 await until(lambda: any(conn.execute(STATE).fetchone() or ()), f"the key is asked for, {level}")
-        # Also while a long transaction still has the key: its grant may be hours away.
+        # The relay sees the event even while a long transaction holds the key, which may delay the grant for hours.
         await until(lambda: relay.seen == [key], f"the event is seen, {level}")
         if others == "beside_a_long_writer":
             other.commit()
@@ -158,7 +159,7 @@ async def test_several_writers_in_every_order_of_commits(
     asked_after: int,
     commits: Sequence[int],
 ) -> None:
-    """The relay asks for the key when so many of the three have inserted; the others fail to get it and notify."""
+    """The relay asks after `asked_after` of the three inserts. Later writers fail to get the key and notify."""
     for number, level in enumerate(LEVELS):
         for connection in writers:
             connection.isolation_level = level
@@ -203,7 +204,7 @@ async def test_a_savepoint_rolled_back_takes_neither_the_key_nor_the_notificatio
         with writer.transaction():
             with writer.transaction(force_rollback=True):
                 writer.execute("insert into item values (1)")
-            # The rollback gave back what the first insert got: the key, or the notification. This one tries anew.
+            # The rollback released the first insert's result: the key, or the notification. This insert tries again.
             writer.execute("insert into item values (2)")
             with writer.transaction(force_rollback=True):
                 writer.execute("insert into item values (3)")

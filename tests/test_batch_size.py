@@ -1,4 +1,4 @@
-"""The size of batches follows what the broker takes in a tenth of a second."""
+"""The size of batches follows the number of events that the broker accepts in a tenth of a second."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from bridge.batch_size import BatchSize
 
 
 def after(size: BatchSize, *rates: float) -> list[int]:
-    """The sizes after full batches that were delivered at these rates, in events per second."""
+    """Returns the sizes after full batches that were delivered at these rates, in events per second."""
     sizes = []
     for rate in rates:
         size.learn(size.now, size.now / rate)

@@ -1,4 +1,4 @@
-"""Options of a call: no custom header takes the place of one of Celery's, wherever the row came from."""
+"""Options of a call: a custom header never replaces one of Celery's, wherever the row came from."""
 
 import ast
 import inspect
@@ -32,7 +32,7 @@ def sent(**data: Any) -> Event:
 
 
 def read_by_workers() -> set[str]:
-    """Names that Celery and kombu look up in headers or in the request that is made of them."""
+    """Returns the names that Celery and kombu look up in headers, or in the request made from them."""
     names: set[str] = set()
     packages = (Path(celery.worker.__file__).parent, Path(kombu.__file__).parent / "transport")
     files = [file for package in packages for file in package.rglob("*.py")]
@@ -48,7 +48,7 @@ def read_by_workers() -> set[str]:
                     continue
             if re.search(r"(^|\.)(headers|_?request_dict)$", ast.unparse(source)):
                 names.add(name)
-    # Of brokers that have an order of their own to keep; no worker reads it.
+    # Brokers that keep an order use this header. Workers don't read it.
     return names - {"MessageGroupId"}
 
 
@@ -68,7 +68,7 @@ def test_no_name_of_celerys_is_free() -> None:
 
 def test_the_database_refuses_the_same_names() -> None:
     text = TRIGGERS_SQL.read_text(encoding="utf-8")
-    listed = re.search(r"reserved constant text\[\] := (.*?);", text, re.DOTALL)
+    listed = re.search(r"reserved constant text\[\] :=\s+(.*?);", text, re.DOTALL)
     assert listed
     assert set("".join(re.findall(r"'([^']*)'", listed[1])).strip("{}").split(",")) == RESERVED_HEADERS
 
@@ -133,7 +133,7 @@ def test_options_of_rows_that_passed_by_the_database_are_checked_again(
 
 def test_every_option_that_the_database_knows_is_known_here() -> None:
     text = TRIGGERS_SQL.read_text(encoding="utf-8")
-    listed = re.search(r"function bridge\._check_options.*?known constant text\[\] := '\{(.+?)\}'", text, re.DOTALL)
+    listed = re.search(r"function bridge\._check_options.*?known constant text\[\] :=\s+'\{(.+?)\}'", text, re.DOTALL)
     assert listed
     values: dict[str, Any] = {
         "call": "event",
@@ -151,7 +151,7 @@ def test_every_option_that_the_database_knows_is_known_here() -> None:
 async def test_a_watch_with_options_that_cannot_be_used_stops_no_other(
     database: Database, conn: psycopg.Connection
 ) -> None:
-    """As an older triggers.sql took them, or as somebody wrote them."""
+    """An older triggers.sql accepted such options, or somebody wrote them into the table."""
     conn.execute("create table item (id int primary key)")
     deep = "[" * 3000 + "]" * 3000
     for number, options in enumerate(('{"countdown": 1e5000}', f'{{"headers": {{"a": {deep}}}}}', "[]", "{}")):

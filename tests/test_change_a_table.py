@@ -1,4 +1,4 @@
-"""docs/howto/change-a-table.md: what it tells people to run, runs, and capture goes on."""
+"""The statements of docs/howto/change-a-table.md work, and capture goes on."""
 
 import re
 from pathlib import Path
@@ -31,11 +31,11 @@ def test_the_examples_work_and_the_watch_follows(conn: psycopg.Connection) -> No
     ]
     assert conn.execute("select columns from bridge.watch").fetchone() == (["name"],)
     assert conn.execute("select * from bridge.drift()").fetchall() == []
-    assert 'watch "reprice": the column price is gone; the watch goes on without it' in notices
+    assert 'watch "reprice": the column price was dropped; the watch continues without it' in notices
 
 
 def test_a_reader_that_goes_on_to_write_meets_no_deadlock(conn: psycopg.Connection, database: Database) -> None:
-    """step_aside takes the lock of the change at once: first a weaker and then a stronger one would be a trap."""
+    """step_aside takes the strong lock of the change at once. A weaker lock first could lead to a deadlock."""
     conn.execute("create table product (id int primary key, price int)")
     conn.execute("select bridge.watch('reprice', 'product', 't.t', columns => '{price}')")
     conn.execute("insert into product values (1, 1)")

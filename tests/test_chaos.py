@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 FIRST = Change("valkey", 1, 1, 2, "update")
 SECOND = Change("valkey", 1, 1, 3, "update")
 GONE = Change("valkey", 1, 1, 3, "delete")
-# A failover lost it, and the next timeline gave its version again.
+# The failover lost this change, and the next timeline gave its version to another change.
 FALLEN = Change("valkey", 2, 1, 7, "update")
 AGAIN = Change("valkey", 2, 2, 6, "update")
 STRANGE = Change("valkey", 9, 1, 1, "insert")
@@ -32,7 +32,7 @@ STRANGE = Change("valkey", 9, 1, 1, "insert")
         ([("a", FIRST), ("b", SECOND), ("b", GONE)], Account(3, 3, ids_of_two_changes=1)),
         ([("b", SECOND), ("a", FIRST), ("c", GONE)], Account(3, 3, out_of_order_keys=1)),
         ([("a", FIRST), ("c", GONE), ("b", SECOND)], Account(3, 3, out_of_order_keys=1)),
-        # A repetition may be older than what came since.
+        # A repeated task may be older than the tasks since.
         ([("a", FIRST), ("b", SECOND), ("c", GONE), ("a", FIRST)], Account(3, 3, duplicates=1)),
     ],
 )
@@ -49,12 +49,12 @@ def test_the_account_finds_what_went_wrong(notes: list[tuple[str, Change]], expe
         ([("a", FALLEN), ("b", AGAIN)], Account(1, 1, lost_by_failover=1, phantom_by_failover=1)),
         ([("a", FALLEN)], Account(1, 0, lost=1, lost_by_failover=1, phantom_by_failover=1)),
         ([("b", AGAIN), ("c", STRANGE)], Account(1, 1, phantom=1, lost_by_failover=1)),
-        # The id of a payment that was taken back and the one of another payment.
+        # A lost payment and another payment share one id.
         (
             [("a", FALLEN), ("a", AGAIN)],
             Account(1, 1, ids_of_two_changes=1, lost_by_failover=1, phantom_by_failover=1),
         ),
-        # A bridge had it in hand, and wakes up late.
+        # A bridge still had this task, and wakes up late.
         ([("b", AGAIN), ("a", FALLEN)], Account(1, 1, lost_by_failover=1, phantom_by_failover=1)),
     ],
 )

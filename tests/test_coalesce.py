@@ -1,4 +1,4 @@
-"""Many events of one watch and key, read at once, become one task; and what a task's id is made of."""
+"""Events of one watch and key that are read together become one task; and how the id of a task is made."""
 
 from datetime import UTC, datetime
 from uuid import uuid5

@@ -1,4 +1,4 @@
-"""compose.yaml: well-formed, and every path, command, flag and variable in it is one that exists."""
+"""compose.yaml is well-formed, and every path, command, flag and variable in it exists."""
 
 import json
 import os
@@ -22,7 +22,7 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
 SHOP = ROOT / "examples" / "shop"
 
-# Those of the Compose specification that we use: a misspelt one would be a mistake that only Docker finds.
+# The keys of the Compose specification that we use. Otherwise only Docker would find a misspelt key.
 TOP = {"name", "services", "volumes"}
 OF_A_SERVICE = {
     *("build", "command", "depends_on", "environment", "healthcheck", "hostname", "image", "ports", "restart"),
@@ -40,7 +40,7 @@ load_command_class(get_commands()[name], name).create_parser("manage.py", name).
 
 
 def words(service: str) -> list[str]:
-    """What the service runs: its own command, or the image's."""
+    """Returns the words of the service's command: its own, or the image's."""
     given: list[str] | None = SERVICES[service].get("command")
     return given or exec_form(last(SERVICES[service]["build"]["target"], "CMD") or "")
 
@@ -56,7 +56,7 @@ def seconds(duration: str) -> float:
 
 
 def celery_parses(arguments: list[str]) -> None:
-    """Only the words: running the command would need the app, and a broker."""
+    """Parses only the words of the command, because running it would need the app and a broker."""
     command: Command = celery
     while isinstance(command, Group):
         _, (name, *arguments), _ = command.make_parser(Context(command)).parse_args(list(arguments))

@@ -1,4 +1,4 @@
-"""Dead letters: looked at, tried again with the same task ids, dropped."""
+"""Dead letters can be listed, retried with their original task ids, and dropped."""
 
 from collections.abc import Iterator
 
@@ -32,7 +32,7 @@ def item(conn: psycopg.Connection) -> None:
 
 
 def bury(conn: psycopg.Connection, *ids: int, watch: str = "item", failed_at: str = "now()") -> None:
-    """Dead letters as the relay keeps them, for changes of item."""
+    """Writes dead letters for changes of item, as the relay does."""
     conn.execute(
         "insert into bridge.dead_letter (id, stream, watch, op, key, at, reason, failed_at) "
         f"select n, 'default', %s, 'insert', jsonb_build_array(n), '2026-01-01', 'because', {failed_at} "
@@ -50,7 +50,7 @@ def run(database: Database, *arguments: str, stdin: str = "") -> Result:
 
 
 async def deliver(log: EventLog) -> list[int]:
-    """Ids of the next batch, which counts as delivered."""
+    """Returns the ids of the next batch, which then counts as delivered."""
     batch = await log.read()
     await log.move(batch.position)
     return [event.id for event in batch.events]
@@ -138,7 +138,7 @@ def test_one_is_shown_whole(database: Database, conn: psycopg.Connection) -> Non
     bury(conn, 1)
     assert msgspec.json.decode(run(database, "show", "1").stdout)["op"] == "insert"
     missing = run(database, "show", "2")
-    assert "there is no dead letter 2" in missing.output
+    assert "dead letter 2 does not exist" in missing.output
 
 
 def test_discarding_asks_first(database: Database, conn: psycopg.Connection) -> None:
@@ -167,7 +167,7 @@ def test_many_are_retried_in_chunks(database: Database, conn: psycopg.Connection
 
 
 async def refuse_all(database: Database, reason: str) -> None:
-    """As a relay that can publish nothing."""
+    """Refuses all events, like a relay that can publish nothing."""
     async with EventLog.open(database.dsn, "default", 100) as log:
         await log.own()
         while (batch := await log.read()).events:
@@ -189,7 +189,7 @@ async def test_an_event_that_is_refused_again_is_one_dead_letter_with_the_newer_
 async def test_an_event_that_is_twice_in_a_batch_is_one_dead_letter(
     database: Database, conn: psycopg.Connection
 ) -> None:
-    """A relay died after it had buried the event and before it moved; then the event was retried: it is read twice."""
+    """A relay died after it buried the event and before it moved. After a retry the event is read twice."""
     conn.execute("insert into item values (1)")
     async with EventLog.open(database.dsn, "default", 100) as log:
         await log.own()
@@ -206,7 +206,7 @@ async def test_an_event_that_is_twice_in_a_batch_is_one_dead_letter(
 async def test_two_events_with_one_id_are_two_dead_letters_and_both_are_retried(
     database: Database, conn: psycopg.Connection
 ) -> None:
-    """As after a failover: the sequence went back."""
+    """A sequence that goes back in a failover causes this."""
     conn.execute("insert into item values (1)")
     conn.execute("select setval('bridge.event_id', 1, false)")
     conn.execute("insert into item values (2)")
@@ -343,7 +343,7 @@ def test_events_to_bury_are_found_through_the_index(conn: psycopg.Connection, ro
     assert "event_0_lane_stream_xid_idx" in plan
     assert "xid = " in plan.partition("event_0_lane_stream_xid_idx")[2].partition("event_1")[0]
     joined = plan.partition("CTE written")[0]
-    assert joined.count("Nested Loop") == 1, "that of the transactions"
+    assert joined.count("Nested Loop") == 1, "only the join with the transactions may be a nested loop"
 
 
 def test_many_events_of_one_transaction_are_buried_in_seconds(conn: psycopg.Connection) -> None:
@@ -398,7 +398,7 @@ def test_what_was_not_allowed_is_delivered_after_allow_and_retry(
 
 @on_pg18
 def test_the_list_shows_whatever_stands_in_a_dead_letter(database: Database, conn: psycopg.Connection) -> None:
-    """The key's values and parts of the reason are an application's words: no markup, no orders."""
+    """The key's values and parts of the reason come from an application and must not act as markup or control."""
     for number, text in enumerate(["[/b]", "[red]red[/red]", "[link=http://h]", "\x1b[2J", "\x9b2J", "\x07", "]["]):
         conn.execute(
             "insert into bridge.dead_letter (id, stream, watch, op, key, at, reason) "

@@ -1,4 +1,4 @@
-"""The demo stays only where somebody can end it."""
+"""The demo keeps running only where somebody can end it."""
 
 import os
 import pty
@@ -28,7 +28,7 @@ def test_without_a_terminal_it_ends_and_judges() -> None:
     )
     assert "with the bridge      0 of 2 tasks read the old row" in done.stdout
     assert "Ctrl-C ends" not in done.stdout
-    # Two edits may both have gone well the old way, which proves nothing.
+    # Both edits may have gone well without the bridge. Then the run proves nothing.
     assert done.returncode == (1 if "dispatch in save()   0 of 2" in done.stdout else 0), done.stdout + done.stderr
 
 

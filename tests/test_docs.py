@@ -1,4 +1,4 @@
-"""The documentation names everything there is, and all its links lead somewhere."""
+"""The documentation names everything that exists, and all its links lead somewhere."""
 
 import ast
 import re
@@ -32,7 +32,7 @@ def headings(page: Path) -> list[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """As GitHub makes them of headings: lower case, spaces to hyphens, all other punctuation gone."""
+    """Returns the anchors that GitHub makes of headings: lower case, hyphens for spaces, no other punctuation."""
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings(page)}
 
 
@@ -57,8 +57,10 @@ def variables() -> set[str]:
 
 
 def known_options() -> set[str]:
-    """Those that bridge._check_options knows."""
-    listed = re.search(r"function bridge\._check_options.*?known constant text\[\] := '\{(.+?)\}'", TRIGGERS, re.DOTALL)
+    """Returns the options that bridge._check_options knows."""
+    listed = re.search(
+        r"function bridge\._check_options.*?known constant text\[\] :=\s+'\{(.+?)\}'", TRIGGERS, re.DOTALL
+    )
     assert listed
     return set(listed[1].split(","))
 
@@ -68,7 +70,7 @@ def public_functions() -> set[str]:
 
 
 def tables() -> dict[str, list[str]]:
-    """Each table with its columns."""
+    """Returns the columns of each table."""
     made = re.findall(
         r"^create table if not exists bridge\.(\w+) \((.*?)\)(?: with| partition|;)", TRIGGERS, re.DOTALL | re.MULTILINE
     )
@@ -76,7 +78,7 @@ def tables() -> dict[str, list[str]]:
 
 
 def logged() -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """Message, level and fields of everything that bridge/ logs; the level of `logger.log` is "varies"."""
+    """Yields message, level and fields of everything that bridge/ logs. The level of `logger.log` is "varies"."""
     for path in sorted((ROOT / "bridge").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
@@ -89,19 +91,21 @@ def logged() -> Iterator[tuple[str, str, tuple[str, ...]]]:
                 case _:
                     continue
             message = arguments[0]
-            assert isinstance(message, ast.Constant), f"{path}:{node.lineno}: a message is a constant"
+            assert isinstance(message, ast.Constant), f"{path}:{node.lineno}: a log message must be a constant"
             extra = [word.value for word in node.keywords if word.arg == "extra"]
             keys = [key for fields in extra if isinstance(fields, ast.Dict) for key in fields.keys]
             yield str(message.value), level, tuple(str(key.value) for key in keys if isinstance(key, ast.Constant))
 
 
 def as_documented(message: str) -> str:
-    """Of a long message the part before the first semicolon stands in the table, or before the first comma."""
+    """Returns the part of a long message that is in the table: up to the first semicolon, or up to the first value."""
+    if "%" in message:
+        return message.split("%", maxsplit=1)[0] + "..."
     return message if ";" not in message else message.split(";", maxsplit=1)[0] + "; ..."
 
 
 def test_what_is_looked_for_is_found() -> None:
-    """Each search below finds something it must, or a changed source would silence its tests."""
+    """Each search below must find something, or a change of the source would disable its tests unnoticed."""
     assert "--retention" in flags()
     assert "BRIDGE_RETENTION" in variables()
     assert "call" in known_options()

@@ -1,4 +1,4 @@
-"""The embedded servers: private, durable where they say so, and gone when their parent is gone."""
+"""The embedded servers are private, durable where they promise it, and end when their parent ends."""
 
 import contextlib
 import os
@@ -17,18 +17,18 @@ from embedded import Child, Postgres, PrivateDirectory, RabbitMQ, StartError, Va
 from tests.eventually import eventually
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
-# A program that starts a server, prints where it lives and which process it is, then waits to be killed.
+# A program that starts a server, prints its directory and process id, and waits to be killed.
 PARENT = """
 import sys, signal, embedded
 with getattr(embedded, sys.argv[1])() as server:
     print(server.directory.path, server.pid, flush=True)
     signal.pause()
 """
-needs_rabbitmq = pytest.mark.skipif(not RabbitMQ.available(), reason="no RabbitMQ installed")
+needs_rabbitmq = pytest.mark.skipif(not RabbitMQ.available(), reason="RabbitMQ is not installed")
 
 
 def gone(pid: int) -> bool:
-    """No such process, or one that only waits for its new parent to notice."""
+    """Returns whether the process has ended, or only waits until its new parent notices."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
@@ -36,7 +36,7 @@ def gone(pid: int) -> bool:
 
 
 def family(pid: int) -> set[int]:
-    """The process and its descendants."""
+    """Returns the process and its descendants."""
     children = {pid}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -62,7 +62,7 @@ def busy(server: Postgres) -> bool:
         return connection.execute(query).fetchone() is not None
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the test reads /proc")
 @pytest.mark.parametrize(
     "server",
     ["Postgres", "Valkey", pytest.param("RabbitMQ", marks=[needs_rabbitmq, pytest.mark.timeout(180)])],
@@ -80,7 +80,7 @@ def test_server_and_its_files_go_when_the_parent_is_killed(server: str, number: 
         processes = family(int(pid))
         assert Path(directory).exists()
         parent.send_signal(number)
-    assert eventually(lambda: all(map(gone, processes))), "a process of the server still runs"
+    assert eventually(lambda: all(map(gone, processes))), "a process of the server is still running"
     assert eventually(lambda: not Path(directory).exists()), "files are left behind"
 
 
@@ -125,7 +125,7 @@ def test_postgres_starts_again_beside_a_busy_orphan() -> None:
         contextlib.closing(psycopg.connect(server.dsn(), autocommit=True)) as connection,
     ):
         connection.execute("create table kept as select 1")
-        # Counts without ever waiting, so it doesn't notice that its postmaster is gone.
+        # The query never waits, so its process doesn't notice that the postmaster has ended.
         connection.pgconn.send_query(b"set statement_timeout = '1s'; select count(*) from generate_series(1, 1e9)")
         connection.pgconn.flush()
         assert eventually(lambda: busy(server))

@@ -40,7 +40,7 @@ def insert(conn: psycopg.Connection, *ids: int) -> None:
 
 
 async def deliver_all(log: EventLog) -> list[int]:
-    """Keys of all that waits, moving the position as a relay does."""
+    """Delivers all waiting events, moving the position as a relay does. Returns their keys."""
     keys: list[int] = []
     while (batch := await log.read()).events:
         keys += [event.key[0] for event in batch.events if event.key]
@@ -96,7 +96,7 @@ async def test_a_window_that_ends_with_a_batch_is_closed_with_it(
 
 
 async def test_a_window_of_which_nothing_is_left_is_closed(database: Database, conn: psycopg.Connection) -> None:
-    """As an earlier version left it."""
+    """An earlier version left such a window."""
     insert(conn, 1)
     conn.execute("update bridge.position set upto = pg_current_snapshot(), after_id = (select id from bridge.event)")
     async with EventLog.open(database.dsn, "default", 2) as log:
@@ -123,7 +123,7 @@ async def test_an_old_transaction_holds_nothing_back_and_is_not_forgotten(
     database: Database, conn: psycopg.Connection, other: psycopg.Connection
 ) -> None:
     insert(other, 0)
-    # A thousand transactions, each in a snapshot of its own between the old one and now.
+    # A thousand transactions, each with its own snapshot between the old one and now.
     conn.execute("do $$ begin for n in 1..1000 loop insert into item values (n); commit; end loop; end $$")
     async with EventLog.open(database.dsn, "default", 100) as log:
         await log.own()
@@ -158,8 +158,11 @@ values (%s, 'default', 'item', 'insert', jsonb_build_array(%s::int))
 async def test_events_that_have_one_id_are_all_read_wherever_a_batch_ends(
     database: Database, conn: psycopg.Connection, ids: tuple[int, ...], size: int
 ) -> None:
-    """An id is given twice after a failover, or when a dead letter is retried; a batch that ends between the two must
-    not take the second one for delivered, neither in this session nor in the one that takes over."""
+    """A failover, or the retry of a dead letter, gives an id twice.
+
+    A batch that ends between the two events must not treat the second one as delivered, neither in this session nor
+    after a takeover.
+    """
     for key, number in enumerate(ids):
         conn.execute(SAME_ID, [number, key])
     async with EventLog.open(database.dsn, "default", size) as log:
@@ -189,7 +192,7 @@ async def test_events_that_have_one_id_are_all_read_wherever_a_batch_ends(
 async def test_events_with_the_smallest_id_of_all_are_all_read(
     database: Database, conn: psycopg.Connection, size: int
 ) -> None:
-    """No `after_id` is below it."""
+    """An `after_id` below this id does not exist."""
     ids = (-(2**63), -(2**63), -(2**63), 7, 8, 9)
     for key, number in enumerate(ids):
         conn.execute(SAME_ID, [number, key])
@@ -210,7 +213,7 @@ async def test_events_with_the_smallest_id_of_all_are_all_read(
 async def test_events_with_one_id_are_all_read_when_the_log_is_rewritten_meanwhile(
     database: Database, conn: psycopg.Connection
 ) -> None:
-    """CLUSTER gives the rows another order between the look and the walk, which repeats what it has to."""
+    """CLUSTER reorders the rows between the look and the walk. The walk repeats as much as it must."""
     for key in range(4):
         conn.execute(SAME_ID, [7, key])
     conn.execute("create function back(key jsonb) returns int immutable language sql return -(key->>0)::int")
@@ -229,7 +232,7 @@ async def test_events_with_one_id_are_all_read_when_the_log_is_rewritten_meanwhi
 async def test_a_walk_whose_cursor_is_gone_is_an_outage_and_begins_anew(
     database: Database, conn: psycopg.Connection, lost: str
 ) -> None:
-    """A pooler can do that. As an error in the bridge's use it would end the process, and with it all streams."""
+    """A pooler can do that. A ConfigError would end the process, and with it all streams."""
     insert(conn, *range(25))
     async with EventLog.open(database.dsn, "default", 5) as log:
         await log.own()
@@ -321,7 +324,7 @@ async def test_a_batch_of_long_numbers_is_bounded_too(
 async def test_an_event_too_long_for_a_text_is_a_dead_letter_and_the_next_one_is_delivered(
     database: Database, conn: psycopg.Connection
 ) -> None:
-    """Nothing in it is wrong, but PostgreSQL can't say it: the stream would stop there for ever."""
+    """Its data is correct, but PostgreSQL can't return it. Without a dead letter the stream would stop forever."""
     long = "insert into bridge.event (stream, watch, op, key, data) select 'default', 'item', 'insert', '[1]', "
     conn.execute(f"{long} jsonb_build_object('n', array_fill(1e131071::numeric, array[8300]))".encode())
     conn.execute(f"{long} jsonb_build_object('n', array_fill(8.25::numeric, array[8300]))".encode())
@@ -398,11 +401,11 @@ async def test_an_outage_of_the_broker_is_noted_until_its_end_also_by_the_next_o
         await log.note_broker("refused")
         assert conn.execute("select broker_error from bridge.status()").fetchone() == ("refused",)
         since = conn.execute(kept).fetchone()
-        # The row has moved, and the position goes on with it.
+        # The row has moved, and the position moves on from it.
         insert(conn, 1)
         assert await deliver_all(log) == [1]
     nobodys = (None, None)
-    assert eventually(lambda: conn.execute(noted).fetchone() == nobodys), "as soon as nobody serves the stream"
+    assert eventually(lambda: conn.execute(noted).fetchone() == nobodys), "no relay serves the stream"
     async with EventLog.open(database.dsn, "default", 10) as log:
         await log.own()
         await log.note_broker("still refused")
@@ -411,11 +414,11 @@ async def test_an_outage_of_the_broker_is_noted_until_its_end_also_by_the_next_o
         assert conn.execute(noted).fetchone() == nobodys
         version = conn.execute("select xmin from bridge.position").fetchone()
         await log.note_broker(None)
-        assert conn.execute("select xmin from bridge.position").fetchone() == version, "what is known costs no write"
+        assert conn.execute("select xmin from bridge.position").fetchone() == version, "written without a change"
 
 
 def test_no_index_leads_to_positions(conn: psycopg.Connection) -> None:
-    """A unique one looks at every version of a row that a long transaction keeps alive, so moves would slow down."""
+    """A unique index looks at all row versions that a long transaction keeps, which would slow down moves."""
     assert conn.execute("select from pg_index where indrelid = 'bridge.position'::regclass").fetchall() == []
 
 
@@ -434,7 +437,7 @@ async def test_streams_are_read_apart(database: Database, conn: psycopg.Connecti
 
 @on_pg18
 async def test_concurrent_writers_are_read_exactly_once(database: Database, conn: psycopg.Connection) -> None:
-    """Random transactions with savepoints and rollbacks, read while they run; ids are not commit order."""
+    """The transactions have savepoints and rollbacks, and are read while they run. The ids are not in commit order."""
     seed = random.randrange(2**32)
     committed: list[int] = []
     lock = threading.Lock()
@@ -474,7 +477,7 @@ async def test_concurrent_writers_are_read_exactly_once(database: Database, conn
 async def test_windows_are_read_through_the_index(
     database: Database, conn: psycopg.Connection, rows: int, name: str
 ) -> None:
-    """On an empty log, a fresh one without statistics and a large one."""
+    """The log is empty, new and without statistics, or large."""
     insert(conn, *range(rows))
     async with EventLog.open(database.dsn, "default", 10) as log:
         await log.own()
@@ -489,7 +492,7 @@ async def test_windows_are_read_through_the_index(
 async def test_a_log_restored_in_another_cluster_delivers_what_waited_and_starts_anew(
     database: Database, conn: psycopg.Connection, batch_size: int
 ) -> None:
-    """As after a dump and restore: other cluster, transaction ids that lie in the future here, and in its past."""
+    """A dump and restore does this: another cluster, and transaction ids in the future of this one or in its past."""
     insert(conn, 1, 2)
     async with EventLog.open(database.dsn, "default", 100) as log:
         await log.own()

@@ -1,4 +1,4 @@
-"""What the other tests rely on."""
+"""The fixtures and helpers do what the other tests rely on."""
 
 import subprocess
 import sys
@@ -43,7 +43,7 @@ def test_databases_of_a_dead_run_are_swept(pg_server: PgServer) -> None:
         pg_server.sweep()
         return pg_server.admin.execute(query, [left.name]).fetchone() is None
 
-    # The server notices the closed connection, and gives up its lock, in its own time.
+    # The server takes some time to notice the closed connection and release its lock.
     assert eventually(swept)
 
 

@@ -1,4 +1,4 @@
-"""Health and metrics from outside: a stuck loop is seen, and what waits grows while it waits."""
+"""Health and metrics from outside: a stuck loop is visible, and the metrics of a backlog grow while it waits."""
 
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ async def test_a_stuck_event_loop_fails_healthz() -> None:
     with http.serve("127.0.0.1", 0, health, Metrics()) as port:
         health.beat()
         assert get(port, "/healthz")[0] == 200
-        # This very look keeps the loop from beating.
+        # This request blocks the event loop, so the loop can't beat.
         assert eventually(lambda: get(port, "/healthz")[0] == 503)
         health.beat()
         assert get(port, "/healthz")[0] == 200
@@ -53,7 +53,7 @@ def test_a_count_holds_only_while_the_stream_is_behind() -> None:
     health.hold("s", datetime.now(UTC) - timedelta(seconds=10), 2)
     health.count("s", 10, datetime.now(UTC))
     assert (health.behind(), health.waiting("s")) == (["s"], 10)
-    assert health.lag("s") >= 10, "what is in hand is the oldest"
+    assert health.lag("s") >= 10, "the events in hand are the oldest"
     health.hold("s", None, 0)
     assert health.waiting("s") == 0
 
@@ -77,10 +77,10 @@ def test_lag_grows_while_the_broker_is_away(conn: psycopg.Connection, run_bridge
         first = bridge.gauge("bridge_lag_seconds")
         assert eventually(lambda: bridge.gauge("bridge_lag_seconds") > first + 1)
         assert bridge.gauge("bridge_waiting_events") == 3
-        # Counted in the database at the next look.
+        # The next look counts these events in the database.
         conn.execute("insert into product values (4), (5)")
         assert eventually(lambda: bridge.gauge("bridge_waiting_events") == 5, 40)
         server.start()
         assert eventually(lambda: bridge.gauge("bridge_lag_seconds") == 0)
-        # Two came while the first three were in hand, so there may be a moment of calm in between.
+        # Two events came while the relay held the first three, so the metrics may be zero for a moment in between.
         assert eventually(lambda: bridge.gauge("bridge_waiting_events") == 0)

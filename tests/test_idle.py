@@ -1,4 +1,4 @@
-"""What an idle bridge costs: the statements that its server sees."""
+"""The cost of an idle bridge: the statements that its server receives."""
 
 import re
 
@@ -24,11 +24,11 @@ def test_an_idle_stream_costs_one_look_at_each_floor_and_a_heartbeat_at_each_sec
         run_bridge(server.dsn(), "--poll-floor=0.5", broker_url=valkey.url)
 
         def counts(since: int) -> tuple[int, int, int]:
-            """Looks, heartbeats and all statements after so many characters of the server's log."""
+            """Returns the numbers of looks, heartbeats and all statements in the server's log after this position."""
             said = STATEMENT.findall(server.log.read_text()[since:])
             return said.count("bridge relay default"), said.count("bridge listen default"), len(said)
 
-        # Asleep, with the first heartbeat behind it.
+        # From here on the bridge sleeps, and its first heartbeat is over.
         assert eventually(lambda: "pg_notification_queue_usage" in server.log.read_text())
         start = len(server.log.read_text())
         assert eventually(lambda: counts(start)[0] >= 6)

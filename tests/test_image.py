@@ -1,4 +1,4 @@
-"""The Dockerfile against what is there; scripts/image builds and runs it."""
+"""The Dockerfile names only files, commands and stages that exist. scripts/image builds and runs it."""
 
 import os
 import re
@@ -20,10 +20,10 @@ KNOWN = {"ARG", "FROM", "WORKDIR", "RUN", "COPY", "ENV", "USER", "STOPSIGNAL", "
 
 
 def probe(address: str) -> int:
-    """The exit status of the image's health check."""
+    """Returns the exit status of the image's health check."""
     command = exec_form(last("bridge", "HEALTHCHECK") or "")
     assert command[0] == "python3"
-    # A proxy that answers nobody: the check must not ask it for our own address.
+    # No proxy answers at this address, so the check must not use a proxy for our own address.
     proxies = {"http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
     settings = os.environ | proxies | {"BRIDGE_HTTP": address}
     return subprocess.run([sys.executable, *command[1:]], env=settings, check=False, capture_output=True).returncode

@@ -40,7 +40,7 @@ def test_what_failed_is_not_done(conn: psycopg.Connection) -> None:
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_two_at_once_take_turns(database: Database, conn: psycopg.Connection, fails: bool) -> None:
-    """The second waits for the first one's end, and does the work only if the first one failed."""
+    """The second task waits for the end of the first one, and does the work only if the first one failed."""
     task_id = uuid4()
     seen: list[bool] = []
     with database.connect() as second, second.transaction():

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(autouse=True, params=["repeatable read", "serializable"])
 def level(request: pytest.FixtureRequest, database: Database, conn: psycopg.Connection) -> None:
-    """Of every session to come."""
+    """Sets the default level of all later sessions."""
     conn.execute("create table item (id int primary key, note text)")
     conn.execute("select bridge.watch('item', 'item', 'shop.touch')")
     conn.execute(f"alter database {database.name} set default_transaction_isolation = '{request.param}'".encode())
@@ -58,7 +58,7 @@ async def test_an_event_that_is_committed_while_recycle_waits_for_its_lock_is_ke
 async def test_the_looks_of_a_relay_make_no_serializable_writer_fail(
     database: Database, conn: psycopg.Connection, other: psycopg.Connection
 ) -> None:
-    """What would: the relay reads what the writer writes, and the writer has read what somebody wrote since."""
+    """Such a failure needs a relay that reads the writer's rows, and a writer that has read rows changed since."""
     conn.execute("create table price (id int primary key, amount int)")
     conn.execute("insert into price values (1, 10)")
     other.isolation_level = IsolationLevel.SERIALIZABLE

@@ -1,4 +1,4 @@
-"""The server's side of the keepalives: docs/howto/deploy.md says that there is nothing to configure."""
+"""The server's side of the keepalives needs no configuration, as docs/howto/deploy.md says."""
 
 import pytest
 from embedded import Postgres

@@ -22,7 +22,7 @@ def item(conn: psycopg.Connection) -> None:
 
 @pytest.fixture
 def writer(database: Database) -> Iterator[psycopg.Connection]:
-    """A transaction that stays open until it is told to commit."""
+    """Yields a transaction that stays open until the test commits it."""
     with closing(psycopg.connect(database.dsn)) as connection:
         yield connection
 
@@ -45,7 +45,7 @@ async def until(conn: psycopg.Connection, query: str) -> None:
             await anyio.sleep(0.005)
 
 
-# Other tests have locks of their own in other databases.
+# Other tests hold locks in other databases.
 OURS = "locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())"
 WAITING = f"select from pg_locks where {OURS} and not granted"
 GONE = f"select where not exists (select from pg_locks where {OURS})"
@@ -74,7 +74,7 @@ async def test_nobody_is_notified_while_nobody_sleeps(database: Database, conn: 
 async def test_a_writer_in_flight_delays_the_grant_until_its_commit(
     database: Database, conn: psycopg.Connection, writer: psycopg.Connection
 ) -> None:
-    """So the look after the grant sees what it wrote, although it has not notified."""
+    """So the look after the grant sees the writer's event, although the writer has not notified."""
     writer.execute("insert into item values (1)")
     async with listening(database) as listener, anyio.create_task_group() as group:
 
@@ -90,7 +90,7 @@ async def test_a_writer_in_flight_delays_the_grant_until_its_commit(
 async def test_a_long_writer_does_not_silence_the_others(
     database: Database, conn: psycopg.Connection, writer: psycopg.Connection
 ) -> None:
-    """While the grant is waited for, whoever comes fails to get the key and notifies."""
+    """While the relay waits for the grant, other writers fail to get the key and notify."""
     writer.execute("insert into item values (1)")
     async with listening(database) as listener, anyio.create_task_group() as group:
 
@@ -100,7 +100,7 @@ async def test_a_long_writer_does_not_silence_the_others(
 
         group.start_soon(insert_when_it_waits)
         assert await next_wakeup(listener) == "notified"
-        # The wait was called off: as long as the relay is awake, writers need not notify.
+        # The relay no longer waits for the key: while it is awake, writers need not notify.
         assert conn.execute(WAITING).fetchall() == []
         writer.commit()
         assert await next_wakeup(listener) == "armed"
@@ -182,7 +182,7 @@ async def test_a_notification_queue_that_fills_up_is_told_once(
 
 
 async def test_a_listener_that_cannot_begin_says_why_in_one_error(database: Database, conn: psycopg.Connection) -> None:
-    """Not in a group of errors: the relay would take it for none of its own, and the process would end."""
+    """The relay would not recognize its own error in a group of errors, and the process would end."""
     conn.execute("drop schema bridge cascade")
     with pytest.raises(ConfigError, match="is Commit Bridge installed"):
         async with Listener.open(database.dsn, "default", 30):

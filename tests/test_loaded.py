@@ -32,7 +32,7 @@ def item(conn: psycopg.Connection) -> None:
 
 @pytest.fixture
 def source(pg_server: PgServer) -> Iterator[psycopg.Connection]:
-    """Another database with three events."""
+    """Yields another database with three events."""
     database = pg_server.create(pg_server.template())
     with database.connect() as connection:
         connection.execute("create table item (id int primary key, note text)")
@@ -43,20 +43,20 @@ def source(pg_server: PgServer) -> Iterator[psycopg.Connection]:
 
 
 def dead_letters(conn: psycopg.Connection) -> list[int]:
-    """Keys of those that were loaded."""
+    """Returns the keys of the loaded events, which are dead letters."""
     rows = conn.execute("select key, reason from bridge.dead_letter order by id").fetchall()
     assert all(reason.startswith(LOADED) for _, reason in rows)
     return [key[0] for key, _ in rows]
 
 
 def client(server: PgServer, program: str, *arguments: str | Path) -> int:
-    """The exit status of the client program that fits the server."""
+    """Runs the client program that fits the server. Returns its exit status."""
     path = Postgres.bin(program) if server.id == "pg18" else program
     return subprocess.run([path, *arguments], check=False, capture_output=True).returncode
 
 
 def load_without_triggers(conn: psycopg.Connection, *statements: str) -> None:
-    """As `pg_restore --disable-triggers` does."""
+    """Runs the statements without triggers, as `pg_restore --disable-triggers` does."""
     conn.execute("alter table bridge.event disable trigger all")
     for statement in statements:
         conn.execute(statement.encode())
@@ -81,7 +81,7 @@ async def test_a_row_with_a_foreign_transaction_id_is_a_dead_letter_that_says_so
 async def test_so_is_what_copy_brings_straight_into_a_partition(
     database: Database, conn: psycopg.Connection, source: psycopg.Connection
 ) -> None:
-    """With transaction ids of this cluster that are over, as those of another database in it are."""
+    """The rows have transaction ids of this cluster that are over, like rows of another database in the cluster."""
     slots = [row[0] for row in source.execute("select distinct slot from bridge.event")]
     for table in ["bridge.event", *(f"bridge.event_{slot}" for slot in slots)]:
         conn.execute("truncate bridge.dead_letter")
@@ -109,7 +109,7 @@ async def test_a_restore_of_the_data_alone_starts_nothing_and_stops_nothing(
     dump = tmp_path / "dump"
     url = pg_server.dsn(source.info.dbname)
     assert client(pg_server, "pg_dump", "-Fc", "--data-only", "-n", "bridge", "-f", dump, url) == 0
-    # It complains of what is there already, and goes on.
+    # pg_restore reports errors for existing rows and goes on.
     assert client(pg_server, "pg_restore", "--data-only", *disabled, "-d", database.dsn, dump) == 1
     assert conn.execute("select count(*) from bridge.position where stream = 'default'").fetchone() in {(1,), (2,)}
     conn.execute("select bridge.set_aside()")
@@ -121,7 +121,7 @@ async def test_a_restore_of_the_data_alone_starts_nothing_and_stops_nothing(
     conn.execute(ROW.format(3, 5).encode())
     conn.execute("set session_replication_role = replica")
     conn.execute(ROW.format(4, 5).encode())
-    assert dead_letters(conn) == [11, 12, 13, 3, 4], "applied again, the file switches its triggers on as they were"
+    assert dead_letters(conn) == [11, 12, 13, 3, 4], "triggers.sql must enable its triggers again"
 
 
 async def test_rows_from_the_future_that_no_trigger_saw_are_in_no_window(
@@ -143,7 +143,7 @@ async def test_rows_from_the_future_that_no_trigger_saw_are_in_no_window(
 async def test_a_row_with_the_id_of_a_transaction_that_runs_now_is_not_delivered_at_each_look(
     database: Database, conn: psycopg.Connection
 ) -> None:
-    """It is one of this cluster in all that can be seen of it, and is delivered when that transaction has ended."""
+    """The row looks as if it belonged to this cluster. The relay delivers it when that transaction has ended."""
     with closing(psycopg.connect(database.dsn)) as running:
         [(xid,)] = running.execute("select pg_current_xact_id()::text").fetchall()
         burn(conn, 3)
@@ -186,18 +186,20 @@ def test_a_bridge_that_runs_sets_them_aside_without_a_storm(
     bridge = run_bridge(database.dsn, broker_url=valkey.url)
     load_without_triggers(conn, *(ROW.format(n, 99999999) for n in range(300)))
     insert(conn, 1000)
-    conn.execute('notify "bridge"')  # the next round of its housekeeping
+    conn.execute('notify "bridge"')  # starts the next round of the bridge's housekeeping
     assert eventually(lambda: conn.execute("select count(*) from bridge.dead_letter").fetchone() == (300,))
     with inbox(valkey) as tasks:
         assert [task.args for task in tasks.take(1)] == [[1000]]
         assert tasks.waiting() == 0
-    [line] = [line for line in bridge.lines() if line["message"] == "events from elsewhere are dead letters"]
+    [line] = [
+        line for line in bridge.lines() if line["message"] == "events loaded from another cluster became dead letters"
+    ]
     assert (line["level"], line["number"]) == ("ERROR", 300)
 
 
 @on_pg18
 def test_a_replica_of_the_schema_delivers_nothing_of_the_original() -> None:
-    """Logical replication of schema bridge: the log of the one is no log of the other."""
+    """Logical replication copies the schema bridge, but the copy must not deliver the original's events."""
     with (
         Postgres(settings={"wal_level": "logical"}) as server,
         closing(psycopg.connect(server.dsn(), autocommit=True)) as original,
@@ -219,7 +221,7 @@ def test_a_replica_of_the_schema_delivers_nothing_of_the_original() -> None:
             )
             try:
                 assert eventually(lambda: dead_letters(copy) == [1])
-                # In one cluster the end of the subscription would wait for its own first copy.
+                # In one cluster, dropping the subscription would wait for its own first copy.
                 ready = "select bool_and(srsubstate = 'r') from pg_subscription_rel"
                 assert eventually(lambda: copy.execute(ready).fetchone() == (True,))
                 insert(original, 2)

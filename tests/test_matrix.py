@@ -1,4 +1,4 @@
-"""scripts/matrix: which combinations there are, and what it does about a Python that is not there."""
+"""scripts/matrix: which combinations exist, and what it does if a Python is missing."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ from tests.fix_bridge import ROOT, environment
 
 
 def matrix(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """What the script runs once it has set up .venv, which it must not do beneath a running test."""
+    """Runs the script's part after the set-up of .venv, which it must not change below a running test."""
     return subprocess.run(
         [sys.executable, "-m", "versions", *arguments],
         check=False,
@@ -26,7 +26,7 @@ def matrix(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def without_pythons(tmp_path: Path) -> dict[str, str]:
-    """A machine that has none of them: neither in PATH nor of pyenv."""
+    """Returns the environment of a machine without these Pythons, neither in PATH nor from pyenv."""
     return {"PATH": str(tmp_path), "PYENV_ROOT": str(tmp_path)}
 
 

@@ -1,4 +1,4 @@
-"""The transaction that makes a stream: whatever it and later ones record there is ahead of the stream's position."""
+"""The transaction that makes a stream: all events in it and in later ones are ahead of the stream's position."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ WATCH = "select bridge.watch('seeded', 'seeded', 'shop.touch', stream => 'fresh'
 
 @pytest.fixture
 def commit(database: Database) -> Iterator[Callable[[int], None]]:
-    """Other sessions' transactions, each with an id of its own: some have it from before and commit only now."""
+    """Makes transactions in other sessions, each with its own id, so that the current id moves on."""
     with database.connect() as conn:
         conn.execute("create table other (id int)")
 
@@ -32,7 +32,7 @@ def commit(database: Database) -> Iterator[Callable[[int], None]]:
 
 @pytest.fixture(params=LEVELS, ids=lambda level: level.name.lower())
 def creator(request: pytest.FixtureRequest, database: Database) -> Iterator[psycopg.Connection]:
-    """A session in a transaction of each level."""
+    """Yields a session in a transaction of each level."""
     with closing(psycopg.connect(database.dsn)) as connection:
         connection.isolation_level = request.param
         yield connection
@@ -47,7 +47,7 @@ def test_an_event_of_the_transaction_that_makes_the_stream_waits(
     creator: psycopg.Connection, conn: psycopg.Connection, commit: Callable[[int], None]
 ) -> None:
     creator.execute("create table seeded (id int primary key)")
-    commit(3)  # with ids behind that of the creator
+    commit(3)  # with ids after the creator's id
     creator.execute(WATCH)
     commit(3)
     creator.execute("insert into seeded values (1)")
@@ -91,7 +91,7 @@ def test_savepoints_of_the_creator_change_nothing(
 def test_a_transaction_that_runs_meanwhile_is_not_forgotten(
     creator: psycopg.Connection, database: Database, conn: psycopg.Connection, commit: Callable[[int], None]
 ) -> None:
-    """It waits for the new trigger's lock, with an id from before the creator's, and commits after it."""
+    """It waits for the new trigger's lock, with an id from before the creator's, and commits after the creator."""
     conn.execute("create table seeded (id int primary key)")
     with closing(psycopg.connect(database.dsn)) as early:
         early.execute("insert into other values (0)")
@@ -106,7 +106,7 @@ def test_a_transaction_that_runs_meanwhile_is_not_forgotten(
 
 
 def test_what_is_delivered_of_a_new_stream_does_not_wait(creator: psycopg.Connection, conn: psycopg.Connection) -> None:
-    """The creator's own row in the position is neither foreign to it nor of another cluster."""
+    """The position that the creator has just inserted must not look as if it came from another cluster."""
     creator.execute("create table seeded (id int primary key)")
     creator.execute(WATCH)
     creator.execute("insert into seeded values (1)")
@@ -116,7 +116,7 @@ def test_what_is_delivered_of_a_new_stream_does_not_wait(creator: psycopg.Connec
 
 
 def test_psql_installs_watches_and_inserts_in_a_single_transaction(empty_database: Database, tmp_path: Path) -> None:
-    """For stream default, which the same transaction makes. Meanwhile others commit."""
+    """The transaction itself makes the stream default. Other transactions commit meanwhile."""
     script = tmp_path / "all.sql"
     other = f"\\! {Postgres.bin('psql')} -X -q -c 'insert into other values (1)' '{empty_database.dsn}'\n"
     script.write_text(

@@ -1,4 +1,4 @@
-"""The order of events of one key: what is promised, and what can't be."""
+"""The order of events of one key: what the bridge promises, and what it can't promise."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ def prepare(conn: psycopg.Connection, key: str, watched: str = "id") -> None:
 
 
 async def delivered(database: Database) -> list[tuple[str, object]]:
-    """Operations and new notes, in the order in which they are published."""
+    """Returns operations and new notes, in the order in which they are published."""
     events: list[tuple[str, object]] = []
     async with EventLog.open(database.dsn, "default", 100) as log:
         await log.own()
@@ -56,7 +56,7 @@ def waits(conn: psycopg.Connection, session: psycopg.Connection) -> Callable[[],
 async def test_changes_of_a_unique_key_are_in_the_order_of_their_commits(
     database: Database, conn: psycopg.Connection, other: psycopg.Connection, key: str, first: str, second: str, ops: str
 ) -> None:
-    """The second one waits for the first one's commit before it is recorded, whoever began earlier."""
+    """The second writer waits for the first one's commit before its change is recorded, whichever began earlier."""
     prepare(conn, key)
     conn.execute("insert into item values (1, 1, 'none')")
     await delivered(database)
@@ -75,7 +75,7 @@ async def test_changes_of_a_unique_key_are_in_the_order_of_their_commits(
 async def test_changes_of_a_key_that_is_not_unique_may_be_in_another_order(
     database: Database, conn: psycopg.Connection, other: psycopg.Connection
 ) -> None:
-    """Two rows with one key: nobody waits for anybody, and the first one recorded may be the last one committed."""
+    """Two rows have one key, so no writer waits for the other. The change recorded first may be committed last."""
     prepare(conn, "primary key", watched="shop")
     conn.execute("insert into item values (1, 7, ''), (2, 7, '')")
     await delivered(database)
@@ -86,7 +86,7 @@ async def test_changes_of_a_key_that_is_not_unique_may_be_in_another_order(
 
 
 async def test_a_deferrable_key_is_in_the_order_of_the_statements(database: Database, conn: psycopg.Connection) -> None:
-    """Inserted while the old row is still there: the last event is the delete, and the row exists."""
+    """The new row is inserted while the old one still exists: the last event is the delete, and the row exists."""
     prepare(conn, "primary key deferrable initially deferred")
     conn.execute("insert into item values (1, 1, 'old')")
     await delivered(database)

@@ -1,4 +1,4 @@
-"""Ownership: one relay a stream, and what waits for its place."""
+"""Ownership: each stream has one relay, and other relays wait for its place."""
 
 from datetime import timedelta
 
@@ -49,10 +49,10 @@ async def test_a_standby_does_not_hold_back_vacuum(
         horizon = "select backend_xmin from pg_stat_activity where application_name = 'bridge standby default'"
         waits = horizon + " and state = 'active' and wait_event = 'advisory'"
         with anyio.fail_after(10):
-            while not (before := conn.execute(waits.encode()).fetchone()):  # noqa: ASYNC110 - the server announces none
+            while not (before := conn.execute(waits.encode()).fetchone()):  # noqa: ASYNC110 - nothing announces it
                 await anyio.sleep(0.01)
             conn.execute("create table item ()")
-            while conn.execute(horizon.encode()).fetchone() == before:  # noqa: ASYNC110 - the same
+            while conn.execute(horizon.encode()).fetchone() == before:  # noqa: ASYNC110 - nothing announces it
                 await anyio.sleep(0.01)
         group.cancel_scope.cancel()
 
@@ -66,6 +66,6 @@ async def test_a_standby_can_be_cancelled_and_leaves_no_lock(database: Database,
         with anyio.move_on_after(0.1) as scope:
             await second.own()
         assert scope.cancelled_caught
-        await second.targets()  # the connection is still good
+        await second.targets()  # the connection still works
         with anyio.fail_after(10):
             await first.move((await first.read()).position)

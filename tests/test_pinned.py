@@ -1,7 +1,8 @@
-"""No name of ours is looked up where others can plant something: the rule of docs/decisions/0027, kept by the parser.
+"""Names of ours are never looked up in schemas where others can create objects: the rule of docs/decisions/0027.
 
-A function has `set search_path = pg_catalog, pg_temp`, or it is one of a few that need the caller's path; those, and
-all statements on a connection with somebody else's path, write every function, operator and type with its schema.
+The parser checks it. A function has `set search_path = pg_catalog, pg_temp`, or it is one of a few that need the
+caller's path. Those, and all statements on a connection with another path, write every function, operator and type
+with its schema.
 """
 
 import ast
@@ -33,22 +34,22 @@ from tests.fix_postgres import TRIGGERS_SQL
 
 ROOT = TRIGGERS_SQL.parent
 PINNED = "pg_catalog, pg_temp"
-# A name means to them what it means to the caller, or to the writer (a partition key's function).
+# These functions look up names as the caller does, or as the writer does (a partition key's function).
 ON_THE_CALLERS_PATH = {"_relations", "plan", "apply", "alter", "_note_move"}
-# They have a body that is parsed when the file is applied, and may become part of the query that calls them.
+# The body of these functions is parsed when the file is applied, and may become part of a calling query.
 PARSED = {"_wide", "_waits_in_foreign_log"}
-# Their statements run on connections of Django or of the user's, or before a session of ours has set its path.
+# These statements run on connections of Django or the user, or before our session has set its path.
 SOURCES = [*sorted((ROOT / "django_app").rglob("*.py")), ROOT / "bridge" / "inbox.py", ROOT / "bridge" / "pooler.py"]
 _STATEMENT = re.compile(r"\s*(select|insert into|update \w+\.|delete from|with \w+ as)\s")
 
 
 class Unqualified(Visitor):
-    """Names in a statement that PostgreSQL would look up by the search_path."""
+    """Collects the names in a statement that PostgreSQL would look up by the search_path."""
 
     def __init__(self) -> None:
         self.found: list[str] = []
 
-    def visit_FuncCall(self, _: Any, node: FuncCall) -> None:  # noqa: N802 - pglast's names
+    def visit_FuncCall(self, _: Any, node: FuncCall) -> None:  # noqa: N802 - pglast defines the names
         self._check("function", [name.sval for name in node.funcname or ()])
 
     def visit_TypeName(self, _: Any, node: TypeName) -> None:  # noqa: N802
@@ -91,7 +92,7 @@ def statements() -> list[Any]:
 
 
 def functions() -> Iterator[tuple[str, dict[str, Any], str | None]]:
-    """Name, options and search_path of each function of triggers.sql."""
+    """Yields name, options and search_path of each function of triggers.sql."""
     for node in statements():
         if isinstance(node, CreateFunctionStmt):
             given = node.options or ()
@@ -116,7 +117,7 @@ def test_every_function_has_a_fixed_search_path_or_names_everything_with_its_sch
 
 
 def unqualified_calls(body: str) -> list[str]:
-    """Names that a PL/pgSQL body calls without a schema, and operators other than :=."""
+    """Returns the names that a PL/pgSQL body calls without a schema, and operators other than :=."""
     code = re.sub(r"--.*|'(?:[^']|'')*'|operator\(pg_catalog\.[^)]+\)", "", body)
     calls = [name for name in re.findall(r"([\w.]+)\s*\(", code) if name.split(".")[0] not in {"pg_catalog", "bridge"}]
     return [name for name in calls if name != "coalesce"] + re.findall(r"(?<!:)[=<>+*/|&-]+", code)
@@ -135,7 +136,7 @@ def test_the_file_pins_its_path_first_and_gives_it_back_last() -> None:
     ]
     assert all("set_config('search_path', 'pg_catalog, pg_temp'" in body for body in bodies[:2])
     assert "set_config('search_path', substr(kept" in bodies[-1]
-    # Until then, every call and every operator has its schema.
+    # Before that, every call and every operator has its schema.
     for body in bodies[:2]:
         calls = re.findall(r"([\w.]+)\s*\(", re.sub(r"operator\([^)]*\)", "", body))
         assert calls
@@ -171,7 +172,7 @@ def test_our_sessions_set_their_path_with_names_that_have_a_schema() -> None:
 
 
 def strings(source: Path) -> list[str]:
-    """The SQL statements among a module's strings, with parameters as PostgreSQL writes them."""
+    """Returns the SQL statements among a module's strings, with parameters in PostgreSQL's notation."""
     found = [
         node.value
         for node in ast.walk(ast.parse(source.read_text()))
@@ -199,12 +200,12 @@ def strings(source: Path) -> list[str]:
     ],
 )
 def test_the_parser_finds_a_name_without_a_schema(statement: str, name: str) -> None:
-    """So that the tests above can fail."""
+    """This shows that the tests above can fail."""
     assert name in unqualified(statement)
 
 
 def test_what_is_installed_is_pinned_too(conn: psycopg.Connection) -> None:
-    """What generates functions while it runs is seen only there."""
+    """Functions that other functions generate are visible only in the database."""
     loose = conn.execute(
         """
         select proname from pg_proc

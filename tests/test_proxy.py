@@ -1,4 +1,4 @@
-"""The proxy breaks links as it is told."""
+"""The proxy breaks links as its methods say."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ ProxyTo = Callable[[Address], Proxy]
 
 @contextmanager
 def link(proxy_to: ProxyTo) -> Iterator[tuple[Proxy, socket.socket, socket.socket]]:
-    """The proxy, and the two ends of a connection through it."""
+    """Yields the proxy, and the two ends of a connection through it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         proxy = proxy_to(listener.getsockname())
         with socket.create_connection(("127.0.0.1", proxy.port), 5) as client:
@@ -84,6 +84,6 @@ def test_cut_resets_both_ends_and_refused_is_refused_until_it_resumes(proxy_to: 
 
 def test_server_that_is_away_is_a_reset(proxy_to: ProxyTo, tmp_path: Path) -> None:
     proxy = proxy_to(tmp_path / "nobody")
-    # The reset can be there before connect() has returned.
+    # The reset may arrive before connect() has returned.
     with pytest.raises(ConnectionResetError), socket.create_connection(("127.0.0.1", proxy.port), 5) as client:
         client.recv(10)

@@ -1,4 +1,4 @@
-"""The ring of the log: what is truncated, and what never is."""
+"""The ring of the log: which slots are truncated, and which never are."""
 
 import time
 from contextlib import closing
@@ -10,7 +10,7 @@ from bridge.event_log import EventLog
 from tests.fix_postgres import Database
 
 pytestmark = pytest.mark.anyio
-PERIOD = 4 * 3600  # seconds that a slot takes events for
+PERIOD = 4 * 3600  # the number of seconds in which a slot takes events
 
 
 @pytest.fixture(autouse=True)
@@ -20,12 +20,12 @@ def item(conn: psycopg.Connection) -> None:
 
 
 def slot(age: int) -> int:
-    """The slot that was written so many periods ago."""
+    """Returns the slot that was written `age` periods ago."""
     return (int(time.time()) // PERIOD - age) % 8
 
 
 def record(conn: psycopg.Connection, age: int, stream: str = "default") -> None:
-    """An event as capture would have written it then."""
+    """Records an event as capture would have written it `age` periods ago."""
     conn.execute(
         "insert into bridge.event (stream, watch, op, key, slot) values (%s, 'item', 'insert', '[1]', %s)",
         [stream, slot(age)],

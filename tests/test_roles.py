@@ -1,4 +1,4 @@
-"""The roles of docs/howto/roles.sql: who can do what, and what an attacker can't."""
+"""The roles of docs/howto/roles.sql: what each may do, and what an attacker can't do."""
 
 import subprocess
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from tests.fix_postgres import Database
 ROLES_SQL = Path(__file__).parent.parent / "docs" / "howto" / "roles.sql"
 ROLES = ("owner", "application", "worker", "process")
 
-# What a retry would make an event of.
+# A retry of this dead letter would create an event.
 INVENTED = """
     insert into bridge.dead_letter (id, stream, watch, op, key, at, reason)
     values (1, 'default', 'item', 'insert', '[1]', now(), '')
@@ -29,7 +29,7 @@ INVENTED = """
 
 @pytest.fixture
 def names(database: Database, conn: psycopg.Connection, embedded_postgres: Postgres) -> Iterator[dict[str, str]]:
-    """The roles of this database: the shop's tables and the schema belong to the first."""
+    """Yields the names of this database's roles. The first one owns the shop's tables and the schema."""
     names = {role: f"{database.name}_{role}" for role in ROLES}
     for name in names.values():
         conn.execute(sql.SQL("create role {} login").format(sql.Identifier(name)))
@@ -62,7 +62,7 @@ def apply_roles(database: Database, names: dict[str, str], postgres: Postgres) -
 
 
 def role_of(database: Database, name: str) -> closing[psycopg.Connection]:
-    """A connection whose session is that role for good: no `reset role` brings the superuser back to the test."""
+    """Opens a connection that keeps this role: `reset role` does not make the test a superuser again."""
     return closing(psycopg.connect(as_role(database, name), autocommit=True))
 
 
@@ -229,7 +229,7 @@ async def test_the_process_has_all_it_needs(
 
 
 def test_planted_objects_are_not_reached(database: Database, conn: psycopg.Connection, names: dict[str, str]) -> None:
-    """Functions, operators and tables of the attacker, in public and pg_temp, in front of everything."""
+    """The attacker's functions, operators and tables are in public and pg_temp, before all other schemas."""
     conn.execute(sql.SQL("grant create on schema public to {}").format(sql.Identifier(names["application"])))
     with role_of(database, names["application"]) as application:
         application.execute(

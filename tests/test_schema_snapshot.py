@@ -1,4 +1,4 @@
-"""What triggers.sql installs is kept as a dump in the repository, so that a review sees every change of the schema."""
+"""The repository contains a dump of what triggers.sql installs, so that a review sees every change of the schema."""
 
 import difflib
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_the_installed_schema_is_the_one_in_the_repository(database: Database, r
         )
         shown = [*diff[:60], *(["..."] if len(diff) > 60 else [])]
         pytest.fail(
-            "\n".join(["The schema has changed. If that is meant, renew the copy:", RENEW, *shown]), pytrace=False
+            "\n".join(["The schema has changed. If that is intended, renew the copy:", RENEW, *shown]), pytrace=False
         )
 
 

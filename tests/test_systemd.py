@@ -1,4 +1,4 @@
-"""What the service manager is told, on a real datagram socket."""
+"""The bridge notifies the service manager on a real datagram socket."""
 
 import os
 import secrets
@@ -20,7 +20,7 @@ from tests.fix_postgres import on_pg18
 
 class Manager:
     def __init__(self, address: str) -> None:
-        """`address` as NOTIFY_SOCKET has it."""
+        """Opens the socket. `address` has the form of NOTIFY_SOCKET."""
         self.address = address
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind("\0" + address[1:] if address.startswith("@") else address)
@@ -31,7 +31,7 @@ class Manager:
         return word in self.listen()
 
     def listen(self) -> list[str]:
-        """All words so far."""
+        """Returns all words received so far."""
         while True:
             try:
                 self.words += self.socket.recv(4096).decode().split("\n")

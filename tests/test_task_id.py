@@ -1,4 +1,4 @@
-"""The task id: one event, one id; another event, another id; and SQL can say it."""
+"""The task id: one event has one id, two events have different ids, and SQL can compute them."""
 
 import itertools
 from uuid import UUID, uuid5
@@ -53,7 +53,7 @@ async def test_sql_computes_what_the_bridge_does(database: Database, conn: psyco
 async def test_an_id_that_the_sequence_gives_twice_makes_two_tasks(
     database: Database, conn: psycopg.Connection
 ) -> None:
-    """After an asynchronous failover, a point-in-time recovery or a restored backup."""
+    """An asynchronous failover, a point-in-time recovery or a restored backup sets a sequence back."""
     conn.execute("insert into item values (1)")
     [first] = await read(database)
     conn.execute("select setval('bridge.event_id', %s, false)", [first.id])
@@ -76,7 +76,7 @@ async def test_a_coalesced_task_differs_where_one_of_its_events_does(
     for some in itertools.product(*zip(events, twins, strict=True)):
         [one] = coalesce(some, TARGETS)
         ids.add(task_id(one))
-        # However it came to be put together.
+        # The order in which events are combined must not matter.
         [again] = coalesce([*coalesce(some[:2], TARGETS), some[2]], TARGETS)
         assert task_id(again) == task_id(one)
     assert len(ids) == 8

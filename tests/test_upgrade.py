@@ -1,7 +1,7 @@
-"""A newer triggers.sql over an older installation: events that wait stay, watches get the new capture, no writer fails.
+"""A newer triggers.sql over an older one: waiting events stay, watches get the new capture, no writer fails.
 
-`tests/upgrades/` holds the triggers.sql of each released version; 0.1.0a1 is the last one
-whose capture had parsed functions.
+`tests/upgrades/` holds the triggers.sql of each released version. 0.1.0a1 is the last version whose capture had parsed
+functions.
 """
 
 import threading
@@ -20,7 +20,7 @@ from tests.fix_postgres import TRIGGERS_SQL, Database
 
 RELEASED = sorted((Path(__file__).parent / "upgrades").glob("*.sql"))
 
-# What an older file may have left: its version, and capture functions that it generated in another way.
+# An older file may leave its version, and capture functions that it generated differently.
 _AGED = """
 update bridge.installation set version = '0.0.1';
 create or replace function bridge.capture_item() returns trigger language plpgsql security definer as $$
@@ -53,7 +53,7 @@ def install(conn: psycopg.Connection) -> None:
 
 @pytest.fixture(params=["aged", *RELEASED], ids=lambda p: p if isinstance(p, str) else p.stem)
 def older(request: pytest.FixtureRequest, empty_database: Database) -> Iterator[psycopg.Connection]:
-    """A database with an older installation: watches, delivered events, and some that wait."""
+    """Yields a database with an older installation: watches, delivered events, and waiting ones."""
     with empty_database.connect() as conn:
         released = isinstance(request.param, Path)
         conn.execute(request.param.read_bytes() if released else schema.read().encode())
@@ -119,7 +119,7 @@ def test_no_writer_fails_and_no_change_is_missed_during_an_upgrade(
     started = threading.Barrier(4)
 
     def write(number: int) -> int:
-        """Until the upgrade is over; each transaction changes both tables, the writers in different order."""
+        """Writes until the upgrade is over. Each transaction changes both tables; the writers use different orders."""
         pair = [f"insert into item values ({number} + %s)", f"insert into bill values ({number} + %s)"]
         with empty_database.connect() as conn:
             written = 0
@@ -164,13 +164,13 @@ def test_a_writer_wins_over_an_upgrade_that_locks_tables_in_another_order(
         writer.execute("begin; insert into later values (1)")
         blocker.execute("begin; insert into bill values (50)")
         upgrade = pool.submit(install, installer)
-        assert eventually(lambda: waits(installer) or upgrade.done())  # it has item, and waits for bill
+        assert eventually(lambda: waits(installer) or upgrade.done())  # it has locked item, and waits for bill
         change = pool.submit(writer.execute, "insert into item values (50)")
         assert eventually(lambda: waits(writer) or change.done())
-        blocker.execute("commit")  # now it has bill, and waits for later, which the writer has
+        blocker.execute("commit")  # now it has locked bill, and waits for later, which the writer has locked
         change.result()
         writer.execute("commit")
-        # It gives way: with a warning, or whole where the log itself has to be changed.
+        # The upgrade gives way: with a warning, or completely if it has to change the log itself.
         assert isinstance(upgrade.exception(), psycopg.errors.LockNotAvailable | None)
 
 
@@ -213,10 +213,10 @@ def test_an_older_file_is_refused_where_a_newer_one_is_installed(conn: psycopg.C
 def test_the_package_and_its_sql_have_the_same_version() -> None:
     text = TRIGGERS_SQL.read_text()
     assert schema.version() == version("commit-bridge")
-    assert text.count(f"'{schema.version()}'") == 2  # what it refuses to replace, and what it installs
+    assert text.count(f"'{schema.version()}'") == 2  # the version it refuses to replace, and the one it installs
 
 
-# As it was before an event was told from others by more than its id.
+# The table before events were distinguished by more than their ids.
 _OLD_DEAD_LETTER = """
 drop table bridge.dead_letter;
 create table bridge.dead_letter (

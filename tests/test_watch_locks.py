@@ -1,4 +1,4 @@
-"""Two who change watches at once: one waits for the other, and neither fails."""
+"""Two sessions change watches at once: one waits for the other, and neither fails."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ UNWATCH = b"select bridge.unwatch('item')"
 def test_they_take_their_locks_in_one_order(
     database: Database, conn: psycopg.Connection, statements: tuple[bytes, bytes]
 ) -> None:
-    """Both queue for a table that a writer is at; the writer's commit lets the first one go on."""
+    """Both wait for a table that a writer has locked. The writer's commit lets the first one go on."""
     conn.execute("create table item (id int primary key)")
     conn.execute(WATCH)
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""bridge.watch and bridge.unwatch, through plain SQL."""
+"""bridge.watch and bridge.unwatch, in plain SQL."""
 
 import re
 
@@ -74,7 +74,7 @@ WRONG = [
     ("null, 'shop.product', 't'", "a name has 1 to 47"),
     ("'p', 'shop.product', 't', operations => '{upsert}'", "operations are insert, update, delete and truncate"),
     ("'p', 'shop.product', 't', operations => '{}'", "operations are insert, update, delete and truncate"),
-    ("'p', 'shop.product', 't', operations => '{insert}', columns => '{name}'", '"columns" narrows updates'),
+    ("'p', 'shop.product', 't', operations => '{insert}', columns => '{name}'", '"columns" selects updates'),
     ("'p', 'shop.product', 't', stream => 'Not A Stream'", "a stream's name"),
     ("'p', 'shop.product', 't', condition => 'new.colour = 1'", "the condition does not work"),
     ("'p', 'shop.product', 't', condition => 'new.price >'", "the condition does not work"),

@@ -1,4 +1,4 @@
-"""An ordinary Celery project that knows nothing of the bridge: its tasks note what they got, a line of JSON each."""
+"""An ordinary Celery project that does not know the bridge. Each task appends its arguments as a line of JSON."""
 
 import json
 import os
@@ -11,7 +11,7 @@ app.conf.update(
     task_default_queue=os.environ["SHOP_QUEUE"],
     task_routes={"shop.tasks.routed": {"queue": os.environ["SHOP_QUEUE"] + "-routed"}},
     task_ignore_result=True,
-    # It would leave exchanges behind on a RabbitMQ that is shared with others.
+    # It would leave exchanges behind on a RabbitMQ that others share.
     worker_enable_remote_control=False,
 )
 
@@ -26,7 +26,7 @@ def note(task: Any, args: tuple[Any, ...]) -> None:
         "redelivered": bool(request.delivery_info.get("redelivered")),
         "bridge": request.get("bridge"),
     }
-    with open(os.environ["SHOP_RECEIVED"], "a", encoding="utf-8") as received:  # noqa: PTH123 - one write, one line
+    with open(os.environ["SHOP_RECEIVED"], "a", encoding="utf-8") as received:  # noqa: PTH123 - one write for each line
         received.write(json.dumps(line) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""App: the user's Celery app, or one of our own."""
+"""App: loads the user's Celery app, and keeps the passwords in its settings out of logs."""
 
 import sys
 from pathlib import Path
@@ -13,33 +13,33 @@ from bridge.secret import hidden, note, note_value
 
 
 def load(app_path: str) -> Celery:
-    """The app that `--app` names; ConfigError with the reason where it can't be imported."""
-    # As with `celery -A`: the project is where the command is started, also for the task modules imported below.
+    """Returns the app that `--app` names; raises ConfigError with the reason if it can't be imported."""
+    # As with `celery -A`, modules are looked for in the current directory first, also the task modules imported below.
     sys.path.insert(0, str(Path.cwd()))
     try:
         app = find_app(app_path)
         if isinstance(app, Celery):
-            # The tasks' own options (queue, priority, ...) are known only after their modules are imported.
+            # The tasks' own options (queue, priority, ...) are known only after the tasks' modules are imported.
             app.loader.import_default_modules()
             note_secrets(app)
             return app
     except Exception as error:
-        # Whatever the project's modules raise when they are imported.
+        # The project's modules may raise any error when they are imported.
         said = f"{error}" if isinstance(error, ImportError | AttributeError | ValueError) else reason(error)
         raise ConfigError(
-            hidden(f"--app {app_path}: {said}; it is given as module:attribute, such as shop.celery:app")
+            hidden(f"--app {app_path}: {said}. Write it as module:attribute, for example shop.celery:app")
         ) from error
-    raise ConfigError(f"--app {app_path}: is {type(app).__name__}, not a Celery app")
+    raise ConfigError(f"--app {app_path}: this names a {type(app).__name__}, not a Celery app")
 
 
 def note_secrets(app: Celery) -> None:
-    """Remembers the passwords in the app's settings, so that nothing shows them."""
+    """Remembers the passwords in the app's settings, so that logs and errors do not show them."""
     conf: Any = app.conf
     _note(conf.table(censored=False))
 
 
 def _note(value: object, name: str = "") -> None:
-    """Addresses wherever they stand, and what stands under a name such as `password`, at any depth."""
+    """Remembers the passwords of all addresses, and all values under names such as `password`, at any depth."""
     if isinstance(value, dict):
         for inner, one in value.items():
             _note(one, str(inner).lower())

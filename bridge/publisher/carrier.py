@@ -1,4 +1,4 @@
-"""Carrier: how filled messages get to the broker; this one goes by way of kombu, whatever the transport."""
+"""Carrier: sends filled messages to the broker. The carrier in this module uses kombu and works for every transport."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -10,35 +10,37 @@ from bridge.publisher.message import Filled, Message
 
 
 class UnsuitableError(Exception):
-    """This carrier can't carry messages of this kind: kombu's way is left."""
+    """This carrier can't carry such messages, so kombu has to."""
 
 
 class Form(Protocol):
-    """How the messages of one target are made ready."""
+    """Makes the messages of one target ready for a carrier."""
 
     def fill(self, filled: Filled) -> Any:
-        """What `carry` takes; ValueError and the like when this message can't be expressed."""
+        """Returns what `carry` takes; raises ValueError or a similar error if this message can't be expressed."""
 
 
 class Carrier(Protocol):
-    """Carries messages over one connection, in order."""
+    """Sends messages over one connection, in order."""
 
     portion: int
-    """Most messages in one `carry`."""
+    """The most messages in one `carry`."""
 
     def form(self, message: Message) -> Form | None:
-        """The form of this target's messages; None: they can't be carried this way."""
+        """Returns the form of this target's messages, or None if this carrier can't carry them."""
 
     def carry(self, load: Sequence[tuple[int, Any]]) -> Mapping[int, str]:
-        """Sends all of them, of whatever targets, each with its place in the batch; returns what the broker has refused
-        already, and why. Errors are those of the transport."""
+        """Sends all messages, which may have different targets. Each comes with its place in the batch.
+
+        Returns the places that the broker has already refused, with the reasons. Raises the transport's errors.
+        """
 
 
 class QuickCarrier:
-    """What carriers with a form of their own share: the form of each target's messages is made once."""
+    """The base of the quick carriers: it makes the form of each target's messages once."""
 
     def __init__(self, make: Callable[[Message], Form]) -> None:
-        """`make` raises UnsuitableError."""
+        """`make` makes a form, or raises UnsuitableError."""
         self._make = make
         self._forms: WeakKeyDictionary[Message, Form | None] = WeakKeyDictionary()
 
@@ -53,18 +55,18 @@ class QuickCarrier:
 
 
 class PlainCarrier:
-    """One `Producer.publish` a message; from kombu 5.7 on in batches where the transport knows them."""
+    """Calls `Producer.publish` for each message; from kombu 5.7 on in batches if the transport supports them."""
 
     portion = 1000
 
     def __init__(self, producer: Any, extra: Mapping[str, Any], confirms: Confirms | None) -> None:
-        """`extra` are options of each publish."""
+        """`extra` are the options of each publish."""
         self._producer = producer
         self._extra = extra
         self._confirms = confirms
 
     def form(self, message: Message) -> Form:
-        """See Carrier: it carries any."""
+        """See Carrier. There is a form for every message."""
         return _Options(message, self._extra)
 
     def carry(self, load: Sequence[tuple[int, dict[str, Any]]]) -> Mapping[int, str]:
@@ -78,7 +80,7 @@ class PlainCarrier:
 
 
 class _Options:
-    """The options of `Producer.publish`."""
+    """Makes the options of `Producer.publish`."""
 
     def __init__(self, message: Message, extra: Mapping[str, Any]) -> None:
         self._headers = message.headers
@@ -94,7 +96,7 @@ class _Options:
         }
 
     def fill(self, filled: Filled) -> dict[str, Any]:
-        """The options of one publish."""
+        """Returns the options of one publish."""
         return {
             **self._options,
             "body": filled.body,

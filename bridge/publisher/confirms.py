@@ -1,6 +1,6 @@
-"""Confirms: which messages of a channel RabbitMQ has confirmed, collected for many of them at once.
+"""Confirms: collects which messages of a channel RabbitMQ has confirmed, for many messages at once.
 
-And why none come: RabbitMQ says when it stops reading from whoever publishes.
+It also records why no confirms come: RabbitMQ announces when it blocks publishers, and gives the reason.
 """
 
 import socket
@@ -13,10 +13,10 @@ from amqp import spec
 from bridge.errors import BrokerError
 from bridge.publisher.answer import AnswerError
 
-# Of a frame with headers, beside them: 8 of the frame and 14 of what it says of the body.
+# Bytes of a header frame beside the properties: 8 of the frame, and 14 for the class and the size of the body.
 _FRAME_OVERHEAD = 22
 
-# A place in the batch, and the task's id; None for what Celery publishes beside tasks.
+# A place in the batch, and the task's id, which is None for messages that are not tasks (Celery's task-sent event).
 _Expected = tuple[int, str | None]
 
 
@@ -31,49 +31,49 @@ class Confirms:
         self._channel = channel
         self._published = 0
         self._lowest = 1
-        # By the message's number on the channel.
+        # The keys are the messages' numbers on the channel.
         self._outstanding: dict[int, _Expected] = {}
         self._confirmed: set[_Expected] = set()
         self._refused: set[_Expected] = set()
-        # Task ids, since RabbitMQ does not number what it sends back.
+        # Task ids, since RabbitMQ does not number the messages that it returns.
         self._returned: set[str | None] = set()
         self._reason = ""
         self.sending = 0
-        """The place of what is published next by way of kombu."""
+        """The place in the batch of the message that kombu publishes next."""
         self._blocked: str | None = None
         self._hear_of_blocking(channel.connection)
         channel.events["basic_ack"].add(self._on_ack)
         channel.events["basic_nack"].add(self._on_nack)
         channel.events["basic_return"].add(self._on_return)
         channel.confirm_select()
-        # Counted where the frame is sent: Celery may publish more than the task (its task-sent event), and every
-        # message on the channel gets a number.
+        # Messages are counted where frames are sent: Celery may publish more than the task (its task-sent event), and
+        # RabbitMQ numbers every message on the channel.
         self._publish = channel.basic_publish
         channel.basic_publish = self._counted_publish
 
     def expect(self, place: int, task_id: str | None) -> None:
-        """A message was, or is about to be, written to the channel."""
+        """Counts a message that was written, or is about to be written, to the channel."""
         self._published += 1
         self._outstanding[self._published] = place, task_id
 
     def begin(self) -> None:
-        """A new batch."""
+        """Starts a new batch."""
         self._confirmed.clear()
 
     @property
     def settled(self) -> frozenset[int]:
-        """Places of the batch that the broker has for certain, with all that Celery published for them."""
+        """The places of the batch that the broker certainly has, with everything that Celery published for them."""
         open_ = {place for place, _ in self._outstanding.values()} | {place for place, _ in self._refused}
         return frozenset(
             place for place, task_id in self._confirmed if place not in open_ and task_id not in self._returned
         )
 
     def look(self) -> str | None:
-        """Reads what RabbitMQ has said, as who gave up while writing did not; why it blocks publishers, if it does.
+        """Reads frames that arrived while we were writing. Returns why RabbitMQ blocks publishers, or None.
 
         Source: https://www.rabbitmq.com/docs/connection-blocked
         """
-        # Errors, the end of a connection among them, mean that there is nothing more to read.
+        # An error, such as the end of the connection, means that there is nothing more to read.
         with suppress(Exception):
             while True:
                 self._channel.connection.drain_events(timeout=0)
@@ -82,7 +82,8 @@ class Confirms:
     def wait(self, timeout: float) -> None:
         """Waits until the broker has answered for every message.
 
-        BrokerError when it refused one, or after `timeout` s without all answers; AnswerError when one found no queue.
+        Raises BrokerError if it refused a message, or if an answer is missing after `timeout` seconds. Raises
+        AnswerError if it returned a message because no queue takes it.
         """
         deadline = monotonic() + timeout
         while self._outstanding:
@@ -92,22 +93,22 @@ class Confirms:
             with suppress(socket.timeout):
                 self._channel.connection.drain_events(timeout=remaining)
         if self._refused:
-            raise BrokerError("the broker refused a message (a full queue that rejects, or an internal error)")
+            raise BrokerError("the broker refused a message (a full queue that rejects messages, or an internal error)")
         if self._returned:
             raise AnswerError(self._reason)
 
     def _counted_publish(self, message: Any, *args: Any, **kwargs: Any) -> Any:
         size, largest = len(message._serialize_properties()), self._channel.connection.frame_max - _FRAME_OVERHEAD
         if size > largest:
-            # RabbitMQ would end the connection, and not say which message it was.
-            raise ValueError(f"the headers take {size:,} bytes, and a frame holds {largest:,}")
-        # Behind it: what could not be made into frames has no number.
+            # RabbitMQ would close the connection without naming the message.
+            raise ValueError(f"the headers take {size:,} bytes, but a frame holds at most {largest:,}")
+            # The message is counted after `_publish`: one that could not be made into frames gets no number.
         published = self._publish(message, *args, **kwargs)
         self.expect(self.sending, message.properties.get("correlation_id"))
         return published
 
     def _hear_of_blocking(self, connection: Any) -> None:
-        # py-amqp 5.4 has callbacks for this, and does not read the reason that RabbitMQ gives.
+        # py-amqp 5.4 has callbacks for this, but does not read the reason that RabbitMQ gives.
         method = spec.Connection.Blocked
         connection._METHODS = {**connection._METHODS, method: spec.method(method, "s")}
         connection._callbacks[method] = self._on_blocked
@@ -126,7 +127,7 @@ class Confirms:
         self._refused.update(self._answered(tag, multiple))
 
     def _on_return(self, error: Exception, exchange: str, routing_key: str, message: Any) -> None:
-        # The confirm comes all the same, after this.
+        # RabbitMQ confirms a returned message too, after this.
         self._returned.add(message.properties.get("correlation_id"))
         self._reason = f"no queue takes messages for exchange {exchange!r}, routing key {routing_key!r}"
 

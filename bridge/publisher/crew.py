@@ -1,9 +1,9 @@
-"""Crew: several publisher processes that share each batch, split by key, so that events of one key stay in order.
+"""Crew: several publisher processes that share each batch. Batches are split by key: events of one key stay in order.
 
-One process makes, fills and writes messages on one core. A member is given events, and makes the calls itself: calls
-are five times as long as their events, and handing them over took as long as filling their messages. A member ends when
-its pipe does: it can't outlive the bridge, and a stop that a supervisor sends to all processes is the bridge's to
-honour, between batches.
+One process can use only one core to make, fill and write messages. A member receives events and makes the calls itself:
+calls are five times as long as their events, and sending them to a member took as long as filling their messages. A
+member ends when its pipe closes, so it can't outlive the bridge. Members ignore SIGTERM and SIGINT, which a supervisor
+may send to all processes: the bridge itself stops them, between batches.
 """
 
 import atexit
@@ -24,46 +24,47 @@ from bridge.publisher.answer import sentence
 from bridge.publisher.publisher import Publisher
 from bridge.reason import kept
 
-# A forked copy of a process with threads and connections may hang: each member starts from nothing.
+# A fork of a process with threads and connections may hang, so each member is a new process.
 _CONTEXT = get_context("spawn")
 
 
 class _Request(msgspec.Struct, array_like=True):
-    """Events to be published; none at all: connect."""
+    """The events to publish. A request without events only connects."""
 
     events: Sequence[Event] = ()
     targets: Targets | None = None
-    """None: as before."""
+    """The targets, or None if they are those of the request before."""
 
 
 class _Answer(msgspec.Struct, array_like=True):
-    """What became of a request, by the places of its events."""
+    """The result of a request, by the places of its events."""
 
     refused: Mapping[int, str] = {}
-    """The reason of each."""
+    """The reason for each refused event."""
     failure: str | None = None
-    """Of the broker; then all that counts is what it has for certain."""
+    """The broker's error, if the request failed. Then only `settled` is certain."""
     settled: Sequence[int] = ()
+    """The places that the broker certainly has."""
 
 
-# JSON, since an event's values come from JSON: MessagePack knows no integers beyond 64 bits.
+# JSON, because the values of an event come from JSON, and MessagePack has no integers beyond 64 bits.
 _encode = msgspec.json.Encoder().encode
 _decode_request = msgspec.json.Decoder(_Request).decode
 _decode_answer = msgspec.json.Decoder(_Answer).decode
-_GONE = _Answer(failure="a publisher process ended")
+_GONE = _Answer(failure="a publisher process ended unexpectedly; the next try starts a new one")
 
 
 class Crew:
-    """A publisher made of several processes; used like one."""
+    """A publisher made of several processes. It is used like a `Publisher`."""
 
     def __init__(self, size: int, broker_url: str | None, app_path: str | None) -> None:
         self.address = Publisher(broker_url, app_path).address
         self._members = [_Member(broker_url, app_path) for _ in range(size)]
-        # Before multiprocessing waits for processes that would wait for us.
+        # Runs before multiprocessing's own exit handler, which would wait for members that wait for us.
         atexit.register(self.close)
 
     def publish(self, events: Sequence[Event], targets: Targets) -> list[Refusal]:
-        """See Publisher: all members at once, each with the events of its keys."""
+        """See Publisher. All members work at once, each on the events of its keys."""
         shares: list[list[int]] = [[] for _ in self._members]
         for place, event in enumerate(events):
             shares[hash((event.watch, _encode(event.key))) % len(shares)].append(place)
@@ -78,7 +79,7 @@ class Crew:
             settled.update(share if answer.failure is None else [share[place] for place in answer.settled])
             failures += [] if answer.failure is None else [answer.failure]
         if failures:
-            # But what is refused is to be refused again, when there are dead letters to be made of it.
+            # Refused events are not settled: the next try must refuse them again, so that they become dead letters.
             raise BrokerError(failures[0], frozenset(settled - refused.keys()))
         return [Refusal(events[place], refused[place]) for place in sorted(refused)]
 
@@ -91,23 +92,23 @@ class Crew:
                 raise BrokerError(answer.failure)
 
     def close(self) -> None:
-        """Ends the members; the next call starts new ones."""
+        """Ends the members. The next call starts new ones."""
         for member in self._members:
             member.end()
 
 
 class _Member:
-    """One process, started when it is needed."""
+    """One process, started when it is first needed."""
 
     def __init__(self, broker_url: str | None, app_path: str | None) -> None:
         self._arguments = broker_url, app_path
         self._process: Any = None
         self._pipe: Connection | None = None
         self._targets: Targets | None = None
-        """What the process knows."""
+        """The targets that the process has."""
 
     def ask(self, events: Sequence[Event] = (), targets: Targets | None = None) -> None:
-        """Whether it arrived, `answer` tells."""
+        """Sends a request. A failure is reported by `answer()`."""
         if self._pipe is None:
             ours, theirs = _CONTEXT.Pipe()
             self._process = _CONTEXT.Process(target=_work, args=(theirs, *self._arguments), name="bridge publisher")
@@ -121,7 +122,7 @@ class _Member:
             self._targets = targets or self._targets
 
     def answer(self) -> _Answer:
-        """A failure also where the process is gone."""
+        """Returns the answer to the last request. If the process is gone, the answer is a failure."""
         try:
             return _decode_answer(self._pipe.recv_bytes()) if self._pipe else _GONE
         except (EOFError, OSError):
@@ -129,7 +130,7 @@ class _Member:
             return _GONE
 
     def end(self) -> None:
-        """It ends itself when it finds the pipe closed."""
+        """Closes the pipe, upon which the process ends; kills it if it still runs after 5 s."""
         process, pipe, self._process, self._pipe = self._process, self._pipe, None, None
         if pipe is not None:
             pipe.close()
@@ -141,21 +142,21 @@ class _Member:
 
 
 def _work(pipe: Connection, broker_url: str | None, app_path: str | None) -> None:
-    """The member's life: a request, an answer."""
+    """Runs a member: reads requests and answers each of them, until the pipe closes."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    # What libraries say here goes to standard error too; a process of its own starts with no passwords hidden there.
+    # The libraries' logs go to standard error here too. A new process must set up again that passwords are hidden.
     logs.set_up("console", "warning")
     try:
         publisher = Publisher(broker_url, app_path)
     except Exception as error:
-        # What the app's modules raise here and not in the bridge itself. Unhandled, it would be printed as it is,
-        # passwords and all.
+        # The app's modules may raise an error here that they did not raise in the bridge itself. Python would print an
+        # unhandled error with the passwords in it.
         with suppress(EOFError, OSError):
             pipe.recv_bytes()
             pipe.send_bytes(_encode(_Answer(failure=sentence(error))))
         return
-    logs.set_up("console", "warning")  # again, since the app may have set up its own
+    logs.set_up("console", "warning")  # again, since the app may have set up its own logging
     targets = Targets()
     while True:
         try:
@@ -175,6 +176,6 @@ def _answer(publisher: Publisher, events: Sequence[Event], targets: Targets) -> 
         refusals = publisher.publish(events, targets) if events else []
     except BrokerError as error:
         return _Answer(failure=str(error), settled=tuple(error.settled))
-    # By identity: two events may have one id.
+    # Events are found by identity, since two events may have one id.
     places = {id(event): place for place, event in enumerate(events)}
     return _Answer({places[id(refusal.event)]: kept(refusal.reason) for refusal in refusals})

@@ -1,8 +1,8 @@
-"""Delayed: what RabbitMQ needs before it can keep a message for its countdown itself.
+"""Delayed: declares what RabbitMQ needs to hold a message until its countdown has passed.
 
 With quorum queues Celery publishes such a message to exchanges that a worker declares when it starts (native delayed
-delivery). The bridge, like everybody who publishes with Celery, must not need a worker that has been there: what it
-publishes to is declared first, as the queue of any other message is.
+delivery). The bridge must not depend on a worker that started before, so it declares these exchanges first, as it
+declares the queue of any other message.
 """
 
 from typing import Any
@@ -20,28 +20,31 @@ from bridge.publisher.answer import AnswerError, translated
 
 
 class DelayedRouter:
-    """The app's router for messages with a countdown, over one connection: where it leads to is made ready."""
+    """The app's router for messages with a countdown. It also declares, over one connection, where they are sent."""
 
     def __init__(self, app: Celery, connection: kombu.Connection) -> None:
         self._app = app
         self._connection = connection
-        # Names of queues; declaring again would take hundreds of round trips.
+        # Names of queues that are declared. Declaring again would take hundreds of round trips.
         self._ready: set[str] = set()
-        # What RabbitMQ has refused in this batch, and why.
+        # The queues that RabbitMQ refused to declare in this batch, with its errors.
         self._denied: dict[str, AnswerError] = {}
         self.failed = False
-        """Whether the last error was raised by the connection here."""
+        """Whether the last error was raised while this router declared a queue."""
 
     def begin(self) -> None:
-        """A new batch: what was refused may be right by now."""
+        """Starts a new batch: RabbitMQ may accept by now what it refused before."""
         self._denied.clear()
 
     def route(self, options: Any, name: str, args: Any, kwargs: Any, task_type: Any) -> dict[str, Any]:
-        """As the app's router; AnswerError where RabbitMQ does not take a declaration, BrokerError where it is away."""
+        """Routes like the app's router.
+
+        Raises AnswerError if RabbitMQ refuses a declaration, BrokerError if it is away.
+        """
         app: Any = self._app
         routed: dict[str, Any] = app.amqp.router.route(options, name, args, kwargs, task_type)
         queue = routed.get("queue")
-        # Without a queue of its own, a message is routed by bindings that others make; a direct exchange can't delay.
+        # A message without a queue of its own is routed by bindings that others make. A direct exchange can't delay.
         if queue is None or isinstance(queue, Broadcast) or queue.exchange.type == "direct":
             return routed
         if queue.name not in self._ready and detect_quorum_queues(app, self._connection.transport.driver_type)[0]:
@@ -59,7 +62,7 @@ class DelayedRouter:
         return routed
 
     def _make_ready(self, queue: kombu.Queue) -> None:
-        # kombu opens channels and leaves them open: they end with a connection of their own.
+        # kombu leaves the channels that it opens here open. They get a connection of their own and are closed with it.
         with self._connection.clone() as connection:
             declare_native_delayed_delivery_exchanges_and_queues(
                 connection, self._app.conf.broker_native_delayed_delivery_queue_type

@@ -1,4 +1,4 @@
-"""Line: one connection to the broker, and all that rests on it: channels, carriers, what is declared."""
+"""Line: one connection to the broker, with the channels, carriers and declarations that belong to it."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -27,32 +27,33 @@ from bridge.publisher.route import Routes
 from bridge.publisher.task import send
 from bridge.reason import reason
 
-# A peer that swallows packets must not hold the bridge for ever; seconds. What the user's app says comes first.
+# Timeouts in seconds, so that a peer that swallows packets can't block the bridge for ever. The options of the user's
+# app take precedence.
 _TRANSPORT_OPTIONS = {
-    # Confirms are reads: all of a batch have to come within the read timeout.
+    # The bridge reads confirms: all confirms of a batch must arrive within the read timeout.
     "amqp": {"write_timeout": 15, "read_timeout": 30},
     "redis": {"socket_timeout": 15, "socket_connect_timeout": 5},
 }
 
-# A call with its place in the batch: what tells it from all others, as two may have one task id.
+# A call with its place in the batch. The place identifies the call, since two calls may have one task id.
 Placed = tuple[int, Call]
 Refused = dict[int, str]
 
 
 class Line:
-    """Made connected; after an error it is of no use any more."""
+    """One connection. It is connected when it is made, and can't be used after an error."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
         app.finalize()
         transport = app.connection_for_write().transport
         options = {**_TRANSPORT_OPTIONS.get(transport.driver_type, {}), **app.conf.broker_transport_options}
-        # `confirm_publish` waits for each message; here a whole batch is sent and then all its confirms are awaited.
+        # `confirm_publish` waits for each message. A line sends a whole batch and then waits for all its confirms.
         if "confirm_publish" in options:
-            options["confirm_publish"] = False  # not popped: Celery would add it again
-        # None or 0 are py-amqp's words for no timeout; a batch has one all the same.
+            options["confirm_publish"] = False  # Celery would add it again if it were removed
+        # None and 0 mean "no timeout" to py-amqp. A batch needs a timeout, so it then is 30 s.
         self._confirm_deadline = options.get("read_timeout") or 30
-        # No heartbeat: nobody could answer it while the bridge sleeps. TCP keepalive is on in py-amqp.
+        # No heartbeats, since nothing answers them while the bridge sleeps. py-amqp turns TCP keepalive on.
         self._connection: kombu.Connection = app.connection_for_write(heartbeat=0, transport_options=options)
         try:
             self._open()
@@ -65,12 +66,13 @@ class Line:
         channel: Any = self._connection.default_channel
         producer: Any = self._app.amqp.Producer(channel, auto_declare=False)
         self.confirms = Confirms(channel) if isinstance(channel, amqp.Channel) else None
-        # RabbitMQ closes a channel on which it refuses something: the messages under way must not go with it.
+        # RabbitMQ closes a channel when it refuses an operation on it. Declarations have a channel of their own, so
+        # that a refused one does not lose the messages that are in flight.
         self._declaring = self._connection.channel() if self.confirms else channel
         extra: dict[str, Any] = {}
         quick: list[Carrier] = []
         if self.confirms:
-            # Whoever finds no queue comes back instead of vanishing.
+            # RabbitMQ returns a mandatory message that no queue takes, instead of dropping it.
             extra = {"mandatory": True}
             quick = [RabbitCarrier(channel, self.confirms)]
         elif is_redis(channel):
@@ -81,26 +83,26 @@ class Line:
         self._outlet = Outlet(producer, self._connection, self.declare, self._routes)
         self._extra = extra
         self._messages = Messages(self._app)
-        # Messages whose queue this connection has declared; declaring again would cost as much as publishing.
+        # Messages whose queues this connection has declared. Declaring again would cost as much as publishing.
         self._declared: WeakSet[Message] = WeakSet()
         self._denied: dict[object, str] = {}
         self._arrived: set[int] = set()
 
     def close(self) -> None:
         """Drops the connection."""
-        # The socket first: a polite close would wait for an answer from a broker that may be gone.
+        # Closes the socket without AMQP's closing handshake, which would wait for a broker that may be gone.
         with suppress(Exception):
             self._connection.collect(socket_timeout=1)
 
     def begin(self) -> None:
-        """A new batch: what the broker refused to declare may be right by now."""
+        """Starts a new batch: the broker may accept declarations by now that it refused before."""
         self._denied.clear()
         self._delayed.begin()
 
     def send(self, calls: Iterable[Placed], refused: Refused) -> None:
-        """Publishes all, in order, and waits until the broker has them; adds what can't be sent to `refused`.
+        """Publishes all calls, in order, and waits until the broker has them; adds to `refused` what can't be sent.
 
-        BrokerError or AnswerError: `arrived` says what the broker has all the same.
+        Raises BrokerError or AnswerError; `arrived` then has the places that the broker nevertheless has.
         """
         self._arrived = set()
         if self.confirms:
@@ -114,11 +116,11 @@ class Line:
 
     @property
     def arrived(self) -> frozenset[int]:
-        """Places of the last `send` that the broker has for certain."""
+        """The places of the last `send` that the broker certainly has."""
         return self.confirms.settled if self.confirms else frozenset(self._arrived)
 
     def declare(self, entity: Any) -> None:
-        """A queue, or an exchange, once for each connection; AnswerError when the broker refuses it."""
+        """Declares a queue or an exchange once for each connection; raises AnswerError if the broker refuses it."""
         name = type(entity), getattr(entity, "name", None)
         if name in self._denied:
             raise AnswerError(self._denied[name])
@@ -129,7 +131,7 @@ class Line:
             if is_of_publish(error):
                 raise
             if not is_of_transport(error, self._connection):
-                # A name or an argument that can't be expressed: nothing was sent.
+                # The name or an argument can't be expressed in the protocol: nothing was sent.
                 self._denied[name] = reason(error)
                 raise AnswerError(self._denied[name]) from error
             answer = translated(error, self._connection)
@@ -138,7 +140,7 @@ class Line:
             raise answer from error
 
     def _send(self, calls: Iterable[Placed], refused: Refused) -> None:
-        """By the quickest way that is right for each target."""
+        """Publishes each call by the quickest way that works for its target."""
         for carrier, run in groupby(self._ways(calls, refused), itemgetter(0)):
             if carrier is None:
                 with self._batch():
@@ -152,7 +154,7 @@ class Line:
                         load.append((place, ready(call)))
                     except MemoryError:
                         raise
-                    except Exception as error:  # whatever it is, it is this call's
+                    except Exception as error:  # any error here concerns this call only
                         refused[place] = reason(error)
                 self._carry(carrier, load, refused)
 
@@ -168,8 +170,11 @@ class Line:
     def _ways(
         self, calls: Iterable[Placed], refused: Refused
     ) -> Iterator[tuple[Carrier | None, int, Call, Callable[[Call], Any]]]:
-        """With each call its carrier and what makes it ready for that; no carrier: Celery sends it itself."""
-        # Somebody who listens to Celery's signals is told of each message, so Celery has to make it.
+        """Yields each call with its carrier and the function that makes the call ready for it.
+
+        The carrier is None if Celery has to send the call itself.
+        """
+        # Celery sends signals only for messages that it makes itself. If a signal has receivers, it makes all of them.
         message_of = _none if somebody_listens() else self._messages.get
         for target, run in groupby(calls, lambda placed: placed[1].target):
             try:
@@ -181,7 +186,7 @@ class Line:
                 yield carrier, place, call, ready
 
     def _way(self, message: Message | None) -> tuple[Carrier | None, Callable[[Call], Any]]:
-        """As in `_ways`; the queue of the target is declared."""
+        """Declares the queue of a target; returns its carrier and ready-making function, as in `_ways`."""
         if message is None:
             return None, _none
         if message not in self._declared:
@@ -195,7 +200,10 @@ class Line:
         return None, _none
 
     def _sent(self, place: int, call: Call, refused: Refused) -> bool:
-        """Whether Celery has sent it; the transport's errors, and those of earlier messages, are raised."""
+        """Sends a call with Celery; returns whether it was sent.
+
+        Raises errors of the transport and of earlier messages; other errors are added to `refused`.
+        """
         if self.confirms:
             self.confirms.sending = place
         self._outlet.failed = self._delayed.failed = False
@@ -212,14 +220,17 @@ class Line:
         except AnswerError as error:
             refused[place] = str(error)
         except Exception as error:
-            # A router, a serializer, a task's options may raise what looks like the transport's.
+            # A router, a serializer or a task's options may raise errors that look like the transport's.
             if self._outlet.failed or (self._delayed.failed and is_of_transport(error, self._connection)):
                 raise
             refused[place] = sentence(error)
         return place not in refused
 
     def _batch(self) -> AbstractContextManager[object]:
-        """From kombu 5.7 on, one round trip for many messages on Redis; nothing elsewhere."""
+        """Returns a context in which kombu (5.7 or newer) publishes many messages to Redis in one round trip.
+
+        With other versions and brokers the context does nothing.
+        """
         return self._outlet.batch(max_size=1000) if hasattr(self._outlet, "batch") else nullcontext()
 
 
@@ -228,4 +239,4 @@ def _ready(form: Form, message: Message, call: Call) -> Any:
 
 
 def _none(_: object) -> None:
-    """No message of any target is known."""
+    """Returns None: stands for a lookup that knows no message, and for a call that needs no preparation."""

@@ -1,10 +1,10 @@
-"""Message: what Celery sends for a target, recorded once and filled for each call.
+"""Message: the message that Celery sends for a target, recorded once and filled for each call.
 
-Celery builds a message of some thirty parts for each task; of one target all but a few are the same. So Celery builds
-one for a call with values that occur nowhere else, and is not asked again: where those values stand, the next call's
-go. Where anything else could differ from call to call (a router that looks at the arguments, a signal that somebody
-listens to, a `send_task` of the app's own, a countdown), or where a newer Celery puts a value in a place that is not
-known here, nothing is recorded, and Celery makes each message.
+Celery builds a message of some thirty parts for each task. The messages of one target differ in only a few of them. So
+we let Celery build one message, for a call with values that occur nowhere else, and later put the values of each call
+in their places. Nothing is recorded, and Celery makes each message, if anything else could differ from call to call (a
+router that looks at the arguments, a signal with receivers, the app's own `send_task`, a countdown), or if a newer
+Celery puts one of the values in a place that this module does not know.
 """
 
 from datetime import UTC, datetime
@@ -23,29 +23,30 @@ from bridge.call import Call, Target
 from bridge.event import Event
 from bridge.publisher import task
 
-# Values that occur nowhere else.
+# These values occur nowhere else.
 TASK_ID = "b3c1d9f0-5a7e-4c6b-8f21-bridge000000"
 _ARGUMENT = "bridge-argument-b3c1d9f0"
 _HEADER = {"bridge": "bridge-header-b3c1d9f0"}
 
 _EVENT = Event(0, "", "send", None, None, None, datetime.fromtimestamp(0, UTC))
 _encode = msgspec.json.Encoder().encode
-# More targets than an application has watches; what `bridge.send` brings may be endless.
+# The most targets that are remembered: more than an application has watches. Calls of `bridge.send` may bring any
+# number of targets.
 _MOST = 1000
 _VARIABLE = ("id", "root_id", "argsrepr", "kwargsrepr", "bridge")
 
 
 class Filled(NamedTuple):
-    """A message ready to be sent, but for what is the same in all of its target."""
+    """The parts of a message that differ from the other messages of its target."""
 
     task_id: str
     headers: dict[str, Any]
-    """Those that differ from call to call."""
+    """The headers that differ from call to call."""
     body: bytes
 
 
 class Message:
-    """The message of one target; attributes hold what is the same for all calls, `fill` makes what is not."""
+    """The message of one target. The attributes are the same for all calls; `fill` makes the parts that differ."""
 
     def __init__(self, app: Celery, body: Any, options: dict[str, Any]) -> None:
         headers = options["headers"]
@@ -58,11 +59,11 @@ class Message:
         self._serializer: str = options["serializer"]
         self._compression: str | None = options["compression"]
         self._embed: dict[str, Any] = body[2]
-        # The setting is younger than Celery 5.5; what it says by default is what saferepr did before.
+        # Celery 5.5 does not have this setting, and its saferepr uses the value that is the default here.
         levels = app.conf.get("task_repr_maxlevels", 3)
         self._repr = app.amqp.argsrepr_maxsize, app.amqp.kwargsrepr_maxsize, levels
         self.content_type, self.content_encoding, _ = dumps(((), {}, self._embed), serializer=self._serializer)
-        # What kombu turns into the message's properties, beside those named above.
+        # kombu turns all other options into properties of the message.
         known = ("exchange", "routing_key", "declare", "priority", "delivery_mode", "headers", "serializer")
         gone = (*known, "compression", "retry", "retry_policy", "timeout", "confirm_timeout", "correlation_id")
         self.properties = {name: value for name, value in options.items() if name not in gone}
@@ -70,7 +71,7 @@ class Message:
             _, self.headers["compression"] = compress(b"", self._compression)
 
     def fill(self, call: Call) -> Filled:
-        """The parts of this call; raises what the serializer raises when it can't express them."""
+        """Returns the parts for this call; raises the serializer's error if it can't express them."""
         args, kwargs = call.args, call.kwargs
         args_size, kwargs_size, levels = self._repr
         number = args[0] if len(args) == 1 and type(args[0]) is int else None
@@ -89,7 +90,7 @@ class Message:
             try:
                 return _encode(body)
             except (TypeError, ValueError, OverflowError):
-                pass  # what this encoder can't say, kombu's perhaps can
+                pass  # kombu's serializer knows more types than this encoder
         _, _, payload = dumps(body, serializer=self._serializer)
         return payload if isinstance(payload, bytes) else payload.encode()
 
@@ -102,8 +103,8 @@ class Messages:
         self._known: dict[bytes, Message | None] = {}
 
     def get(self, target: Target) -> Message | None:
-        """None: Celery has to make each message of this target."""
-        # By value: each event of `bridge.send` brings a target of its own.
+        """Returns the message of this target, or None if Celery has to make each of its messages."""
+        # Targets are compared by value, since each event of `bridge.send` brings a target object of its own.
         name = _encode(target)
         if name not in self._known:
             if len(self._known) >= _MOST:
@@ -112,19 +113,19 @@ class Messages:
                 self._known[name] = _record(self._app, target)
             except MemoryError:
                 raise
-            except Exception:  # Celery says so again for each call, which is refused with the reason
+            except Exception:  # Celery raises it again for each call, which is then refused with this reason
                 self._known[name] = None
         return self._known[name]
 
 
 def somebody_listens() -> bool:
-    """Whether a signal of publishing has receivers: Sentry, OpenTelemetry, the user's own."""
+    """Whether a signal about publishing has receivers, such as Sentry, OpenTelemetry or the user's own."""
     listened = signals.before_task_publish, signals.after_task_publish, signals.task_sent
     return any(signal.receivers for signal in listened)
 
 
 class _Recorder:
-    """In the place of a producer."""
+    """A producer that only records what it should publish."""
 
     def __init__(self, connection: kombu.Connection) -> None:
         self.connection = connection

@@ -1,4 +1,4 @@
-"""Outlet: kombu's producer as Celery gets it; it tells the transport's errors from all others."""
+"""Outlet: the producer that Celery gets. It is kombu's, but separates errors of the transport from all others."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from bridge.publisher.route import Routes
 
 
 class Outlet:
-    """A producer that declares in our way, knows where no queue is, and notes that an error came out of `publish`."""
+    """A producer that declares in our way, refuses messages that no queue takes, and records the transport's errors."""
 
     def __init__(
         self, producer: Any, connection: kombu.Connection, declare: Callable[[Any], None], routes: Routes
@@ -20,7 +20,7 @@ class Outlet:
         self._declare = declare
         self._routes = routes
         self.failed = False
-        """Whether the transport raised the last error, and not a router, a signal, a serializer, the app's own code."""
+        """Whether the transport raised the last error, not a router, a signal, a serializer or the app's own code."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._producer, name)
@@ -33,6 +33,6 @@ class Outlet:
             self._routes.check(options.get("exchange"), options.get("routing_key") or "")
             return self._producer.publish(body, **options)
         except Exception as error:
-            # Judged here: on the way out Celery gives a KeyError of kombu's the type of a lost connection.
+            # Classified here, since Celery later turns a KeyError of kombu into the type of a lost connection.
             self.failed = is_of_transport(error, self._connection)
             raise

@@ -1,6 +1,8 @@
-"""Publisher: publishes a batch, and says what the broker did not confirm and what can't be published at all."""
+"""Publisher: publishes a batch; reports what the broker did not confirm and what can't be published at all."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
+from typing import Any
 
 from celery import Celery
 
@@ -13,15 +15,17 @@ from bridge.publisher.line import Line, Placed, Refused
 from bridge.reason import reason
 from bridge.secret import hidden, note
 
-# So many messages are sent one at a time to find the one that the broker refuses.
+# Schemes of addresses that kombu reaches with the Redis client; longer ones, such as rediss, begin like these.
+_REDIS = ("redis", "sentinel")
+# The number of messages that are sent one by one to find the message that the broker refuses.
 _ALONE = 50
 
 
 class Publisher:
-    """Publishes what events ask for, and waits until the broker has it all.
+    """Publishes the calls that events ask for, and waits until the broker has all of them.
 
-    With the user's Celery app its task options, routes, queues, serializer and signals apply; without one a bare app
-    with Celery's defaults does.
+    If the user's Celery app is given, its task options, routes, queues, serializer and signals apply. Otherwise an
+    empty app with Celery's defaults is used.
     """
 
     def __init__(self, broker_url: str | None = None, app_path: str | None = None) -> None:
@@ -34,24 +38,14 @@ class Publisher:
         self._line: Line | None = None
         try:
             self.address: str = hidden(self._app.connection_for_write().as_uri())
-        except ImportError as error:
-            raise ConfigError(
-                hidden(
-                    f"the broker's address can't be used: {error}; its client is missing, "
-                    "for Redis: pip install 'commit-bridge[redis]'"
-                )
-            ) from error
         except Exception as error:
-            # Its own words quote pieces of the address, a password that is not encoded among them.
-            raise ConfigError(
-                f"the broker's address can't be used: {hidden(str(error))}; in a URL's password, write / as %2F, "
-                "@ as %40, : as %3A"
-            ) from error
+            raise ConfigError(_unusable(self._app, error)) from error
 
     def publish(self, events: Sequence[Event], targets: Targets) -> list[Refusal]:
-        """Publishes the calls that the events ask for, in order, and returns what can't be published at all.
+        """Publishes the calls that the events ask for, in order. Returns the events that can't be published at all.
 
-        BrokerError: it is not certain which of the others the broker has; publish them again, their ids are the same.
+        Raises BrokerError if it is not certain that the broker has the others. Publish those again: their task ids stay
+        the same. The error names the places of the events that the broker certainly has.
         """
         refused: Refused = {}
         settled: set[int] = set()
@@ -60,30 +54,31 @@ class Publisher:
         except BrokerError as error:
             confirms = self._line.confirms if self._line else None
             blocked = confirms.look() if confirms else None
-            # Also where the connection seems alive: acks of this try must not count for the next one.
+            # The connection is closed even if it seems alive: confirms of this try must not count for the next one.
             self._arrived(settled)
             self.close()
             text = f"RabbitMQ blocks publishers ({blocked}): {error}" if blocked else str(error)
-            # What is refused is to be refused again, when there are dead letters to be made of it.
+            # Refused events are not settled: the next try must refuse them again, so that they become dead letters.
             raise BrokerError(text, frozenset(settled - refused.keys())) from error
         return [Refusal(events[place], refused[place]) for place in sorted(refused)]
 
     def connect(self) -> None:
-        """Connects and makes ready, so that the first `publish` need not; BrokerError when the broker is away."""
+        """Connects, so that the first `publish` need not; raises BrokerError if the broker is away."""
         self._connected()
 
     def close(self) -> None:
-        """Drops the connection; the next `publish` makes a new one."""
+        """Drops the connection. The next `publish` makes a new one."""
         line, self._line = self._line, None
         if line is not None:
             line.close()
 
     def _publish(self, events: Sequence[Event], targets: Targets, settled: set[int], refused: Refused) -> None:
-        """All at once; and when the broker refuses one of them, so many at a time that it shows which one.
+        """Publishes all events at once. If the broker refuses one, publishes them one by one until that one is found.
 
-        RabbitMQ closes the channel then, and takes nothing that was behind that message. What was refused for a queue
-        that is gone is tried again too, since a new connection declares all queues anew. One at a time goes on until
-        that message is found, or is not among the next ones: what is sent together with it may arrive twice.
+        RabbitMQ then closes the channel and takes none of the messages after the refused one. A message that was
+        refused because its queue is gone is tried once more, since a new connection declares all queues again.
+        Messages are sent one by one until the refused one is found or 50 of them have gone through, because messages
+        that are sent together with the refused one may arrive twice. After that the size doubles.
         """
         waiting = list(enumerate(events))
         size, cautious, alone = len(waiting), False, 0
@@ -123,17 +118,34 @@ class Publisher:
             settled |= self._line.arrived
 
 
-def _calls(events: Iterable[tuple[int, Event]], targets: Targets, refused: Refused) -> Iterator[Placed]:
-    """The events' calls, each made when it is asked for: the broker works on the first ones while the next are made.
+def _unusable(app: Celery, error: Exception) -> str:
+    """Returns the message for a broker address that kombu can't use."""
+    conf: Any = app.conf
+    url = conf.broker_write_url or conf.broker_url
+    scheme = str(url[0] if isinstance(url, list | tuple) else url).partition(":")[0]
+    # Without the client kombu raises an ImportError, or an AttributeError that does not name the client.
+    if scheme.startswith(_REDIS) and (isinstance(error, ImportError) or find_spec("redis") is None):
+        return f"{scheme}:// needs the Redis client: pip install 'commit-bridge[redis]'"
+    if isinstance(error, ImportError):
+        return f"{scheme}:// needs a client that can't be imported: {hidden(str(error))}"
+    # The error may quote parts of the address, such as a password that is not encoded.
+    return (
+        f"the broker's address can't be used: {hidden(str(error))}; in a URL's password, write / as %2F, @ as %40, "
+        ": as %3A"
+    )
 
-    What has no call is added to `refused`.
+
+def _calls(events: Iterable[tuple[int, Event]], targets: Targets, refused: Refused) -> Iterator[Placed]:
+    """Yields the events' calls, each made only when it is needed: the broker works on the first ones meanwhile.
+
+    Adds events that give no call to `refused`.
     """
     for place, event in events:
         try:
             call = call_for(event, targets)
         except MemoryError:
             raise
-        except Exception as error:  # whatever it is, it is this event's
+        except Exception as error:  # any error here concerns this event only
             refused[place] = reason(error)
             continue
         if isinstance(call, Call):

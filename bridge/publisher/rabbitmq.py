@@ -1,9 +1,9 @@
-"""RabbitMQ: filled messages as AMQP 0-9-1 frames, many in one write.
+"""RabbitMQ: writes filled messages as AMQP 0-9-1 frames, many in one write.
 
-py-amqp spends most of a publish on the table of headers, which is the same in nearly all its entries for all messages
-of a target: here it is serialized once. Each message is three frames: method, header, body.
-Source: the AMQP 0-9-1 specification, sections 2.3.5 (frames), 4.2.5 (fields) and 4.2.6 (content), as RabbitMQ has it:
-https://www.rabbitmq.com/amqp-0-9-1-errata
+py-amqp spends most of a publish on the table of headers. Nearly all its entries are the same for all messages of a
+target, so these are serialized once. Each message is three frames: method, header, body.
+Source: the AMQP 0-9-1 specification, sections 2.3.5 (frames), 4.2.5 (fields) and 4.2.6 (content), as RabbitMQ
+implements it: https://www.rabbitmq.com/amqp-0-9-1-errata
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,10 +23,10 @@ _FRAME_OVERHEAD = 8
 
 
 class RabbitCarrier(QuickCarrier):
-    """Writes frames to one channel, and tells Confirms of each message."""
+    """Writes frames to one channel, and announces each message to Confirms."""
 
     portion = 100
-    """RabbitMQ works on the first ones while the next ones are made."""
+    """Small enough that RabbitMQ works on the first messages of a batch while the next ones are made."""
 
     def __init__(self, channel: Any, confirms: Confirms) -> None:
         super().__init__(lambda message: _Frames(channel, message))
@@ -34,7 +34,7 @@ class RabbitCarrier(QuickCarrier):
         self._confirms = confirms
 
     def carry(self, load: Sequence[tuple[int, tuple[str, bytes]]]) -> Mapping[int, str]:
-        """See Carrier; returns before the broker has confirmed."""
+        """See Carrier. Returns before the broker has confirmed the messages."""
         for place, (task_id, _) in load:
             self._confirms.expect(place, task_id)
         self._channel.connection.transport.write(b"".join([frames for _, (_, frames) in load]))
@@ -42,19 +42,19 @@ class RabbitCarrier(QuickCarrier):
 
 
 class _Frames:
-    """What the frames of one target's messages have in common."""
+    """Makes the frames of one target's messages, from parts that all of them share."""
 
     def __init__(self, channel: Any, message: Message) -> None:
         number, self._largest = channel.channel_id, channel.connection.frame_max - _FRAME_OVERHEAD
         self._number = number
-        # Mandatory: whoever finds no queue comes back instead of vanishing.
+        # True is `mandatory`: RabbitMQ returns a message that no queue takes, instead of dropping it.
         publish = dumps("Bssbb", (0, message.exchange, message.routing_key, True, False))
         self._method = _frame(_METHOD, number, pack(">HH", _BASIC, _PUBLISH) + publish)
         properties = {**message.properties, "delivery_mode": message.delivery_mode, "correlation_id": TASK_ID}
         prepared = channel.prepare_message(
             b"", message.priority, message.content_type, message.content_encoding, message.headers, properties
         )
-        # The headers' table in the middle of the properties, and the task's id behind it.
+        # The table of headers stands in the middle of the properties, and the task's id after it.
         table = dumps("F", (message.headers,))
         before, found, after = prepared._serialize_properties().partition(table)
         between, found_id, after = after.partition(TASK_ID.encode())
@@ -64,7 +64,7 @@ class _Frames:
         self._entries = table[4:]
 
     def fill(self, filled: Filled) -> tuple[str, bytes]:
-        """See Form: the task's id and the three frames, or more for a long body."""
+        """See Form. Returns the task's id and three frames, or more if the body is long."""
         task_id, headers, body = filled
         encoded = task_id.encode()
         entries = (
@@ -78,7 +78,7 @@ class _Frames:
         properties = self._before + pack(">I", len(entries)) + entries + self._between + encoded + self._after
         header = _frame(_HEADER, self._number, pack(">HHQ", _BASIC, 0, len(body)) + properties)
         if len(header) - _FRAME_OVERHEAD > self._largest:
-            raise ValueError(f"the headers take {len(header):,} bytes, and a frame holds {self._largest:,}")
+            raise ValueError(f"the headers take {len(header):,} bytes, but a frame holds at most {self._largest:,}")
         if len(body) <= self._largest:
             return task_id, self._method + header + (_frame(_BODY, self._number, body) if body else b"")
         pieces = (body[at : at + self._largest] for at in range(0, len(body), self._largest))
@@ -90,12 +90,12 @@ def _frame(kind: int, channel: int, payload: bytes) -> bytes:
 
 
 def _text(value: bytes) -> bytes:
-    """A long string as the value of a field."""
+    """Returns a long string as the value of a field."""
     return b"S" + pack(">I", len(value)) + value
 
 
 def _header(header: dict[str, Any]) -> bytes:
-    """The header `bridge`, a table in the table."""
+    """Returns the header `bridge`, which is a table inside the table of headers."""
     if header["context"] is not None or len(header) > 5:
         return b"F" + dumps("F", (header,))
     entries = (

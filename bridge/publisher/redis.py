@@ -1,4 +1,4 @@
-"""Redis: filled messages as the JSON text that kombu would push, many in one LPUSH."""
+"""Redis: pushes filled messages as the JSON text that kombu would push, many with one LPUSH."""
 
 import json
 from base64 import b64encode
@@ -18,20 +18,20 @@ from bridge.publisher.message import TASK_ID, Filled, Message
 
 _encode = msgspec.json.Encoder().encode
 _BODY = b"bridge-body-b3c1d9f0"
-# Where the values of a call go, as they stand in JSON text.
+# Marks the places in the JSON text that the values of a call are put in.
 _HOLE = "bridge-hole-b3c1d9f0-"
-# proto-max-bulk-len
+# The default of Redis's setting proto-max-bulk-len.
 _LARGEST_VALUE = 512 * 1024 * 1024
 
 
 def is_redis(channel: Any) -> bool:
-    """Whether it is kombu's channel to Redis, or one that puts messages the same way (Sentinel)."""
+    """Whether this is kombu's channel to Redis, or a channel that pushes messages in the same way (Sentinel)."""
     ways = (getattr(type(channel), name, None) for name in ("_put", "conn_or_acquire"))
     return all(getattr(way, "__module__", None) == "kombu.transport.redis" for way in ways)
 
 
 class RedisCarrier(QuickCarrier):
-    """Pushes to the lists that are kombu's queues. kombu is asked once a target how it would do it."""
+    """Pushes to the Redis lists that are kombu's queues, with the text that kombu makes once for each target."""
 
     portion = 500
 
@@ -42,7 +42,7 @@ class RedisCarrier(QuickCarrier):
         self._connection = connection
 
     def carry(self, load: Sequence[tuple[int, tuple[str, bytes]]]) -> Mapping[int, str]:
-        """See Carrier; what it says of one key does not concern the others."""
+        """See Carrier. An error of Redis about one key does not affect the messages for other keys."""
         pushed: list[tuple[int, ...]] = []
         with self._channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipeline:
             for key, group in groupby(load, key=lambda placed: placed[1][0]):
@@ -63,7 +63,7 @@ class RedisCarrier(QuickCarrier):
 
 
 class _Recorder:
-    """In the place of a connection to Redis: notes what would be pushed, and knows nothing else."""
+    """Takes the place of a connection to Redis: records what would be pushed, and supports no other command."""
 
     def __init__(self) -> None:
         self.pushed: list[tuple[str, str]] = []
@@ -77,7 +77,7 @@ class _Recorder:
 
 
 class _Envelope:
-    """The text around a message, with holes for what differs from call to call."""
+    """The text of one target's messages, with holes for the values that differ from call to call."""
 
     def __init__(self, channel: Any, message: Message, tags: Iterator[bytes], largest: int) -> None:
         self._tags = tags
@@ -91,7 +91,7 @@ class _Envelope:
         try:
             channel.basic_publish(prepared, exchange=message.exchange, routing_key=message.routing_key)
         except AttributeError as error:
-            # More than a push: a queue that expires, a fanout.
+            # kombu needs more than a push here, for example for a queue that expires or for a fanout.
             raise UnsuitableError from error
         finally:
             del channel.conn_or_acquire
@@ -101,7 +101,7 @@ class _Envelope:
             case _:
                 raise UnsuitableError
         if _HOLE in text:
-            # Somebody's header or queue has the name that holes have here.
+            # A header or a queue of the user has the name that marks our holes.
             raise UnsuitableError
         envelope = json.loads(text)
         sent = envelope["properties"]
@@ -118,7 +118,7 @@ class _Envelope:
         self._in_order = itemgetter(*holes)
 
     def fill(self, filled: Filled) -> tuple[str, bytes]:
-        """See Form: the list's key and the text."""
+        """See Form. Returns the key of the list, and the text."""
         headers = filled.headers
         values = {
             "id": b'"%b"' % filled.task_id.encode(),
@@ -130,26 +130,26 @@ class _Envelope:
         }
         text = self._template % self._in_order(values)
         if len(text) > self._largest:
-            # Redis would close the connection in the middle of it, as a broker that goes away does.
-            raise ValueError(f"the message takes {len(text):,} bytes, and Redis takes {self._largest:,} at most")
+            # Redis would close the connection in the middle of it, which looks like a broker that goes away.
+            raise ValueError(f"the message has {len(text):,} bytes, but Redis accepts at most {self._largest:,}")
         return self._key, text
 
 
 def _tags(channel: Any) -> Iterator[bytes]:
-    """Delivery tags, which are UUIDs to kombu: counted up from one of its own, since making each takes 3 us."""
+    """Yields delivery tags. kombu makes a UUID for each, which takes 3 us; we count up from one of its UUIDs."""
     first = channel._next_delivery_tag()
     return (b"%b%012x" % (first[:-12].encode(), number) for number in count(int(first[-12:], 16)))
 
 
 def _largest_value(channel: Any) -> int:
-    """What the server says, or, where it keeps that to itself, what it is by default."""
+    """Returns the server's setting proto-max-bulk-len, or its default if the server does not answer CONFIG GET."""
     with suppress(Exception), channel.conn_or_acquire() as client:
         return int(client.config_get("proto-max-bulk-len")["proto-max-bulk-len"])
     return _LARGEST_VALUE
 
 
 def _split(text: bytes) -> tuple[bytes, list[str]]:
-    """A template for the operator %, and the names of what goes into it."""
+    """Returns a template for the operator %, and the names of the values that go into it."""
     first, *rest = text.replace(b"%", b"%%").split(b'"' + _HOLE.encode())
     parts, holes = [first], []
     for piece in rest:

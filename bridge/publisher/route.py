@@ -1,6 +1,6 @@
-"""Route: where a message must not go, and whether a queue takes it, where the transport itself does not say it.
+"""Route: checks whether a queue takes a message, and that it does not go where it would do harm.
 
-RabbitMQ returns what no queue takes ("mandatory"). kombu's own transports, Redis among them, drop it without a word.
+RabbitMQ returns a message that no queue takes ("mandatory"). kombu's own transports, such as Redis, drop it silently.
 """
 
 from typing import Any
@@ -13,13 +13,13 @@ from kombu.transport.virtual.exchange import FanoutExchange
 
 from bridge.publisher.answer import AnswerError
 
-# Of kombu's channel to Redis: the names of keys that are no queues.
+# Attributes of kombu's channel to Redis that name keys which are not queues.
 _KEYS_OF_REDIS = ("unacked_key", "unacked_index_key", "unacked_mutex_key")
 _PREFIX_OF_REDIS = "_kombu."
 
 
 class Routes:
-    """The exchanges and queues of one channel, as kombu sees them."""
+    """The exchanges and queues that kombu knows on one channel."""
 
     def __init__(self, app: Celery, channel: Any, connection: kombu.Connection) -> None:
         self._channel = channel if isinstance(channel, Channel) else None
@@ -28,12 +28,12 @@ class Routes:
         self._separator: str = getattr(self._channel, "sep", "") if self._keys else ""
 
     def check(self, exchange: Any, routing_key: str) -> None:
-        """AnswerError when no queue is bound. An exchange that is a fanout may have nobody who listens."""
+        """Raises AnswerError if no queue is bound to the exchange. A fanout exchange needs no queue."""
         name = getattr(exchange, "name", exchange)
         if self._channel is None:
             return
         if not name:
-            self._check_name(routing_key)  # it is the queue's name
+            self._check_name(routing_key)  # without an exchange, the routing key is the queue's name
             return
         kind = self._channel.typeof(name)
         if isinstance(kind, FanoutExchange):
@@ -45,30 +45,32 @@ class Routes:
             self._check_name(queue)
 
     def check_entity(self, entity: Any) -> None:
-        """AnswerError for a queue or an exchange that must not be declared, or others could not use theirs."""
+        """Raises AnswerError for a queue or an exchange whose declaration would break the queues of others."""
         if isinstance(entity, kombu.Queue):
             self._check_name(entity.name)
         exchange = getattr(entity, "exchange", entity)
         same = self._exchanges.get(exchange.name)
         if same and _kind(exchange) not in same:
             raise AnswerError(
-                f"the queue can't have the exchange {exchange.name!r}: the app has one of this name and another kind"
+                f"the queue can't use the exchange {exchange.name!r}: "
+                "the app has an exchange of this name, but of another kind"
             )
 
     def _check_name(self, queue: str) -> None:
         if self._channel is not None and not queue:
             raise AnswerError("no queue takes messages for exchange '', routing key ''")
         if self._keys and (queue in self._keys or queue.startswith(_PREFIX_OF_REDIS) or self._separator in queue):
-            # Pushed there, a message would break the workers' own records, or reach a queue that is not named.
+            # A message pushed there would damage records of the workers, or arrive in another queue.
             raise AnswerError(
-                f"the queue's name {queue!r} can't be used: kombu keeps its own records on Redis under it"
+                f"the queue name {queue!r} can't be used: kombu keeps its own records in Redis under such names"
             )
 
 
 def _exchanges(app: Any, connection: kombu.Connection) -> dict[str, set[Any]]:
-    """The kinds of the exchanges that the app names, with those of Celery's remote control and events.
+    """Returns the kinds of the exchanges that the app names, and of those for Celery's remote control and events.
 
-    Celery makes an exchange for each queue that nobody has defined, and whoever makes an exchange first says its kind.
+    Celery declares an exchange for each queue that is not defined, and the first declaration of an exchange decides
+    its kind.
     """
     mailbox = app.control.mailbox
     named = [mailbox.exchange, mailbox.reply_exchange, get_exchange(connection, app.conf.event_exchange)]
@@ -82,5 +84,5 @@ def _exchanges(app: Any, connection: kombu.Connection) -> dict[str, set[Any]]:
 
 
 def _kind(exchange: kombu.Exchange) -> tuple[object, ...]:
-    """What brokers compare."""
+    """Returns the properties that brokers compare."""
     return exchange.type, exchange.durable, exchange.auto_delete, repr(exchange.arguments or {})

@@ -1,4 +1,4 @@
-"""Task: a call sent by Celery's own `send_task`, with a producer of ours."""
+"""Task: sends a call by Celery's own `send_task`, with a producer of ours."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ class Producer(Protocol):
     connection: kombu.Connection
 
     def publish(self, body: Any, **options: Any) -> Any:
-        """Sends the body; options as in kombu.Producer.publish."""
+        """Sends the body. The options are those of kombu.Producer.publish."""
 
 
 class Router(Protocol):
     """The part of Celery's router that Celery uses."""
 
     def route(self, options: Any, name: str, args: Any, kwargs: Any, task_type: Any) -> dict[str, Any]:
-        """The options, with the queue or the exchange that they lead to."""
+        """Returns the options, with the queue or the exchange that they lead to."""
 
 
 def send(app: Celery, call: Call, producer: Producer, extra: Mapping[str, Any], router: Router | None = None) -> None:
-    """As `task.apply_async` does, or where the app has no such task, `app.send_task`.
+    """Sends a call as `task.apply_async` does or, if the app has no such task, as `app.send_task` does.
 
-    Signals are sent, routers asked, the task's own options used where the watch has none.
+    Celery sends its signals and asks its routers. The options of the task itself apply where the watch has none.
     """
     name = call.target.task
     task: Any = app.tasks.get(name)
@@ -55,25 +55,25 @@ def send(app: Celery, call: Call, producer: Producer, extra: Mapping[str, Any], 
 
 class _NoBackend:
     def on_task_call(self, producer: Any, task_id: str) -> None:
-        """Subscribes to nothing: one subscription a message would never be given up."""
+        """Does nothing. A real backend would subscribe to each task's result and never end the subscription."""
 
 
 @dataclass
 class _Unread:
-    """In the place of a result, which nobody here reads."""
+    """Takes the place of a result, which the bridge never reads."""
 
     id: str
     ignored: bool | None = None
 
 
 class _Resultless(Proxy):  # type: ignore[type-arg]  # generic in the stubs only
-    """The app itself in all but its result backend; the app's own stays as it is for receivers of Celery's signals."""
+    """The app without its result backend. The app's own backend is unchanged for the receivers of Celery's signals."""
 
     backend = _NoBackend()
 
 
 def _task_options(task: Any) -> dict[str, Any]:
-    """The options set on the task itself, as `task.delay` would use them."""
+    """Returns the options set on the task itself, as `task.delay` would use them."""
     if task is None:
         return {}
     return {name: value for name, value in task._get_exec_options().items() if value is not None}

@@ -1,3 +1,3 @@
--- A log that was restored from elsewhere is turned into one of this cluster, if this is one.
+-- If the log was restored from elsewhere, makes it a log of this cluster. Returns no row if it was not.
 select reason, waiting
 from bridge.adopt(%(stream)s)

@@ -1,5 +1,5 @@
--- Why the broker takes nothing at present, for whoever asks the database; null when it takes what it gets again. An
--- outage that an earlier relay noted goes on.
+-- Stores why the broker refuses messages now, for queries of the database; null when it accepts them again. If an
+-- earlier relay has noted the outage, its start time stays.
 update bridge.position
 set
     broker_error = %(reason)s::text,

@@ -1,5 +1,6 @@
--- Ends the sessions of a frozen owner: the one that owns the stream, if it has still said nothing, and those that hold or
--- wait for the sleep key. The next standby in line has the owner's lock at once. Returns how many sessions were ended.
+-- Ends the sessions of a frozen owner: the session that owns the stream, if it has still run no statement, and those
+-- that hold or wait for the sleep key. The server grants the owner's lock to the next standby at once. Returns how many
+-- sessions were ended.
 select count(*) filter (where pg_terminate_backend(l.pid)) as ended
 from bridge.position as p
 join bridge.stream as s on s.name = p.stream

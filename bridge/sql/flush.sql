@@ -1,4 +1,4 @@
--- A small commit that waits for the disk, and with it for all that was committed before. Not for standbys: what they lack
--- can be lost by a failover, whatever waits here.
+-- A small commit that waits for the disk, and so for everything that was committed before. It does not wait for
+-- standbys: a failover can lose what they have not received, even if this statement waited for them.
 select pg_logical_emit_message(true, 'bridge', '')
 from set_config('synchronous_commit', 'local', true)

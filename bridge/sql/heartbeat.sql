@@ -1,5 +1,6 @@
--- What a writer does, on the connection that listens: it notifies only if the sleep key is asked for or held. So when
--- the notification comes, others' come too. There is always a row: the share of the server's notification queue in use.
+-- Does what a writer does, on the listening connection: it notifies only if the sleep key is requested or held. So when
+-- this notification arrives, those of writers arrive too. It always returns a row, with the share of the server's
+-- notification queue in use.
 select
     pg_notification_queue_usage(),
     case when not pg_try_advisory_xact_lock_shared(%(sleep_key)s) then pg_notify(%(channel)s, '')::text end

@@ -1,4 +1,4 @@
--- The advisory locks of a stream.
+-- Returns the keys of a stream's advisory locks.
 select sleep_key, owner_key
 from bridge.stream
 where name = %(stream)s

@@ -1,11 +1,13 @@
--- The next window: events of the stream that became visible since `seen`, in order of id, at most `rows` of them, and
--- the snapshot of this very statement, which is the position once they are delivered. There is always a row, so the
--- snapshot and the generation of the watches come also when there is no event; the snapshot only in the first row, and
--- with it whether something that is visible may not be on disk yet: of a commit that did not wait (synchronous_commit).
--- A wide row comes without its values: how many bytes they take on disk and where it is, so that the reader fetches no
--- more of them than it has room for (wide.sql). What is compressed is wide at any size. So is a row whose values are long
--- as texts (1e131071 has 10 bytes on disk and 131,072 digits), with the bytes that would have made as many. A time beyond
--- Python's is null.
+-- Reads the next window: events of the stream that became visible since `seen`, in order of id, at most `rows` of them.
+--
+-- The first row also has the snapshot of this statement, which is the position after the delivery of these events, and
+-- whether something visible may not be on disk yet, since its commit did not wait (synchronous_commit). There is always
+-- a row, so the snapshot and the generation of the watches come even without an event.
+--
+-- A wide row comes without its values. Instead it has their size in bytes on disk and their place, so that the reader
+-- fetches only as much as fits (wide.sql). A row with compressed values is wide at any size. A row whose values are
+-- long as texts is wide too (1e131071 has 10 bytes on disk and 131,072 digits); its size is an estimate, as if it were
+-- compressed. A time outside Python's range is null.
 select
     e.id, e.watch, e.op,
     case when octet_length(e.key) <= 4000 then e.key end as key,
@@ -44,14 +46,15 @@ left join lateral (
                 where lane = any('{0,1,2,3,4,5,6,7}') and stream = %(stream)s
                     and xid = any (array(select pg_snapshot_xip(%(seen)s::pg_snapshot)))
             ) as w
-            -- A row that was loaded with a transaction id of another cluster would be new in every look (bridge.set_aside).
+            -- Without this condition, a row with a transaction id of another cluster would be new in every look
+            -- (bridge.set_aside handles such rows).
             where pg_visible_in_snapshot(w.xid, (select pg_current_snapshot()))
             order by w.id
             limit %(rows)s
         ) as w
-        offset 0 -- so that the size is asked for once, and only of these rows
+        offset 0 -- so that the size is computed once, and only for these rows
     ) as w
-    offset 0 -- so that each text is made once
+    offset 0 -- so that each text is built only once
 ) as e on true
 window place as (order by e.id)
 order by row_number() over place

@@ -1,5 +1,6 @@
--- The position moves, on the session that holds the stream's owner lock: a relay that lost its session can't do it.
--- The row is found by its ctid: a long transaction elsewhere keeps all its old versions alive.
+-- Moves the position, on the session that holds the stream's owner lock. So a relay that lost its session can't move
+-- it. The row is found by its ctid, since a long transaction elsewhere keeps all its old versions, and a search would
+-- read them.
 update bridge.position
 set
     seen = %(seen)s::pg_snapshot,

@@ -1,7 +1,8 @@
--- A standby's look: the owner's session, if it waits for its client while events wait. The same row in the next look
--- means that the owner has said nothing in between. It is woken here, so an owner that lives and merely sleeps (a watch
--- with notify = false, say) reads those events and is seen to have moved. No row: nothing to suspect. A session that is
--- busy in the server is no suspect: its heir would have to wait for the same.
+-- A standby's look: returns the owner's session if it waits for its client while events wait. If the next look returns
+-- an equal row, the owner has run no statement in between. This statement also wakes the owner, so an owner that is
+-- alive and only sleeps (a watch with notify = false, say) reads those events, and its row changes. No row means that
+-- the owner is not suspect. A session that is busy in the server is not suspect either, since a new owner would have to
+-- wait for the same work.
 select
     a.pid,
     a.state_change,

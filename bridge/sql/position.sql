@@ -1,6 +1,6 @@
--- The position of a stream, and whether an earlier relay left the note that the broker takes nothing; read when a relay
--- has become its owner. As an update that changes nothing: a relay that can't move the position (a right that was revoked,
--- a trigger in the way) must learn it before it publishes, or it would publish the same events at every try.
+-- Reads the position of a stream, and whether an earlier relay noted an outage of the broker. A relay runs this when it
+-- has become the owner. It is an update that changes nothing: a relay that can't move the position (a revoked right, a
+-- trigger that fails) must notice it before it publishes, or it would publish the same events at every try.
 update bridge.position
 set moved_at = moved_at
 where stream = %(stream)s

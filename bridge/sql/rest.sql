@@ -1,6 +1,7 @@
--- The rest of a window too large for one batch: between two fixed snapshots, behind the last delivered id. The cursor
--- outlives its transaction (the server keeps the rows in a file when they outgrow work_mem), so that no transaction is
--- open while the broker is talked to, and a window of a million rows is sorted once. Wide rows and times as in look.sql.
+-- Reads the rest of a window that is too large for one batch: what lies between two fixed snapshots, after the last
+-- delivered id. The cursor outlives its transaction (the server keeps the rows in a file when they exceed work_mem). So
+-- no transaction is open while the relay uses the broker, and a window of a million rows is sorted only once. Wide rows
+-- and times are as in look.sql.
 declare bridge_rest no scroll cursor with hold for
 select
     t.id, t.watch, t.op,
@@ -37,5 +38,5 @@ from (
         where (%(after_id)s::bigint is null or w.id > %(after_id)s) and pg_visible_in_snapshot(w.xid, %(upto)s::pg_snapshot)
         order by w.id
     ) as w
-    offset 0 -- so that each text is made once
+    offset 0 -- so that each text is built only once
 ) as t

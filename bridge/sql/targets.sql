@@ -1,4 +1,4 @@
--- What the relay needs of the watches; removed ones too, since their events may still wait.
+-- Reads what the relay needs of the watches. Removed watches are included, since their events may still wait.
 select
     (select generation from bridge.installation) as generation,
     array(select name from bridge.watch order by name) as names,

@@ -1,5 +1,5 @@
--- How many events of each of these streams wait, counted up to a limit, and the oldest of those counted. Times that Python
--- can't say are passed over, as in look.sql.
+-- Counts the waiting events of each of these streams up to a limit, and returns the oldest time among those counted.
+-- Times outside Python's range (look.sql) are left out.
 select
     p.stream,
     count(w.at)::bigint as waiting,

@@ -1,7 +1,9 @@
--- The values of wide rows, by where they are, in the order asked for: as many as there is room for, one at least. How long
--- they are, only the texts tell, so one is made after the other, by recursion, until there is no more room. Those of an
--- event that is too long for any broker are left out. A row of the log never changes, and moves only when somebody rewrites
--- its table (VACUUM FULL); then it is missing here, and all behind it. A time beyond Python's is null, as in look.sql.
+-- Reads the values of wide rows at the given places, in the given order: at least one row, and no more than fit into
+-- `room`. Only the text shows how long a value is, so the recursion builds the texts of one row after the other until
+-- there is no more room. The values of an event that is too long for any broker are left out.
+--
+-- A row of the log never changes, and moves only when somebody rewrites its table (VACUUM FULL). Then this row and all
+-- after it are missing here. A time outside Python's range is null, as in look.sql.
 with recursive asked as (
     select
         %(slots)s::smallint[] as slots, %(places)s::tid[] as places, %(ids)s::bigint[] as ids,
@@ -24,7 +26,7 @@ with recursive asked as (
                 e.slot = a.slots[t.number + 1] and e.ctid = a.places[t.number + 1]
                 and e.id = a.ids[t.number + 1] and e.xid = a.xids[t.number + 1]
                 and a.ats[t.number + 1] is not distinct from case when e.at >= '0001-01-02' and e.at < '9999-12-31' then e.at end
-            offset 0 -- so that each text is made once
+            offset 0 -- so that each text is built only once
         ) as x
     ) as w
     where t.sum < %(room)s

@@ -1,4 +1,4 @@
-"""Applies the packaged triggers.sql, the same file that `psql -f` and `bridge install` apply."""
+"""Applies the packaged triggers.sql, the file that `psql -f` and `bridge install` apply too."""
 
 from typing import Any, ClassVar
 
@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
     dependencies: ClassVar[list[tuple[str, str]]] = []
     operations: ClassVar[list[Operation]] = [
         migrations.RunPython(install, remove, elidable=False),
-        # State only, for the admin and its permissions: triggers.sql owns the tables.
+        # These models exist only in Django's state, for the admin and its permissions: triggers.sql creates the tables.
         migrations.CreateModel(
             name="Watch",
             fields=[

@@ -1,4 +1,4 @@
-"""Private servers for the demo and the tests; none outlives the program that started it."""
+"""Private servers for the demo and the tests. They end with the program that started them."""
 
 from embedded.child import Child, StartError
 from embedded.directory import PrivateDirectory

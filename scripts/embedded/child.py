@@ -1,4 +1,4 @@
-"""A child process that ends with us, logs to a file and may run as another user."""
+"""A child process that ends when we end, logs to a file and may run as another user."""
 
 import os
 import pwd
@@ -10,16 +10,16 @@ from pathlib import Path
 
 from embedded.directory import PrivateDirectory
 
-# The child waits for a word of ours, so that it never runs without its guard knowing it; if we die first,
-# it reads the end of the pipe and goes.
+# The child waits for a line from us, so that it never runs before its guard knows it. If we die first, it reads the
+# end of the pipe and ends.
 _GO = 'read -r go && exec "$@" </dev/null'
 _KILL_SECONDS = 10.0
 _POLL_SECONDS = 0.01
-_TAIL = 20  # lines of the log that an error shows
+_TAIL = 20  # log lines in an error
 
 
 class StartError(Exception):
-    """A server didn't start; the message ends with its log's last lines."""
+    """A server did not start. The message ends with the last lines of its log."""
 
 
 class Child:
@@ -34,7 +34,7 @@ class Child:
         cwd: Path | None = None,
         last_signal: signal.Signals = signal.SIGKILL,
     ) -> None:
-        """`last_signal` is what the guard sends when we are gone; `user` needs root."""
+        """`last_signal` is the signal that the guard sends when we are gone. `user` needs root."""
         self.name = Path(argv[0]).name
         self.log = log
         self._directory = directory
@@ -44,7 +44,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # its own group: Ctrl-C reaches us only, and we end it in order
+                start_new_session=True,  # its own process group: Ctrl-C reaches only us, and we then stop the child
                 cwd=cwd or directory.path,
                 env=env,
                 user=user,
@@ -65,22 +65,22 @@ class Child:
         return self._process.poll() is None
 
     def wait(self, seconds: float) -> int:
-        """The exit status; raises TimeoutError."""
+        """Waits for the end and returns the exit status; raises TimeoutError if it still runs after these seconds."""
         try:
             status = self._process.wait(seconds)
         except subprocess.TimeoutExpired as error:
-            raise TimeoutError(f"{self.name} still runs after {seconds:g} s") from error
+            raise TimeoutError(f"{self.name} is still running after {seconds:g} s") from error
         self._directory.forget(self.pid)
         return status
 
     def wait_until(self, ready: Callable[[], bool], seconds: float) -> None:
-        """Look every few milliseconds, as nothing announces that a server has opened its socket."""
+        """Asks `ready` every few milliseconds, since nothing announces that a server has opened its socket."""
         deadline = time.monotonic() + seconds
         while not ready():
             if not self.running:
                 raise StartError(f"{self.name} ended with status {self.wait(0)}\n{self.tail()}")
             if time.monotonic() > deadline:
-                raise StartError(f"{self.name} isn't ready after {seconds:g} s\n{self.tail()}")
+                raise StartError(f"{self.name} is not ready after {seconds:g} s\n{self.tail()}")
             time.sleep(_POLL_SECONDS)
 
     def send(self, number: signal.Signals) -> None:
@@ -88,7 +88,7 @@ class Child:
             os.killpg(self.pid, number)
 
     def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 20.0) -> int:
-        """Politely, then with SIGKILL; returns the exit status."""
+        """Sends the signal, then SIGKILL if the child still runs after these seconds; returns the exit status."""
         self.send(number)
         try:
             return self.wait(seconds)

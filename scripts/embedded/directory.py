@@ -1,9 +1,9 @@
-"""A private directory that is gone, with the processes that live in it, when we are gone, however we went.
+"""A private directory. It is removed, and the processes that use it are ended, when we end for any reason.
 
-A guard (a shell of a few lines) waits for the end of a pipe whose other end only we hold. The pipe ends when
-we close it, and also when we are killed with -9: one way of cleaning up for both, so it is in use all the
-time and can't rot. PDEATHSIG would be Linux only, bound to the thread that started the child, cleared by a
-change of user, and would leave the directory.
+A guard (a shell script of a few lines) waits for the end of a pipe whose other end only we hold. The pipe ends when we
+close it, and also when we are killed with -9. Both cases take the same way of cleaning up, so every run tests it.
+PDEATHSIG would work only on Linux, depend on the thread that started the child, be cleared by a change of user, and
+leave the directory behind.
 """
 
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-# Each line that arrives lists the living children, as SIGNAL:PROCESS-GROUP words; the last one counts.
+# Each line that the guard reads lists the running children as words SIGNAL:PROCESS-GROUP. The last line counts.
 _GUARD = """
 trap '' HUP INT TERM
 children=
@@ -28,8 +28,8 @@ for child in $children; do
 done
 rm -rf "$1"
 """
-_ROOM = 1 << 30  # bytes: a container's /dev/shm may have 64 MB, a cluster with some load needs hundreds
-_LONGEST_BASE = 70  # a socket's path has 107 bytes at most, macOS 103; its name and our directory's need the rest
+_ROOM = 1 << 30  # bytes: a container's /dev/shm may have 64 MB, but a cluster under some load needs hundreds of MB
+_LONGEST_BASE = 70  # a socket's path has at most 107 bytes, on macOS 103; names of directory and socket need the rest
 _REMOVAL = 30.0  # seconds
 
 
@@ -40,7 +40,7 @@ class PrivateDirectory:
         self._guard = subprocess.Popen(
             ["/bin/sh", "-c", _GUARD, "bridge-guard", self.path],
             stdin=subprocess.PIPE,
-            # Not our own outputs: whoever reads them to the end would wait for the guard.
+            # Not our own outputs: a program that reads them to the end would wait for the guard.
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -49,12 +49,12 @@ class PrivateDirectory:
         )
 
     def watch(self, group: int, last_signal: signal.Signals) -> None:
-        """The guard ends this process group too: with this signal first, with SIGKILL after five seconds."""
+        """Makes the guard end this process group too: first with this signal, then with SIGKILL after five seconds."""
         self._children[group] = last_signal.name.removeprefix("SIG")
         self._tell()
 
     def forget(self, group: int) -> None:
-        """The group has ended: its number may soon belong to somebody else."""
+        """Makes the guard forget a process group that has ended, since its number may soon belong to another."""
         if self._children.pop(group, None) is not None:
             self._tell()
 

@@ -1,4 +1,4 @@
-"""A TCP port of the loopback interface that nobody uses at this moment."""
+"""Finds a TCP port of the loopback interface that is free at this moment."""
 
 import socket
 

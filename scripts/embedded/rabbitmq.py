@@ -1,7 +1,7 @@
 """A private RabbitMQ node, run from Debian's package, for tests that stop and kill a broker.
 
-It shares nothing with the machine's own node: its own name, ports, data, cookie, and its own epmd (Erlang's
-port mapper), which would otherwise be started in the background and stay for ever.
+It shares nothing with the machine's own node. It has its own name, ports, data and cookie, and its own epmd (Erlang's
+port mapper), which RabbitMQ would otherwise start in the background and never stop.
 """
 
 import os
@@ -17,12 +17,12 @@ from embedded.directory import PrivateDirectory
 from embedded.port import free_port
 from embedded.server import Server
 
-# Not /usr/sbin/rabbitmq-server: Debian's wrapper insists on the user rabbitmq and on the machine's folders.
+# Not /usr/sbin/rabbitmq-server: Debian's wrapper works only with the user rabbitmq and the machine's own folders.
 _BINARIES = Path("/usr/lib/rabbitmq/bin")
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
-_ACTOR = '<<"embedded">>'  # who did it, as the node's log says
-_AMQP = b"AMQP\x00\x00\x09\x01"  # AMQP 0-9-1's greeting; the server answers with a frame of type 1, a method
+_ACTOR = '<<"embedded">>'  # the node's log names it as the author of changes
+_AMQP = b"AMQP\x00\x00\x09\x01"  # AMQP 0-9-1's greeting; the server answers with a frame of type 1 (a method)
 _CONFIG = """
 listeners.tcp.1 = 127.0.0.1:{port}
 log.console = true
@@ -55,7 +55,7 @@ class RabbitMQ(Server):
         return self._child.pid if self._child else None
 
     def start(self) -> None:
-        """Some seconds; what was durable is there again."""
+        """Starts the node, which takes some seconds. Durable queues and messages of an earlier run are there again."""
         if not self._epmd:
             self._configure()
             self._epmd = self._run("epmd", "-port", str(self._epmd_port), "-address", "127.0.0.1")
@@ -83,7 +83,7 @@ class RabbitMQ(Server):
         self.start()
 
     def control(self, *arguments: str) -> str:
-        """rabbitmqctl of this node."""
+        """Runs rabbitmqctl for this node and returns its output."""
         done = subprocess.run(
             [_BINARIES / "rabbitmqctl", "--quiet", *arguments],
             env=self._environment(),
@@ -95,7 +95,7 @@ class RabbitMQ(Server):
         return done.stdout
 
     def evaluate(self, expression: str) -> str:
-        """What an Erlang expression is worth in this node. By erl_call, as rabbitmqctl starts for a second or more."""
+        """Returns the value of an Erlang expression in this node. Uses erl_call: rabbitmqctl takes 1 s or more."""
         if shutil.which("erl_call") is None:
             return self.control("eval", f"{expression}.").strip()
         done = subprocess.run(
@@ -112,7 +112,7 @@ class RabbitMQ(Server):
         return done.stdout.removeprefix("{ok, ").removesuffix("}")
 
     def add_user(self, name: str, password: str, writes: str = ".*") -> None:
-        """Who may do all in the vhost `/`, and write to the exchanges whose names match."""
+        """Adds a user with all rights in the vhost `/`, except that it may write only to matching exchanges."""
         users = "rabbit_auth_backend_internal"
         self.evaluate(
             f'{users}:add_user(<<"{name}">>, <<"{password}">>, {_ACTOR}), '
@@ -120,7 +120,7 @@ class RabbitMQ(Server):
         )
 
     def add_vhost(self, name: str) -> None:
-        """One that guest may do all in."""
+        """Adds a vhost in which the user guest has all rights."""
         self.evaluate(
             f'rabbit_vhost:add(<<"{name}">>, {_ACTOR}), rabbit_auth_backend_internal:set_permissions('
             f'<<"guest">>, <<"{name}">>, <<".*">>, <<".*">>, <<".*">>, {_ACTOR})'
@@ -130,7 +130,7 @@ class RabbitMQ(Server):
         self.evaluate(f'rabbit_vhost:delete(<<"{name}">>, {_ACTOR})')
 
     def close(self) -> None:
-        """Stop, and remove everything."""
+        """Stops the node and removes all its files."""
         self.kill()
         if self._epmd:
             self._epmd.kill()
@@ -158,7 +158,7 @@ class RabbitMQ(Server):
             "RABBITMQ_MNESIA_BASE": str(home / "mnesia"),
             "RABBITMQ_LOG_BASE": str(home / "logs"),
             "RABBITMQ_PID_FILE": str(home / "pid"),
-            # The script becomes the node, so that our signals reach the node itself.
+            # With this the script replaces itself by the node, so that our signals reach the node.
             "RUNNING_UNDER_SYSTEMD": "true",
             "RABBITMQ_DIST_PORT": str(self._distribution_port),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",

@@ -1,4 +1,4 @@
-"""Server: what the private servers have in common. One runs while its `with` block does."""
+"""Server: the base class of the private servers. A server runs while its `with` block runs."""
 
 from abc import ABC, abstractmethod
 from types import TracebackType
@@ -6,15 +6,15 @@ from typing import Self
 
 
 class Server(ABC):
-    """Started when the block begins; gone with all its files when it ends."""
+    """A server that starts when the block begins, and is removed with all its files when the block ends."""
 
     @abstractmethod
     def start(self) -> None:
-        """Until it answers."""
+        """Starts the server and waits until it answers."""
 
     @abstractmethod
     def close(self) -> None:
-        """Stop, and remove everything."""
+        """Stops the server and removes all its files."""
 
     def __enter__(self) -> Self:
         try:

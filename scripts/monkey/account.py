@@ -1,11 +1,12 @@
-"""Account: what was committed against what was delivered.
+"""Account: compares the committed changes with the delivered ones.
 
-The ledger has each change once, in the transaction that made it. Order is judged by first deliveries: of each row, in
-the order of the worker's notes, places grow. Later ones are the repetitions that "at least once" allows; they must
-carry the same task id, and no other change may carry it.
+The ledger has each change once, written by the transaction that made it. Order is judged by first deliveries: in the
+worker's notes, the places of a row's changes must grow. Later deliveries are repetitions, which "at least once" allows.
+They must have the same task id, and no other change may have it.
 
-What a failover lost is no promise of the bridge: `fallen` are the changes that the dead primary's ledger had and the
-promoted one's had not. They may have been delivered, or not, and have no place in the order of those that stand.
+The bridge does not promise to deliver what a failover loses: `fallen` has the changes that were in the ledger of the
+dead primary but not in that of the promoted server. They may have been delivered or not, and do not count for the
+order of the others.
 """
 
 import json
@@ -18,7 +19,7 @@ from monkey.zoo import Zoo
 
 
 class Account(msgspec.Struct):
-    """Changes, counted."""
+    """Numbers of changes."""
 
     committed: int = 0
     delivered: int = 0
@@ -30,11 +31,11 @@ class Account(msgspec.Struct):
     out_of_order_keys: int = 0
     lost_by_failover: int = 0
     phantom_by_failover: int = 0
-    """Delivered, and lost by a failover."""
+    """Changes that were delivered but lost by a failover."""
 
     @property
     def balanced(self) -> bool:
-        """Whether every promise was kept."""
+        """Whether the bridge kept every promise."""
         return self.committed > 0 and not (
             self.lost
             or self.phantom
@@ -45,7 +46,7 @@ class Account(msgspec.Struct):
 
 
 def noted(zoo: Zoo) -> list[tuple[str, Change]]:
-    """Task id and change of every delivery, in order."""
+    """Returns the task id and the change of every delivery, in order."""
     lines = [
         json.loads(line)
         for stream in STREAMS
@@ -57,7 +58,7 @@ def noted(zoo: Zoo) -> list[tuple[str, Change]]:
 
 
 def balance(committed: set[Change], fallen: set[Change], notes: list[tuple[str, Change]]) -> Account:
-    """Both sides compared."""
+    """Compares both sides."""
     ids: dict[Change, set[str]] = defaultdict(set)
     named: dict[str, set[Change]] = defaultdict(set)
     latest: dict[tuple[str, int], tuple[int, int, bool]] = {}

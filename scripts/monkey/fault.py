@@ -1,4 +1,4 @@
-"""Fault: what the monkey can do, by name. Each returns when what it broke is started again."""
+"""Fault: all faults, by name. Each function returns when the things that it broke are started again."""
 
 import os
 import random
@@ -12,15 +12,15 @@ import psycopg
 from monkey.zoo import Bridge, Zoo
 
 Fault = Callable[[Zoo, random.Random], None]
-# SQLSTATE: no connection, ended by an operator or by a crash, two sessions in each other's way.
+# SQLSTATE classes: no connection; ended by an operator or a crash; a conflict of two sessions.
 _CLASSES = ("08", "57", "40")
 
 
 def explains(error: psycopg.Error) -> bool:
-    """Whether a fault, or several sessions at once, make this error, and not the bridge."""
+    """Whether a fault, or a conflict of sessions, explains this error; otherwise the bridge caused it."""
     if error.sqlstate is None:
         return isinstance(error, psycopg.OperationalError)
-    # Whoever waits inside of capture waits for the bridge.
+    # A session that waits inside capture waits for the bridge, so the bridge caused such a conflict.
     in_capture = error.sqlstate[:2] == "40" and "bridge." in (error.diag.context or "")
     return error.sqlstate[:2] in _CLASSES and not in_capture
 
@@ -44,7 +44,7 @@ def stop_bridge(zoo: Zoo, choice: random.Random) -> None:
 def freeze_bridge(zoo: Zoo, choice: random.Random) -> None:
     bridge = _bridge(zoo, choice)
     bridge.child.send(signal.SIGSTOP)
-    time.sleep(choice.uniform(0.5, 3))  # that long it is frozen
+    time.sleep(choice.uniform(0.5, 3))  # the time that it is frozen
     bridge.child.send(signal.SIGCONT)
 
 
@@ -75,14 +75,14 @@ def kill_postgres(zoo: Zoo, choice: random.Random) -> None:
 
 
 def fail_over(zoo: Zoo, choice: random.Random) -> None:
-    """To an asynchronous standby, which has missed up to two seconds; what it missed may have been delivered."""
+    """Fails over to an asynchronous standby that lacks up to two seconds of changes, which may be delivered already."""
     zoo.cut_standby_off()
-    time.sleep(choice.uniform(0, 2))  # that long its link is broken
+    time.sleep(choice.uniform(0, 2))  # the time that its link is broken
     zoo.fail_over()
 
 
 def fail_over_behind_a_bridge(zoo: Zoo, choice: random.Random) -> None:
-    """It wakes up with what it had read from the primary that is gone."""
+    """Fails over while a bridge is frozen. It wakes up with the events that it read from the primary that is gone."""
     bridge = _bridge(zoo, choice)
     bridge.child.send(signal.SIGSTOP)
     fail_over(zoo, choice)
@@ -90,7 +90,7 @@ def fail_over_behind_a_bridge(zoo: Zoo, choice: random.Random) -> None:
 
 
 def kill_backend(zoo: Zoo, choice: random.Random) -> None:
-    """PostgreSQL answers the death of one backend with a restart of all of them."""
+    """Kills one backend, upon which PostgreSQL restarts all of them."""
     with zoo.connect() as conn:
         pids = conn.execute("select pid from pg_stat_activity where application_name like 'bridge relay%'").fetchall()
     for (pid,) in choice.sample(pids, min(1, len(pids))):

@@ -1,7 +1,7 @@
-"""Ledger: the writers' own note of each change, in the transaction that made it.
+"""Ledger: the writers' own record of each change, written by the transaction that made it.
 
-A failover to an asynchronous standby goes back in time: versions that were given before it are given again. So a change
-is known by its timeline too, a number that PostgreSQL raises at each promotion.
+A failover to an asynchronous standby goes back in time: versions that were used before it are used again. So a change
+is identified by its timeline too, a number that PostgreSQL raises at each promotion.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ STREAMS = ("rabbitmq", "valkey")
 
 
 class Change(NamedTuple):
-    """The ledger has it once."""
+    """One change. The ledger has each change once."""
 
     stream: str
     row: int
@@ -22,12 +22,12 @@ class Change(NamedTuple):
 
     @property
     def place(self) -> tuple[int, int, bool]:
-        """It grows from change to change of one row; a delete has the version of the change before it."""
+        """The place among the changes of one row, which grows. A delete has the version of the change before it."""
         return self.timeline, self.version, self.operation == "delete"
 
 
 def changes(dsn: str) -> set[Change]:
-    """All that was committed, as this server has it."""
+    """Returns all changes that are committed on this server."""
     with psycopg.connect(dsn) as conn:
         return {
             Change(stream, *row)

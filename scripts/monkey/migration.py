@@ -1,7 +1,8 @@
 """Migration: a session that changes the definition of the watched tables every few seconds, while writers write.
 
-Each change there has its way back, and looks at the table to know which of both is due: a lost connection or a failover
-leaves the table in either state. The key and the version keep their numbers, which are 1 and 2, under any name.
+Each migration has a reverse. It looks at the table to know which of the two is due, since a lost connection or a
+failover may leave the table in either state. The columns of key and version always have the numbers 1 and 2, whatever
+their names are.
 """
 
 import random
@@ -15,7 +16,7 @@ from monkey.fault import explains
 from monkey.ledger import STREAMS
 from monkey.zoo import WATCHES, Zoo
 
-# Name and type of each column, in order.
+# The name and type of each column, in order.
 _COLUMNS = """
     select attname, format_type(atttypid, atttypmod) from pg_attribute
     where attrelid = %s::regclass and attnum > 0 and not attisdropped order by attnum
@@ -29,7 +30,7 @@ _ADDED = (
 )
 _PRICE = "price numeric(12,2) not null default 1"
 _NOTE = "note text default 'again'"
-# Writers wait behind a session that waits for its lock, and not for long.
+# Writers queue behind a session that waits for its lock, so it must not wait long.
 _PATIENCE = "set lock_timeout = '300ms'"
 _TRIES = 20
 
@@ -37,7 +38,7 @@ Columns = dict[str, str]
 
 
 class Migrator(threading.Thread):
-    """Migrates until told to stop; a migration that finds no lock gives way and comes again."""
+    """Migrates until `stop` is set. A migration that gets no lock is tried again, at most 20 times."""
 
     def __init__(self, zoo: Zoo, seed: int, stop: threading.Event, between: float) -> None:
         super().__init__(name="migrator", daemon=True)
@@ -52,7 +53,7 @@ class Migrator(threading.Thread):
     def run(self) -> None:
         while not self._stopping.wait(self._random.uniform(0, self._between)):
             table = self._random.choice(STREAMS)
-            # Now and then as a deployment does it: a migration, and then the watches.
+            # Sometimes do what a deployment does: a migration, and then the watches.
             for migration in (self._random.choice(_MIGRATIONS), deploy)[: self._random.choice((1, 1, 2))]:
                 try:
                     self._migrate(table, migration)
@@ -82,7 +83,10 @@ class Migrator(threading.Thread):
 
 
 def _alter(table: str, clauses: str, choice: random.Random, named: bool = False) -> str:
-    """As anybody does it; where PostgreSQL refuses that, as a trigger's WHEN names the column, by `bridge.alter`."""
+    """Returns an ALTER TABLE statement, or sometimes, and always where PostgreSQL refuses it, a call of `bridge.alter`.
+
+    With `named`, the WHEN of the trigger on the table `valkey` names the column, so PostgreSQL refuses ALTER TABLE.
+    """
     if (named and table == "valkey") or choice.random() < 0.3:
         quoted = clauses.replace("'", "''")
         return f"select bridge.alter('{table}', '{quoted}')"
@@ -97,17 +101,17 @@ def _names(columns: Columns) -> tuple[str, str]:
 def add_and_drop(table: str, columns: Columns, choice: random.Random) -> list[str]:
     if "added" in columns:
         return [_alter(table, "drop column added", choice)]
-    # Some are generated from these.
+    # Some of the added columns are generated from price or note.
     return [_alter(table, f"add column {choice.choice(_ADDED)}", choice)] if columns.keys() >= {"price", "note"} else []
 
 
 def drop_carried(table: str, columns: Columns, choice: random.Random) -> list[str]:
-    """What the watch has in `data`; a generated column goes with it."""
+    """Drops or adds a column that the watch has in `data`. A column that is generated from it is dropped with it."""
     return [_alter(table, "drop column note cascade" if "note" in columns else f"add column {_NOTE}", choice)]
 
 
 def drop_compared(table: str, columns: Columns, choice: random.Random) -> list[str]:
-    """What the watch has in `columns` and in its condition."""
+    """Drops or adds a column that the watch has in `columns` and in its condition."""
     clauses = "drop column price cascade" if "price" in columns else f"add column {_PRICE}"
     return [_alter(table, clauses, choice, named=True)]
 
@@ -119,7 +123,7 @@ def rename(table: str, columns: Columns, choice: random.Random) -> list[str]:
 
 
 def reuse_key(table: str, columns: Columns, choice: random.Random) -> list[str]:
-    """The key's name is given to a column that holds something else."""
+    """Gives the key's name to a column with other values, or takes it back."""
     if "former_id" in columns:
         return [_alter(table, "drop column id", choice), _alter(table, "rename column former_id to id", choice)]
     return [
@@ -129,7 +133,7 @@ def reuse_key(table: str, columns: Columns, choice: random.Random) -> list[str]:
 
 
 def reuse_version(table: str, columns: Columns, choice: random.Random) -> list[str]:
-    """The same for a column that is carried and compared."""
+    """Gives the name of a column that is carried and compared to another column, or takes it back."""
     if "version" in columns and "revision" in columns:
         return [
             _alter(table, "drop column version", choice, named=True),
@@ -158,7 +162,7 @@ def _other_integer(columns: Columns, name: str) -> str:
 
 
 def _retype(table: str, columns: Columns, statement: str) -> list[str]:
-    """PostgreSQL refuses it as long as the application's view is there."""
+    """Returns the statements that change a type: PostgreSQL refuses it while the application's view exists."""
     key, version = _names(columns)
     return [
         f"lock table {table}_rows in access exclusive mode",
@@ -169,14 +173,14 @@ def _retype(table: str, columns: Columns, statement: str) -> list[str]:
 
 
 def retype_compared(table: str, columns: Columns, choice: random.Random) -> list[str]:
-    if "price" not in columns or columns.get("added") == "numeric":  # a generated column holds it
+    if "price" not in columns or columns.get("added") == "numeric":  # a generated column depends on it
         return []
     type_ = "double precision" if columns["price"].startswith("numeric") else "numeric(12,2)"
     return [_alter(table, f"alter column price type {type_}", choice, named=True)]
 
 
 def deploy(table: str, columns: Columns, choice: random.Random) -> list[str]:
-    """The table gets what its watch names, and the watch is made anew."""
+    """Gives the table all columns that its watch names, and declares the watch again."""
     statements = []
     if "revision" in columns:
         if "version" in columns:

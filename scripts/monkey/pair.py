@@ -1,4 +1,4 @@
-"""Pair: a primary and its asynchronous standby behind one address, which moves to the standby when that is promoted."""
+"""Pair: a primary and its asynchronous standby behind one address, which moves to the standby at its promotion."""
 
 import time
 from pathlib import Path
@@ -9,9 +9,9 @@ from embedded import Postgres
 from monkey.ledger import Change, changes
 
 _SETTINGS = {
-    # Also with fsync off, what was committed survives a killed server: the kernel has it.
+    # Committed data survives a killed server even with fsync off, since the kernel has it.
     "synchronous_commit": "on",
-    # What a standby needs that was away while the primary was restarted.
+    # A standby that was away while the primary restarted needs this WAL.
     "wal_keep_size": "256MB",
 }
 _UPSTREAM = "upstream"
@@ -19,7 +19,8 @@ _SECONDS = 30.0
 
 
 class Pair:
-    """Links to the directory of the primary's socket: one for everybody, and one for the standby, which can be cut."""
+    """Two links lead to the directory of the primary's socket: one for all clients, and one for the standby that can
+    be cut."""
 
     def __init__(self, address: Path) -> None:
         self._address = address
@@ -27,23 +28,23 @@ class Pair:
         self._standby: Postgres | None = None
 
     def start(self) -> None:
-        """Both servers."""
+        """Starts both servers."""
         self.primary.start()
         self._point()
         self._follow()
 
     def close(self) -> None:
-        """Both servers are stopped and removed."""
+        """Stops and removes both servers."""
         for server in (self._standby, self.primary):
             if server:
                 server.close()
 
     def dsn(self) -> str:
-        """Where everybody connects."""
+        """Returns the address for all clients."""
         return self._dsn(self._address)
 
     def cut_off(self) -> None:
-        """The standby gets nothing any more, and the primary goes on as if it did."""
+        """Stops the replication. The standby gets no more changes, and the primary goes on as before."""
         assert self._standby
         (self.primary.socket_dir / _UPSTREAM).unlink()
         with psycopg.connect(self.primary.dsn(), autocommit=True) as conn:
@@ -52,9 +53,10 @@ class Pair:
             _wait(conn, "select not exists (select from pg_stat_wal_receiver where status = 'streaming')")
 
     def fail_over(self) -> set[Change]:
-        """Kills the primary and promotes the standby, which gets a standby of its own; returns what is lost by that.
+        """Kills the primary and promotes the standby, which gets a standby of its own; returns the lost changes.
 
-        Lost is what the dead primary had committed and the promoted server had not, when nobody could write there yet.
+        Lost changes are those that the dead primary had committed and the promoted server did not have, before any
+        client could write to it.
         """
         assert self._standby
         dead, self.primary = self.primary, self._standby
@@ -66,7 +68,7 @@ class Pair:
                 _wait(conn, "select not pg_is_in_recovery()")
             kept = changes(self.primary.dsn())
             self._point()
-            # Nobody else finds it: the address has moved.
+            # No client can connect to it, since the address has moved.
             dead.start()
             lost = changes(dead.dsn()) - kept
         finally:
@@ -80,7 +82,7 @@ class Pair:
         new.replace(self._address)
 
     def _follow(self) -> None:
-        # In a directory that the server's user may read.
+        # The link is in a directory that the server's user may read.
         link = self.primary.socket_dir / _UPSTREAM
         link.symlink_to(self.primary.socket_dir)
         settings = {**_SETTINGS, "primary_conninfo": self._dsn(link)}
@@ -92,7 +94,7 @@ class Pair:
 
 
 def _wait(conn: psycopg.Connection, question: str) -> None:
-    """Until the server says yes."""
+    """Waits until the server answers true."""
     deadline = time.monotonic() + _SECONDS
     while conn.execute(question.encode()).fetchone() != (True,):
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Writer: a session that changes rows in many ways, each change with a line in the ledger, in the same transaction."""
+"""Writer: a session that changes rows in many ways, and writes each change to the ledger in the same transaction."""
 
 import random
 import threading
@@ -22,13 +22,13 @@ _DELETE = """
     with gone as (delete from {0}_rows where id = %s returning id, version)
     insert into {0}_ledger (id, version, operation) select id, version, 'delete' from gone
 """
-# Which timeline the session is in, for the ledger and for the events.
+# Stores the session's timeline for the ledger and for the events.
 _CONTEXT = "select set_config('bridge.context', timeline()::text, false)"
 _LOOSE = psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure
 
 
 class Writer(threading.Thread):
-    """Writes until told to stop; a lost connection is made anew, a transaction that failed is left."""
+    """Writes until `stop` is set. It reconnects after a lost connection, and does not repeat failed transactions."""
 
     def __init__(self, zoo: Zoo, seed: int, stop: threading.Event, pause: float) -> None:
         super().__init__(name=f"writer {seed}", daemon=True)
@@ -38,7 +38,7 @@ class Writer(threading.Thread):
         self._pause = pause
         self.failures = 0
         self.surprises: list[str] = []
-        """Errors that neither a fault nor a change of the schema explains."""
+        """Errors that no fault and no change of the schema explains."""
 
     def run(self) -> None:
         while not self._stopping.is_set():
@@ -47,7 +47,7 @@ class Writer(threading.Thread):
                     conn.execute(_CONTEXT)
                     while not self._stopping.is_set():
                         self._write(conn, self._random.choice(STREAMS))
-                        # Not as a wait for something: it sets the pace.
+                        # This is not a wait for something: it sets the pace.
                         time.sleep(self._pause * self._random.random())
             except psycopg.Error as error:
                 self._note(error)
@@ -65,13 +65,14 @@ class Writer(threading.Thread):
 
     def _note(self, error: psycopg.Error) -> None:
         self.failures += 1
-        # That one says that the result of a prepared statement has another type than before.
+        # PostgreSQL raises FeatureNotSupported when the result of a prepared statement has a new type.
         if not explains(error) and not isinstance(error, psycopg.errors.FeatureNotSupported):
             self.surprises.append(f"{error} {error.diag.context or ''}")
 
     def _transact(self, conn: psycopg.Connection, stream: str, kind: str) -> None:
         update, insert, delete = (text.format(stream).encode() for text in (_UPDATE, _INSERT, _DELETE))
-        # Sorted, as a careful application does it; what collides all the same is rolled back and left.
+        # Sorted to avoid deadlocks, as a careful application does. Transactions that conflict nevertheless are rolled
+        # back and not repeated.
         rows = sorted({self._random.randint(1, 2000) for _ in range(20)})
         match kind:
             case "one":
@@ -93,7 +94,7 @@ class Writer(threading.Thread):
             case "slow":
                 with conn.transaction():
                     conn.execute(update, [rows[:2]])
-                    time.sleep(self._random.random() * 2)  # a long transaction is what it is
+                    time.sleep(self._random.random() * 2)  # makes a long transaction
             case _:
                 with conn.transaction():
                     conn.execute("set transaction isolation level repeatable read")

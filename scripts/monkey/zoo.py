@@ -1,4 +1,4 @@
-"""Zoo: everything that runs - a PostgreSQL with a standby, two brokers, two bridges a stream, a worker a broker."""
+"""Zoo: all processes. PostgreSQL with a standby, two brokers, two bridges for each stream, a worker for each broker."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ _TIMELINE = """
     create function timeline() returns int language sql stable
     as $$ select ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int $$
 """
-# The application writes through a view, which follows renamed columns as PostgreSQL does it.
+# The application writes through a view, since PostgreSQL keeps views working when columns are renamed.
 _TABLES = """
     create table {0} (
         id bigserial primary key, version int not null default 1, price numeric(12,2) not null default 1,
@@ -32,7 +32,8 @@ _TABLES = """
     );
     insert into {0} select from generate_series(1, 2000);
 """
-# One watch names no column where PostgreSQL keeps it, the other one does; both carry what they name in `data`.
+# The watch `valkey` names columns in its triggers, where PostgreSQL records a dependency on them. The watch `rabbitmq`
+# does not. Both carry columns in `data`.
 WATCHES = {
     "rabbitmq": """
         select bridge.watch(
@@ -50,7 +51,7 @@ WATCHES = {
 
 
 class Bridge:
-    """One `bridge run` for one stream; the stream has two of them."""
+    """One of the two `bridge run` processes of a stream."""
 
     def __init__(self, stream: str, number: int, argv: list[str | Path], directory: PrivateDirectory) -> None:
         self.name = f"{stream}-{number}"
@@ -61,7 +62,7 @@ class Bridge:
         self.child = self._start()
 
     def again(self) -> None:
-        """Started again after it has ended."""
+        """Starts the bridge again after it has ended."""
         self.child = self._start()
 
     def _start(self) -> Child:
@@ -69,7 +70,7 @@ class Bridge:
 
 
 class Zoo:
-    """All processes; their end is this context's end."""
+    """Runs all processes; they end when this context ends."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -103,32 +104,32 @@ class Zoo:
 
     @property
     def postgres(self) -> Postgres:
-        """The primary of now."""
+        """The current primary."""
         return self._pair.primary
 
     @property
     def dsn(self) -> str:
-        """Where everybody connects."""
+        """The address for all clients."""
         return self._pair.dsn()
 
     def connect(self) -> psycopg.Connection:
-        """The caller closes it."""
+        """Connects to the primary. The caller closes the connection."""
         return psycopg.connect(self.dsn, autocommit=True, connect_timeout=5)
 
     def cut_standby_off(self) -> None:
-        """What is committed from here on is lost by a failover."""
+        """Cuts the standby off: a failover loses what is committed from now on."""
         self._pair.cut_off()
 
     def fail_over(self) -> None:
-        """To the standby; `fallen` grows by what is lost."""
+        """Fails over to the standby, and adds the lost changes to `fallen`."""
         self.fallen |= self._pair.fail_over()
 
     def notes(self, stream: str) -> Path:
-        """Where the worker of that broker writes."""
+        """Returns the file that the worker of this stream writes."""
         return self.directory.path / f"notes-{stream}"
 
     def start_worker(self, stream: str) -> Child:
-        """A real Celery worker on the stream's broker."""
+        """Starts a real Celery worker on the stream's broker."""
         self.notes(stream).touch()
         env = {
             **os.environ,

@@ -1,5 +1,5 @@
-"""Versions: the demo and the tests on every combination of Python, Django and Celery that README names.
+"""Versions: runs the demo and the tests on every combination of Python, Django and Celery that README names.
 
-combination   which ones there are          environment   a virtual environment of one, outside of .venv
-python        where this machine has one    check         what is run in it
+combination   lists the combinations               environment   makes a virtual environment for one, outside .venv
+python        finds interpreters on this machine   check         runs the demo or tests in an environment
 """

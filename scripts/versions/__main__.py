@@ -1,4 +1,4 @@
-"""`scripts/matrix`."""
+"""Runs `scripts/matrix`."""
 
 import os
 import sys
@@ -21,11 +21,11 @@ _ABSENT = "no such Python on this machine"
 @click.option("--python", "pythons", type=click.Choice(PYTHONS), multiple=True, help="May be repeated. Default: all.")
 @click.option("--django", "djangos", type=click.Choice(DJANGOS), multiple=True, help="May be repeated. Default: all.")
 @click.option("--celery", "celerys", type=click.Choice(CELERYS), multiple=True, help="May be repeated. Default: both.")
-@click.option("--newest", "only_newest", is_flag=True, help="Only the newest of each.")
+@click.option("--newest", "only_newest", is_flag=True, help="Only the newest version of each.")
 @click.option(
     "--check", "checks", type=click.Choice(list(CHECKS)), multiple=True, help="May be repeated. Default: all."
 )
-@click.option("--list", "as_list", is_flag=True, help="Only name the combinations.")
+@click.option("--list", "as_list", is_flag=True, help="Only list the combinations.")
 def main(
     pythons: Sequence[str],
     djangos: Sequence[str],
@@ -34,29 +34,29 @@ def main(
     checks: Sequence[str],
     as_list: bool,
 ) -> None:
-    """The demo and the tests on each combination of Python, Django and Celery that Commit Bridge supports.
+    """Runs the demo and the tests on each combination of Python, Django and Celery that Commit Bridge supports.
 
-    Each combination gets a virtual environment of its own in .matrix/, made with uv: what the combination does
-    not name has the version of uv.lock. A second run uses it again. A Python is looked for in BRIDGE_PYTHON,
-    PATH and ~/.pyenv/versions; one that the machine has not got is left out, unless BRIDGE_TEST_REQUIRE is
-    "all". Servers are found as for scripts/test.
+    Each combination gets its own virtual environment in .matrix/, made with uv. Packages that the combination
+    does not name have the versions of uv.lock. Later runs use the environment again. Python is looked for in
+    BRIDGE_PYTHON, PATH and ~/.pyenv/versions. A version that this machine does not have is left out, or is a
+    failure if BRIDGE_TEST_REQUIRE is "all". The servers are those of scripts/test.
 
     \b
-    demo      scripts/demo --check: edits in the admin, through PostgreSQL, broker, worker and bridge
+    demo      scripts/demo --check: edits in the admin that start tasks through PostgreSQL, bridge, broker and worker
     django    the tests of the Django app and of the example project
-    celery    the tests of the publisher, compared with what Celery itself sends
+    celery    the tests that compare what the publisher sends with what Celery itself sends
 
     \b
-    scripts/matrix                                all of it, about half an hour on 2 cores
-    scripts/matrix --newest                       the newest of each, about two minutes
-    scripts/matrix --python 3.13 --celery 5.5     a part
+    scripts/matrix                                everything: about half an hour on 2 cores
+    scripts/matrix --newest                       the newest versions: about two minutes
+    scripts/matrix --python 3.13 --celery 5.5     some combinations
     scripts/matrix --django 6.1 --check demo      one check only
-    scripts/matrix --list                         what there is
+    scripts/matrix --list                         only lists the combinations
 
-    Exit code 1 when anything failed. The logs stay in .matrix/<combination>/.
+    The exit code is 1 if anything failed. The logs stay in .matrix/<combination>/.
     """
     if only_newest and (pythons or djangos or celerys):
-        raise click.UsageError("--newest chooses the combination itself: leave out --python, --django and --celery.")
+        raise click.UsageError("--newest already names the combination: leave out --python, --django and --celery.")
     chosen = (
         [newest()] if only_newest else list(combinations(pythons or PYTHONS, djangos or DJANGOS, celerys or CELERYS))
     )

@@ -1,4 +1,4 @@
-"""Check: what is run in an environment, and how it ended."""
+"""Check: runs the demo or tests in an environment and records how they ended."""
 
 import json
 import re
@@ -9,22 +9,22 @@ from dataclasses import dataclass
 
 from versions.environment import ROOT, Environment
 
-_TAIL = 40  # lines of the log that a failure shows
+_TAIL = 40  # log lines that are shown after a failure
 
 
 @dataclass(frozen=True)
 class Outcome:
     passed: bool
-    said: str  # in a few words, for the table
+    said: str  # the result in a few words, for the table
     seconds: float
-    tail: str  # the end of the log, where it failed
+    tail: str  # the end of the log if it failed
 
 
 @dataclass(frozen=True)
 class Check:
     name: str
     arguments: tuple[str, ...]
-    """What Python runs."""
+    """The arguments of the Python interpreter."""
 
     def run(self, environment: Environment) -> Outcome:
         log = environment.directory / f"{self.name}.log"
@@ -44,7 +44,7 @@ class Check:
         return Outcome(done.returncode == 0, _said(lines), time.monotonic() - began, tail)
 
 
-# The tests whose outcome Django, or Celery, can change; scripts/test has all of them.
+# The tests whose outcome depends on the version of Django or Celery. scripts/test runs them too.
 _DJANGO = ("tests/django", "tests/test_compose.py")
 _CELERY = ("tests/publisher", "tests/end_to_end/test_app.py", "tests/end_to_end/test_task.py", "tests/cli/test_run.py")
 
@@ -64,7 +64,7 @@ CHECKS: Mapping[str, Check] = {
 
 
 def _said(lines: list[str]) -> str:
-    """The demo's verdict is JSON, pytest's "81 passed in 13.81s": the last line of each."""
+    """Returns the result from the last line, which is JSON from the demo and "81 passed in 13.81s" from pytest."""
     last = lines[-1] if lines else "nothing"
     try:
         verdict = json.loads(last)

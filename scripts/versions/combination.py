@@ -1,4 +1,4 @@
-"""Combination: one Python, one Django, one Celery."""
+"""Combination: one version each of Python, Django and Celery."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ DJANGOS = ("5.2", "6.0", "6.1")
 NEWEST = "newest"
 CELERYS = ("5.5", NEWEST)
 
-# The oldest Python of a Django, where that is not our own oldest one.
+# The oldest Python that a Django version supports, if it is newer than the oldest Python that we support.
 _NEEDS = {"6.0": "3.12", "6.1": "3.12"}
 
 
@@ -27,7 +27,7 @@ class Combination:
 def combinations(
     pythons: Sequence[str] = PYTHONS, djangos: Sequence[str] = DJANGOS, celerys: Sequence[str] = CELERYS
 ) -> Iterator[Combination]:
-    """Those that exist: Django 6 has left Python 3.11 behind."""
+    """Yields the combinations that are possible: Django 6 does not support Python 3.11."""
     for python, django, celery in product(pythons, djangos, celerys):
         if _numbers(python) >= _numbers(_NEEDS.get(django, python)):
             yield Combination(python, django, celery)

@@ -1,4 +1,4 @@
-"""Environment: a virtual environment of one combination, at the versions of uv.lock in all that it does not name."""
+"""Environment: a virtual environment of one combination. All other packages have the versions of uv.lock."""
 
 import os
 import re
@@ -12,14 +12,14 @@ from versions.combination import NEWEST, Combination
 ROOT = Path(__file__).parents[2]
 HOME = ROOT / ".matrix"
 
-_UV = ROOT / ".uv" / "bin" / "uv"  # scripts/setup has put it there
-# Celery's own parts: each of its releases fits some of their versions only.
+_UV = ROOT / ".uv" / "bin" / "uv"  # scripts/setup installs it
+# Packages that Celery depends on: each release of Celery works only with some of their versions.
 _CELERY = frozenset({"celery", "kombu", "billiard", "vine", "amqp", "redis"})
 _MADE = "made-of.txt"
 
 
 class SetUpError(Exception):
-    """The environment could not be made; the message ends with what uv said."""
+    """The environment could not be made. The message ends with uv's error."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,19 @@ class Environment:
         return self.directory / "bin" / name
 
     def variables(self) -> dict[str, str]:
-        """For programs in it: the checkout's, and nothing of the environment that we run in ourselves."""
+        """Returns variables for programs in it, with the checkout's paths and without those of our own environment."""
         kept = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
         return kept | {"PYTHONPATH": f"{ROOT / 'scripts'}{os.pathsep}{ROOT / 'examples' / 'shop'}"}
 
 
 def make(combination: Combination, python: Path) -> Environment:
-    """As an earlier run has left it, where nothing that it was made of has changed."""
+    """Makes the environment, or returns that of an earlier run if its requirements have not changed."""
     made = Environment(HOME / combination.name)
     requirements = [f"--editable={ROOT}[dev]", f"django~={combination.django}.0"]
     if combination.celery != NEWEST:
         requirements.append(f"celery~={combination.celery}.0")
     constraints = _constraints(combination)
-    # The project itself is part of it: its dependencies, and the scripts that the installation makes.
+    # pyproject.toml is part of the requirements: it has the project's dependencies and scripts.
     made_of = "\n".join([str(python), *requirements, *constraints, (ROOT / "pyproject.toml").read_text()])
     note = made.directory / _MADE
     if note.exists() and note.read_text() == made_of:
@@ -57,7 +57,7 @@ def make(combination: Combination, python: Path) -> Environment:
 
 
 def _constraints(combination: Combination) -> list[str]:
-    """The lock, without what the combination chooses."""
+    """Returns the requirements of uv.lock, without the packages that the combination chooses."""
     free = {"django"} | (_CELERY if combination.celery != NEWEST else set())
     locked = _uv(
         *("export", "--frozen", "--no-emit-project", "--no-hashes", "--no-annotate", "--no-header", "--extra", "dev"),

@@ -1,4 +1,4 @@
-"""Python: where this machine has an interpreter of a version."""
+"""Python: finds an interpreter of a version on this machine."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ _ASK = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
 
 
 def find(version: str) -> Path | None:
-    """The one of BRIDGE_PYTHON if it fits, then one of PATH, then one of pyenv; it must have venv."""
+    """Returns BRIDGE_PYTHON if it has the version, else one in PATH, else one of pyenv. It must have venv."""
     return next((path for path in _candidates(version) if _version(path) == version), None)
 
 
@@ -18,7 +18,7 @@ def _candidates(version: str) -> Iterator[Path]:
     for name in (os.environ.get("BRIDGE_PYTHON"), f"python{version}", "python3"):
         if name and (found := shutil.which(name)):
             yield Path(found)
-    # A shim of pyenv in PATH runs nothing unless the version is switched on.
+    # pyenv's shims in PATH work only for versions that are activated, so look in its folder too.
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     yield from sorted(root.glob(f"versions/{version}.*/bin/python{version}"), reverse=True)
 

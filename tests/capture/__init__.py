@@ -1,1 +1,1 @@
-"""The catalogue of capture: every way to write, each with its test. docs/reference/capture.md is its table."""
+"""The catalogue of capture: each way to write has its test. The table is docs/reference/capture.md."""

@@ -1,4 +1,4 @@
-"""Sessions of every kind that write before, while and after a table changes."""
+"""Sessions of several kinds that write before, during and after a change of a table."""
 
 from collections.abc import Callable
 
@@ -14,11 +14,11 @@ AFTER = (101, 102, 103, 104, 105, 106)
 
 
 def write_around(database: Database, write: Write, change: Callable[[psycopg.Connection], None]) -> None:
-    """Writes BEFORE and AFTER, in this order; the log holds only these.
+    """Writes the numbers BEFORE and AFTER, in this order. Afterwards the log holds only these.
 
-    The session that makes the change writes in the same transaction, before and after it. Then write one that has its
-    plans, a new one, two in transactions whose snapshots are older than the change (with plans, and without), and the
-    one with plans again.
+    The session that makes the change also writes in the same transaction, before and after the change. Then these
+    sessions write: one that has cached plans, a new one, two in transactions whose snapshots are older than the change
+    (one with cached plans and one without), and the one with cached plans again.
     """
     with database.connect() as own, database.connect() as warm, database.connect() as old, database.connect() as cold:
         own.execute("create table if not exists elsewhere ()")
@@ -27,7 +27,7 @@ def write_around(database: Database, write: Write, change: Callable[[psycopg.Con
                 write(session, number)
         for session, isolation in ((old, "repeatable read"), (cold, "serializable")):
             session.execute(f"begin isolation level {isolation}".encode())
-            session.execute("select from elsewhere")  # takes the snapshot, and no lock that is in the way
+            session.execute("select from elsewhere")  # takes the snapshot with a lock that does not block the change
         own.execute("truncate bridge.event")
         with own.transaction():
             write(own, BEFORE)

@@ -1,4 +1,4 @@
-"""The event log as these tests look at it, and watches as they make them."""
+"""Helpers that read the event log and make watches."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ ROWS = pytest.mark.parametrize("rows", [0, 1, 3])
 
 
 def watch(conn: psycopg.Connection, relation: str, name: str = "w", **parameters: Any) -> None:
-    """bridge.watch with these parameters; options are a dict."""
+    """Calls bridge.watch with these parameters. `options` is a dict."""
     given: dict[str, Any] = {"name": name, "relation": relation, "task": "t", **parameters}
     if "options" in given:
         given["options"] = Jsonb(given["options"])
@@ -19,22 +19,22 @@ def watch(conn: psycopg.Connection, relation: str, name: str = "w", **parameters
 
 
 def recorded(conn: psycopg.Connection) -> list[tuple[str, Any]]:
-    """Operation and key of each event, in order."""
+    """Returns the operation and key of each event, in order."""
     return conn.execute("select op, key from bridge.event order by id").fetchall()
 
 
 def carried(conn: psycopg.Connection) -> list[Any]:
-    """Data of each event, in order."""
+    """Returns the data of each event, in order."""
     return [row[0] for row in conn.execute("select data from bridge.event order by id")]
 
 
 def watches(conn: psycopg.Connection) -> list[str]:
-    """The watch of each event, in order."""
+    """Returns the watch of each event, in order."""
     return [row[0] for row in conn.execute("select watch from bridge.event order by id")]
 
 
 def each(op: str, rows: int) -> list[tuple[str, Any]]:
-    """What `recorded` returns for rows 1, 2, 3 ..."""
+    """Returns what `recorded` returns for the rows 1, 2, 3 ..."""
     return [(op, [n]) for n in range(1, rows + 1)]
 
 
@@ -43,6 +43,6 @@ def drift(conn: psycopg.Connection) -> list[str]:
 
 
 def mend(conn: psycopg.Connection, **wanted: Any) -> list[str]:
-    """bridge.apply with the watch w, changed as said; returns the actions."""
+    """Calls bridge.apply with the watch w, changed by `wanted`. Returns the actions."""
     declared = {"name": "w", "relation": "product", "task": "t", **wanted}
     return [row[0] for row in conn.execute("select action from bridge.apply(%s)", [Jsonb([declared])])]

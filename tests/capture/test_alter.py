@@ -1,4 +1,4 @@
-"""`bridge.alter`: changes that PostgreSQL refuses where a trigger names the column, and watches that follow."""
+"""`bridge.alter` makes changes that PostgreSQL refuses where a trigger names the column; the watches follow."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -22,7 +22,7 @@ def product(conn: psycopg.Connection) -> None:
 
 
 def alter(conn: psycopg.Connection, clauses: str, table: str = "product") -> list[str]:
-    """The notices."""
+    """Calls bridge.alter and returns the notices."""
     notices: list[str] = []
     conn.add_notice_handler(lambda diagnostic: notices.append(diagnostic.message_primary or ""))
     conn.execute("select bridge.alter(%s, %s)", [table, clauses])
@@ -141,7 +141,7 @@ def test_alter_gives_up_after_the_lock_timeout_and_changes_nothing(
 def test_alter_of_a_partition_never_waits_for_the_parent_while_it_holds_the_partition(
     database: Database, conn: psycopg.Connection
 ) -> None:
-    """A writer that has the parent and wants the partition would end in a deadlock, and could be the one to fail."""
+    """A writer that holds the parent and wants the partition would deadlock, and PostgreSQL could end the writer."""
     conn.execute("create table whole (id int, price int) partition by range (id)")
     conn.execute("create table part partition of whole default")
     watch(conn, "whole", key=["id"], columns=["price"])
@@ -236,7 +236,7 @@ def test_a_composite_type_may_change_while_sessions_write(
     before: Any = {"n": 1, "note": "x"}
     after = [({"p": expected or before, "ps": [expected or before]})] * len(AFTER)
     if expected is not None:
-        # Their snapshots don't show what the type is made of now.
+        # The snapshots of these sessions don't show what the type consists of now.
         after[3] = after[4] = {"p": value, "ps": f'{{"{value}"}}' if "," in value else f"{{{value}}}"}
     found = [data["new"] for data in carried(conn)]
     assert found[0] == {"p": before, "ps": [before], "m": "calm", "t": "t"}
@@ -247,7 +247,7 @@ def test_a_composite_type_may_change_while_sessions_write(
     "damage", ["drop function bridge.capture_hurt() cascade", "alter trigger bridge_update_hurt on product rename to x"]
 )
 def test_a_watch_that_somebody_has_damaged_is_in_no_changes_way(conn: psycopg.Connection, damage: str) -> None:
-    """Neither for itself nor for the watches beside it; it comes back with the change."""
+    """The damage hinders neither the change nor the other watches, and the change repairs the damaged watch."""
     for name in ("hurt", "well"):
         watch(conn, "product", name, **USED)
     conn.execute(damage.encode())
@@ -258,7 +258,7 @@ def test_a_watch_that_somebody_has_damaged_is_in_no_changes_way(conn: psycopg.Co
 
 
 def test_a_watch_that_has_lost_its_function_and_its_key_is_in_no_changes_way(conn: psycopg.Connection) -> None:
-    """It can't be made anew, and is drift as before; the others follow."""
+    """That watch can't be made again and stays in drift. The other watches follow the change."""
     for name, key in (("hurt", "unused"), ("well", "id")):
         watch(conn, "product", name, **USED | {"key": [key]})
     conn.execute("drop function bridge.capture_hurt() cascade; alter table product drop unused")

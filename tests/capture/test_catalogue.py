@@ -1,4 +1,4 @@
-"""docs/reference/capture.md and these tests name each other, completely."""
+"""Each row of docs/reference/capture.md names its tests, and each test of capture is in a row."""
 
 import ast
 import re
@@ -17,7 +17,7 @@ EXISTING = sorted(
 
 
 def rows() -> list[list[str]]:
-    """Cells of the tables whose last column is `test`."""
+    """Returns the cells of all table rows whose last column is `test`."""
     found: list[list[str]] = []
     inside = False
     for line in PAGE.splitlines():

@@ -1,4 +1,4 @@
-"""Columns that change under a watch: it goes on, and drift says where it no longer fits its declaration."""
+"""Columns that change under a watch: the watch goes on, and drift shows where it no longer fits its declaration."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def product(conn: psycopg.Connection) -> None:
     ],
 )
 def test_changes_beside_the_watch_work(conn: psycopg.Connection, change: str) -> None:
-    """Functions that read rows of the table would forbid many of them since PostgreSQL 15.20 and its siblings."""
+    """Functions that read rows of the table would forbid many changes since PostgreSQL 15.20 (and its siblings)."""
     conn.execute("update product set unused = 1")
     if "using index" in change:
         conn.execute("alter table product drop constraint product_pkey")
@@ -90,7 +90,7 @@ def test_a_renamed_primary_key_is_mended_without_a_new_declaration(conn: psycopg
 def test_a_column_that_a_trigger_names_is_dropped_or_retyped_by_alter(
     conn: psycopg.Connection, column: str, change: str
 ) -> None:
-    """PostgreSQL refuses both for any trigger, and says which one is in the way."""
+    """PostgreSQL refuses both for any trigger, and its error names the trigger."""
     watch(conn, "product", **USED)
     with pytest.raises(psycopg.Error) as refused:
         conn.execute(f"alter table product {change.format(column)}".encode())
@@ -170,7 +170,7 @@ def test_an_enum_may_get_new_values(conn: psycopg.Connection) -> None:
 
 
 def test_what_a_watch_carries_makes_its_triggers_no_longer(conn: psycopg.Connection) -> None:
-    """PostgreSQL reads the text of a WHEN in every statement."""
+    """PostgreSQL reads the text of a trigger's WHEN in every statement, so its length matters."""
     length = "select length(pg_get_triggerdef(oid)) from pg_trigger where tgname = 'bridge_update_w'"
     conn.execute("create table short (id int primary key, price int)")
     watch(conn, "short", columns=["price"])

@@ -1,4 +1,4 @@
-"""Which changes count: columns, conditions; and what the event says about them."""
+"""Which changes count (columns, conditions), and what the event says about them."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def product(conn: psycopg.Connection) -> None:
 
 
 def calls(conn: psycopg.Connection, statement: str) -> int:
-    """How often one statement enters the capture function of the watch w."""
+    """Returns how often one statement calls the capture function of the watch w."""
     with conn.transaction():
         conn.execute("set local track_functions = 'all'")
         conn.execute(statement.encode())
@@ -167,7 +167,7 @@ def test_a_condition_may_be_written_in_any_way(
     "change", ["alter domain price set not null", "alter domain price add check (value is not null) not valid"]
 )
 def test_a_domain_that_refuses_null_fails_no_writer(conn: psycopg.Connection, change: str) -> None:
-    """The row that an operation does not have reads as NULL, also where the column's type would not take one."""
+    """The row that an operation does not have reads as NULL, even where the type of the column refuses NULL."""
     conn.execute(
         "create domain whole as int; create domain price as whole; alter table product add dear price default 0"
     )
@@ -180,7 +180,7 @@ def test_a_domain_that_refuses_null_fails_no_writer(conn: psycopg.Connection, ch
 
 
 def test_a_backslash_is_a_backslash_in_every_session(database: Database, conn: psycopg.Connection) -> None:
-    """A session's standard_conforming_strings decides how a text is read, and capture is a text."""
+    """A session's standard_conforming_strings decides how texts are read, and a capture function is stored as text."""
     condition = r"new.name <> '\'"
     watch(conn, "product", operations=["insert"], condition=condition)
     watch(conn, "product", "warns", operations=["insert"], condition=condition, options={"on_error": "warn"})

@@ -1,4 +1,4 @@
-"""Columns that change under a watch while sessions of every kind write: what is captured, and what is drift."""
+"""Columns change under a watch while sessions of all kinds write: what is captured, and what counts as drift."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +15,8 @@ CONDITION = "coalesce(new.state, old.state) = 'on'"
 USED: dict[str, Any] = {"key": ["id"], "columns": ["price"], "data": ["name"], "condition": CONDITION}
 VALUES = {"id": "{}", "price": "1", "name": "n", "state": "on", "unused": "5"}
 
-# The name that the column has afterwards, and the clauses of ALTER TABLE; {c} is the column, {t} its type,
-# {wide} a wider one, {spare} a column like it.
+# Each value is the name that the column has after the change, and the clauses of ALTER TABLE. {c} is the column, {t}
+# its type, {wide} a wider type, {spare} another column of its type.
 CHANGES: dict[str, tuple[str | None, list[str]]] = {
     "rename": ("other", ["rename {c} to other"]),
     "rename, a new column under the old name": ("other", ["rename {c} to other", "add {c} {t} default {decoy}"]),
@@ -40,13 +40,13 @@ UNTOUCHED = {"rename there and back", "a column beside it comes and goes"}
 
 @dataclass
 class Product:
-    """The table `product`: the names that its columns have now, and how their values are written."""
+    """The table `product`: the current names of its columns, and how their values are written."""
 
     names: dict[str, str | None] = field(default_factory=lambda: {c: c for c in TYPES})
     casts: dict[str, str] = field(default_factory=dict)
 
     def write(self, conn: psycopg.Connection, number: int) -> None:
-        """One row comes, changes and goes."""
+        """Inserts, updates and deletes one row."""
         names = {c: name for c, name in self.names.items() if name is not None}
         columns = ", ".join(names.values())
         values = ", ".join(self._value(c, VALUES[c].format(number)) for c in names)
@@ -63,7 +63,7 @@ class Product:
 
 
 def alter(conn: psycopg.Connection, table: str, clause: str) -> str | None:
-    """The SQLSTATE with which PostgreSQL refuses the change."""
+    """Alters the table. Returns the SQLSTATE if PostgreSQL refuses the change."""
     try:
         with conn.transaction():
             conn.execute(f"alter table {table} {clause}".encode())
@@ -73,7 +73,7 @@ def alter(conn: psycopg.Connection, table: str, clause: str) -> str | None:
 
 
 def make_tables(conn: psycopg.Connection) -> None:
-    """`product`, which is watched, and `twin`, whose triggers somebody wrote by hand."""
+    """Creates `product`, which is watched, and `twin`, whose triggers are written by hand."""
     columns = ", ".join(f"{name} {kind}" for name, kind in TYPES.items())
     for table in ("product", "twin"):
         conn.execute(f"drop table if exists {table}".encode())
@@ -91,7 +91,7 @@ def make_tables(conn: psycopg.Connection) -> None:
 
 
 def expected(number: int, change: str | None, column: str) -> list[tuple[str, Any, Any]]:
-    """The events of `Product.write` after the change, or, without one, before it."""
+    """Returns the events of `Product.write` after the change, or before it if there was none."""
     at_key = change if column == "id" else None
     at_name = change if column == "name" else None
     gone = change is not None and change.startswith("drop")
@@ -107,7 +107,7 @@ def expected(number: int, change: str | None, column: str) -> list[tuple[str, An
     update = ("update", [key], {"old": row, "new": row, "changed": changed, **extra})
     others = [("insert", [key], {"new": row, **extra}), ("delete", [key], {"old": row, **extra})]
     if cascade and column == "state":
-        return []  # CASCADE took all triggers, since all of them name the column
+        return []  # CASCADE dropped all triggers, because all of them name the column
     return others if cascade and column == "price" else [others[0], update, others[1]]
 
 
@@ -115,7 +115,7 @@ def expected(number: int, change: str | None, column: str) -> list[tuple[str, An
 def test_columns_may_change_as_under_a_hand_written_trigger_and_every_write_is_captured(
     database: Database, conn: psycopg.Connection, change: str
 ) -> None:
-    """Whatever the watch uses the column for. What PostgreSQL refuses, since a WHEN names it, `bridge.alter` does."""
+    """This holds for each use of the column by the watch. `bridge.alter` makes changes that a WHEN clause prevents."""
     for column in TYPES:
         make_tables(conn)
         refused = change_column(database, change, column)
@@ -128,7 +128,7 @@ def test_columns_may_change_as_under_a_hand_written_trigger_and_every_write_is_c
 
 
 def change_column(database: Database, change: str, column: str) -> bool:
-    """Whether PostgreSQL refused it."""
+    """Makes the change. Returns whether PostgreSQL refused it."""
     product = Product()
     now, clauses = CHANGES[change]
     text = TYPES[column] == "text"
@@ -158,7 +158,7 @@ def change_column(database: Database, change: str, column: str) -> bool:
     "change", ["rename id to other; add id int", "rename id to x; rename spare_int to id", "drop id; add id int"]
 )
 def test_a_key_whose_name_went_to_another_column_is_drift_and_mended(conn: psycopg.Connection, change: str) -> None:
-    """Capture goes on with the column that was meant; what is declared now means another one."""
+    """Capture continues with the column that was meant first. The declaration now means another column."""
     make_tables(conn)
     for clause in change.split("; "):
         conn.execute(f"alter table product {clause}".encode())

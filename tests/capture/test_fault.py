@@ -1,4 +1,4 @@
-"""Capture that can't record: by default the write fails and says why; with on_error "warn" it goes on unrecorded."""
+"""Capture can't record: by default the write fails with the reason; with on_error "warn" it goes on unrecorded."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ FULL = """
     create trigger full_disk before insert on bridge.event for each row execute function full_disk();
 """
 SLOTS = range(8)
-# What breaks it, and what the writer is told.
+# Each value is the statement that causes the fault, and the error that the writer gets.
 FAULTS = {
     "a partition of the log is missing": (
         "; ".join(f"drop table bridge.event_{slot}" for slot in SLOTS),
@@ -109,7 +109,7 @@ def test_a_log_that_lost_its_partitions_is_mended_by_applying_triggers_sql(conn:
 
 @pytest.fixture
 def stranger(database: Database, conn: psycopg.Connection) -> Iterator[str]:
-    """A role of this test that owns the capture function and has no rights."""
+    """Yields a role of this test that owns the capture function and has no rights."""
     role = f"{database.name}_stranger"
     conn.execute(f"create role {role}".encode())
     yield role
@@ -147,7 +147,7 @@ def test_rights_taken_from_the_owner_of_capture_fail_the_write(
 
 @pytest.mark.parametrize("operations", [["insert"], ["update"]])
 def test_a_condition_that_raises_an_error_fails_the_write(conn: psycopg.Connection, operations: list[str]) -> None:
-    """In the trigger's WHEN PostgreSQL adds no context; write such conditions with nullif()."""
+    """PostgreSQL adds no context to an error in a trigger's WHEN. Conditions can avoid such errors with nullif()."""
     conn.execute("insert into product values (0, 0)")
     watch(conn, "product", operations=operations, condition="10 / new.price > 1")
     write = "insert into product values (1, 0)" if operations == ["insert"] else "update product set price = 0"

@@ -1,4 +1,4 @@
-"""Foreign-key actions write too."""
+"""The actions of foreign keys write rows too, and capture records them."""
 
 import psycopg
 import pytest
@@ -13,7 +13,7 @@ def product(conn: psycopg.Connection) -> None:
 
 
 def reviews(conn: psycopg.Connection, action: str, rows: int) -> None:
-    """Reviews of product 1."""
+    """Creates reviews of product 1."""
     conn.execute(
         f"create table review (id int primary key, product int default 7 references product {action})".encode()
     )

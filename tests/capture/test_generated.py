@@ -1,4 +1,4 @@
-"""Generated columns: stored ones are columns like others, virtual ones have no value in a trigger."""
+"""Generated columns: stored ones behave like other columns, virtual ones have no value in a trigger."""
 
 from typing import Any
 

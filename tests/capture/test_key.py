@@ -1,4 +1,4 @@
-"""What identifies a row."""
+"""The key of an event identifies the row."""
 
 import psycopg
 import pytest

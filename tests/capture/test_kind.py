@@ -1,4 +1,4 @@
-"""Kinds of tables, and what only looks like one."""
+"""Kinds of tables, and relations that only look like tables."""
 
 import psycopg
 import pytest
@@ -12,7 +12,7 @@ def product(conn: psycopg.Connection) -> None:
 
 
 def test_unlogged_tables_are_watched(conn: psycopg.Connection) -> None:
-    """After a crash PostgreSQL empties them without a word; the log itself is crash-safe."""
+    """PostgreSQL empties such tables after a crash without any event. The log itself is crash-safe."""
     conn.execute("create unlogged table cache (id int primary key)")
     watch(conn, "cache")
     conn.execute("insert into cache values (1)")
@@ -24,7 +24,7 @@ def test_unlogged_tables_are_watched(conn: psycopg.Connection) -> None:
 
 def test_temporary_tables_are_refused_with_a_reason(conn: psycopg.Connection) -> None:
     conn.execute("create temporary table scratch (id int primary key)")
-    with pytest.raises(psycopg.Error, match="temporary table: no listener could ever see its rows"):
+    with pytest.raises(psycopg.Error, match="temporary table: no other session, such as the task's, can see its rows"):
         watch(conn, "scratch")
 
 
@@ -47,7 +47,7 @@ def test_what_is_not_a_table_is_refused(conn: psycopg.Connection, made: str) -> 
 
 def test_a_table_that_others_inherit_from_is_refused(conn: psycopg.Connection) -> None:
     conn.execute("create table book (pages int) inherits (product)")
-    with pytest.raises(psycopg.Error, match="tables that inherit from it, whose rows its triggers would not see"):
+    with pytest.raises(psycopg.Error, match="tables that inherit from it, and its triggers do not see their rows"):
         watch(conn, "product")
 
 

@@ -1,4 +1,4 @@
-"""Names that need quotes, or are as long as names get."""
+"""Names that need quotes, or that have the maximum length."""
 
 import psycopg
 import pytest
@@ -62,7 +62,7 @@ def test_the_search_path_of_the_writer_makes_no_difference(conn: psycopg.Connect
     assert recorded(conn) == [("insert", [2])]
 
 
-# Names that the capture function has for itself, and words of PL/pgSQL and SQL.
+# Names that the capture function uses itself, and keywords of PL/pgSQL and SQL.
 OWN_NAMES = ["k", "d", "old", "new", "tg_op", "tg_relid", "s", "key", "data", "stream", "op", "item", "null", "begin"]
 OWN_NAMES += [
     "by",
@@ -93,7 +93,7 @@ def test_columns_may_be_called_like_what_the_capture_function_uses(
         conn, "product", key=["begin", "old"], data=OWN_NAMES, columns=OWN_NAMES, condition=condition, options=options
     )
     if renamed:
-        # Each takes the name of the one before it.
+        # Each column takes the name of the column before it.
         conn.execute('alter table product rename "k" to first')
         for name, now in zip(OWN_NAMES[1:], OWN_NAMES, strict=False):
             conn.execute(f'alter table product rename "{name}" to "{now}"'.encode())
@@ -107,7 +107,7 @@ def test_columns_may_be_called_like_what_the_capture_function_uses(
 
 
 def test_a_condition_names_columns_with_capitals_that_are_not_ascii(pg_server: PgServer) -> None:
-    """PostgreSQL leaves their case alone, wherever the database's locale would change it."""
+    """PostgreSQL keeps the case of such letters, even where the locale of the database could change it."""
     name = f"bridge_test_{pg_server.run}_letters"
     pg_server.admin.execute(f"create database {name} template template0 locale 'C.UTF-8' encoding 'UTF8'".encode())
     try:

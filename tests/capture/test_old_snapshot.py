@@ -1,4 +1,4 @@
-"""Transactions whose snapshot is older than the table's definition: what they write is captured by the new one."""
+"""Transactions whose snapshot is older than the table's definition: the new definition captures what they write."""
 
 import psycopg
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from tests.capture.log import carried, watch
 from tests.fix_postgres import Database, on_pg15
 
-# A cast to json that would run with the rights of whoever owns the schema bridge.
+# A cast to json that would run with the rights of the role that owns the schema bridge.
 PLANTED = """
     create type mood as enum ('calm');
     create function planted(mood) returns json language plpgsql as
@@ -38,7 +38,7 @@ YOUNG_TYPES = {
 def test_a_type_younger_than_the_snapshot_is_carried_and_its_casts_do_not_run(
     database: Database, conn: psycopg.Connection, isolation: str
 ) -> None:
-    """The catalogs of the snapshot don't tell what such a type is made of; then its text is carried."""
+    """The catalogs of the snapshot don't show what such a type consists of, so the event carries the value's text."""
     for case, (change, value) in YOUNG_TYPES.items():
         conn.execute(
             "drop table if exists product, reached; drop type if exists pair, mood cascade; drop table if exists other"
@@ -75,9 +75,9 @@ def test_a_column_younger_than_the_snapshot_is_among_the_changed_ones(
     assert carried(conn) == [{"changed": ["half", "size"]}]
 
 
-@on_pg15  # the embedded server knows no ICU
+@on_pg15  # the embedded server has no ICU
 def test_a_change_of_letters_case_counts_after_the_collation_has_changed(conn: psycopg.Connection) -> None:
-    """The collation is no part of a plan that compares two variables, so sessions would go on with either one."""
+    """A plan that compares two variables ignores the collation, so sessions could keep using the old collation."""
     conn.execute("create collation caseless (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
     conn.execute("create table product (id text, name text)")
     watch(conn, "product", key=["id"], operations=["update"], data=["name"])

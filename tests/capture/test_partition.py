@@ -1,4 +1,4 @@
-"""Partitioned tables: by way of the parent, straight to a partition, and from one to another."""
+"""Partitioned tables: writes through the parent, writes to a partition, and moves from one partition to another."""
 
 import psycopg
 import pytest
@@ -10,7 +10,7 @@ UPDATE_ONLY = ["update"]
 
 @pytest.fixture(autouse=True)
 def product(conn: psycopg.Connection) -> None:
-    """Two levels, and on the second one another order of columns."""
+    """Creates two levels of partitions. The second level has another order of columns."""
     conn.execute("create table product (id int, region text, price int) partition by list (region)")
     conn.execute("create table product_eu partition of product for values in ('eu')")
     conn.execute("create table product_asia (price int, gone int, region text, id int) partition by range (id)")
@@ -169,7 +169,7 @@ def test_a_trigger_that_is_switched_off_on_one_partition_is_drift(conn: psycopg.
 
 
 def test_a_generated_column_beside_an_expression_as_partition_key(conn: psycopg.Connection) -> None:
-    """Any column may be in the expression, but not a generated one, which no BEFORE trigger's WHEN may name."""
+    """The expression may contain any column except a generated one, which the WHEN of a BEFORE trigger can't name."""
     conn.execute(
         """
         create table odd (id int, price int, twice int generated always as (price * 2) stored)
@@ -191,7 +191,7 @@ def test_a_generated_column_beside_an_expression_as_partition_key(conn: psycopg.
 def test_a_partition_that_is_itself_divided_by_another_column_is_drift_and_mended(
     conn: psycopg.Connection, mended_by: str
 ) -> None:
-    """PostgreSQL reports what moves inside it to no trigger on updates; ours knows the partition keys of before."""
+    """PostgreSQL reports no moves inside it to update triggers, and ours knows only the earlier partition keys."""
     wanted = {"key": ["id"], "operations": UPDATE_ONLY}
     mend(conn, **wanted)
     bounds = "for values in ('us')"

@@ -1,4 +1,4 @@
-"""Replicas: session_replication_role and logical replication. Capture is silent there, unless a watch says always."""
+"""Replicas (session_replication_role, logical replication): capture is silent there, unless a watch says always."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -54,7 +54,7 @@ def test_always_holds_for_partitions_that_are_attached_later(conn: psycopg.Conne
 
 @pytest.mark.usefixtures("product")
 def test_always_that_was_lost_is_drift(conn: psycopg.Connection) -> None:
-    """`pg_restore --disable-triggers` switches triggers off and on, and forgets what they were."""
+    """`pg_restore --disable-triggers` switches triggers off and on, and does not restore their former state."""
     always = {"options": {"always": True}}
     mend(conn, **always)
     conn.execute("alter table product disable trigger all")
@@ -83,7 +83,7 @@ def test_logical_replication_is_recorded_by_always_only(publisher: Postgres) -> 
             every = ["insert", "update", "delete", "truncate"]
             watch(target, "product", "silent", operations=every)
             watch(target, "product", "always", operations=every, options={"always": True})
-            # Inside one cluster the slot is made by hand, or creating it would wait for its own transaction.
+            # Inside one cluster the slot is made by hand, because creating it would wait for its own transaction.
             source.execute("select pg_create_logical_replication_slot('copying', 'pgoutput')")
             connection = f"host={publisher.socket_dir} user=postgres dbname=postgres"
             target.execute(
@@ -91,7 +91,7 @@ def test_logical_replication_is_recorded_by_always_only(publisher: Postgres) -> 
                 "with (create_slot = false)".encode()
             )
             try:
-                # The first copy of the table, then the changes.
+                # The first copy of the table arrives first, then the changes.
                 assert eventually(lambda: recorded(target) == [("insert", [1])])
                 for statement in (
                     "insert into product values (2), (3)",

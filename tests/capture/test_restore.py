@@ -28,7 +28,7 @@ def other(pg_server: PgServer) -> Iterator[Database]:
 
 
 def run(server: PgServer, program: str, *arguments: str | Path) -> None:
-    """The client program that fits the server."""
+    """Runs the client program that fits the server."""
     path = Postgres.bin(program) if server.id == "pg18" else program
     subprocess.run([path, *arguments], check=True)
 
@@ -120,7 +120,7 @@ def copy(pg_server: PgServer, database: Database, conn: psycopg.Connection) -> I
 def test_in_a_copied_database_a_name_that_went_to_another_column_is_drift(
     conn: psycopg.Connection, copy: Callable[[], Database], declared: dict[str, Any], refreshed: str
 ) -> None:
-    """There the numbers that the watch remembers mean nothing, until `bridge run` has called refresh()."""
+    """The column numbers that the watch stored mean nothing in the copy, until `bridge run` has called refresh()."""
     watch(conn, 'shop."Product"', **declared)
     with copy().connect() as copied:
         assert drift(copied) == []

@@ -1,4 +1,4 @@
-"""bridge.send: a task as part of the transaction, if the owner allows it."""
+"""bridge.send: a task as part of the transaction, if the owner allows that task."""
 
 import psycopg
 import pytest

@@ -1,4 +1,4 @@
-"""Statements that write rows, for no row, one and many."""
+"""Statements that write no row, one row and many rows."""
 
 import psycopg
 import pytest
@@ -8,7 +8,7 @@ from tests.capture.log import ROWS, each, recorded, watch
 
 @pytest.fixture(autouse=True)
 def product(conn: psycopg.Connection) -> None:
-    """Three rows there, and five that may come."""
+    """Creates three rows, and five more that a test may insert."""
     conn.execute("create table product (id int primary key, price int)")
     conn.execute("insert into product select n, n from generate_series(1, 3) n")
     conn.execute("create table delivery as select n as id, n * 10 as price from generate_series(1, 5) n")
@@ -40,7 +40,7 @@ def test_delete_leaves_one_event_for_each_row(conn: psycopg.Connection, rows: in
 
 @ROWS
 def test_on_conflict_do_update_records_updates_and_inserts(conn: psycopg.Connection, rows: int) -> None:
-    """Of five rows those up to `rows` are there already."""
+    """The table already contains the first `rows` of the five rows."""
     conn.execute("delete from product where id > %s", [rows])
     conn.execute("truncate bridge.event")
     conn.execute(
@@ -86,7 +86,7 @@ def test_copy_leaves_one_event_for_each_row(conn: psycopg.Connection, rows: int)
 
 @ROWS
 def test_update_from_another_table_leaves_one_event_for_each_row(conn: psycopg.Connection, rows: int) -> None:
-    conn.execute("insert into delivery values (1, 11)")  # a row that is joined twice is updated once
+    conn.execute("insert into delivery values (1, 11)")  # a row that the join returns twice is updated once
     conn.execute("update product p set price = d.price from delivery d where d.id = p.id and p.id <= %s", [rows])
     assert sorted(recorded(conn)) == each("update", rows)
 
@@ -121,7 +121,7 @@ def test_update_where_current_of_a_cursor_is_recorded(conn: psycopg.Connection) 
 
 
 def test_prepared_statements_are_recorded_at_each_execution(conn: psycopg.Connection) -> None:
-    for price in range(8):  # past the fifth the server may use a generic plan
+    for price in range(8):  # from the sixth execution on the server may use a generic plan
         conn.execute("update product set price = %s where id = 1", [price], prepare=True)
     assert recorded(conn) == [("update", [1])] * 8
 

@@ -1,4 +1,4 @@
-"""Tables that are renamed, moved or dropped under a watch, and triggers that somebody touches."""
+"""Tables that are renamed, moved or dropped under a watch, and triggers that somebody changes."""
 
 import psycopg
 import pytest
@@ -62,7 +62,7 @@ def test_a_table_dropped_and_made_again_is_watched_again_by_apply(conn: psycopg.
 
 
 def test_a_table_swapped_for_a_copy_is_drift(conn: psycopg.Connection) -> None:
-    """As tools do that rebuild tables: copy, rename, rename."""
+    """Tools that rebuild tables do this: they copy the table and rename both."""
     conn.execute("create table product_new (like product including all)")
     conn.execute("alter table product rename to product_old")
     conn.execute("alter table product_new rename to product")
@@ -105,7 +105,7 @@ def test_a_function_that_a_condition_calls_can_not_be_dropped(conn: psycopg.Conn
 
 
 def test_a_table_that_changes_hands_stays_watched(conn: psycopg.Connection) -> None:
-    role = "pg_monitor"  # any role that every server has
+    role = "pg_monitor"  # any role that exists on every server
     conn.execute(f"alter table product owner to {role}".encode())
     conn.execute(f"set role {role}".encode())
     conn.execute("update product set price = 2")
@@ -114,7 +114,7 @@ def test_a_table_that_changes_hands_stays_watched(conn: psycopg.Connection) -> N
     assert drift(conn) == []
 
 
-# What is done, and what the table is called afterwards.
+# Each value is the statements, and the name of the table after them.
 CHANGES = {
     "set unlogged": ("alter table product set unlogged", "product"),
     "set logged": ("alter table product set unlogged; alter table product set logged", "product"),

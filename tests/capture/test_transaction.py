@@ -19,7 +19,7 @@ def product(conn: psycopg.Connection) -> None:
 
 
 def waiting(conn: psycopg.Connection) -> list[int]:
-    """Keys of the events that are not delivered, in the order of the log."""
+    """Returns the keys of the events that are not delivered yet, in the order of the log."""
     return [row[0][0] for row in conn.execute("select key from bridge.waiting order by id")]
 
 

@@ -1,4 +1,4 @@
-"""Writes beside and inside of other triggers, and in functions."""
+"""Writes of rows that have other triggers, and writes in triggers and functions."""
 
 import psycopg
 import pytest
@@ -14,7 +14,7 @@ def product(conn: psycopg.Connection) -> None:
 
 
 def trigger(conn: psycopg.Connection, when: str, body: str, name: str = "other") -> None:
-    """A trigger on product that is called `name`."""
+    """Creates a trigger with this name on product."""
     conn.execute(f"create function {name}() returns trigger language plpgsql as $$ begin {body} end $$".encode())
     conn.execute(f"create trigger {name} {when} on product for each row execute function {name}()".encode())
 
@@ -46,7 +46,7 @@ def test_named_only_looks_at_the_set_list(conn: psycopg.Connection) -> None:
     assert recorded(conn) == []
     conn.execute("update product set touched = 7 where id = 1")
     assert recorded(conn) == [("update", [1])]
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match='"named_only" is about "columns"'):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match='"named_only" needs "columns"'):
         watch(conn, "product", options={"named_only": True})
 
 
@@ -78,7 +78,7 @@ def test_writes_of_an_after_trigger_to_another_table_are_recorded(conn: psycopg.
 def test_an_after_trigger_that_writes_the_row_again_leaves_two_events(
     conn: psycopg.Connection, name: str, order: list[tuple[int, int]]
 ) -> None:
-    """PostgreSQL runs a row's triggers by name: one in front of bridge_update_w writes, and is recorded, first."""
+    """PostgreSQL runs a row's triggers by name, so the write of a trigger before bridge_update_w is recorded first."""
     again = "if new.price < 10 then update product set price = price + 10 where id = new.id; end if; return null;"
     trigger(conn, "after update", again, name)
     watch(conn, "product", operations=["update"], data=["price"])

@@ -1,4 +1,4 @@
-"""TRUNCATE: one event without a key."""
+"""TRUNCATE leaves one event without a key."""
 
 import psycopg
 import pytest
@@ -63,7 +63,7 @@ def test_truncate_of_a_partitioned_table_is_one_event(conn: psycopg.Connection) 
 
 @pytest.mark.usefixtures("sale")
 def test_truncate_of_one_partition_is_recorded_by_a_watch_on_that_partition(conn: psycopg.Connection) -> None:
-    """PostgreSQL does not tell the partitioned table."""
+    """PostgreSQL does not fire the triggers of the partitioned table."""
     watch(conn, "sale", "whole", key=["id"], operations=["truncate"])
     watch(conn, "sale_1", "part", key=["id"], operations=["truncate"])
     conn.execute("truncate sale_1")

@@ -1,4 +1,4 @@
-"""PREPARE TRANSACTION: refused by PostgreSQL for a transaction that has notified."""
+"""PREPARE TRANSACTION: PostgreSQL refuses it for a transaction that has notified."""
 
 from collections.abc import Iterator
 
@@ -15,14 +15,14 @@ pytestmark = on_pg18
 def product(conn: psycopg.Connection) -> Iterator[None]:
     conn.execute("create table product (id int primary key)")
     yield
-    # A prepared transaction outlives everything but its database can't be dropped before its end.
+    # A prepared transaction outlives its session, and the database can't be dropped before the transaction ends.
     for (gid,) in conn.execute("select gid from pg_prepared_xacts where database = current_database()").fetchall():
         conn.execute(f"rollback prepared '{gid}'".encode())
 
 
 @pytest.fixture
 def sleeper(database: Database) -> Iterator[None]:
-    """Somebody who sleeps armed, so that writers notify."""
+    """Holds the sleep key like a sleeping relay, so that writers notify."""
     with database.connect() as connection:
         connection.execute("select pg_advisory_lock(sleep_key) from bridge.stream")
         yield

@@ -1,4 +1,4 @@
-"""Values of every type: carried, compared, and in JSON whatever the settings of the writer's session."""
+"""Values of every type are carried, compared, and written as JSON, whatever the settings of the writer's session."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import pytest
 from tests.capture.log import carried, recorded, watch
 from tests.fix_postgres import on_pg15, on_pg18
 
-# Type, two literals that differ, the first one in JSON.
+# Each entry is a type, two different literals, and the first one in JSON.
 NUMBERS: list[tuple[str, str, str, Any]] = [
     ("smallint", "1", "2", 1),
     ("bigint", "-9223372036854775808", "2", -9223372036854775808),
@@ -115,7 +115,7 @@ def test_a_value_of_any_type_is_carried_and_compared(conn: psycopg.Connection, f
         assert (emptied["new"], emptied["changed"]) == ({"v": None}, ["v"]), (kind, first)
 
 
-@on_pg15  # the embedded server knows no ICU
+@on_pg15  # the embedded server has no ICU
 def test_text_that_is_equal_but_not_the_same_has_changed(conn: psycopg.Connection) -> None:
     conn.execute("create collation caseless (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
     conn.execute("create table t (id int primary key, v text collate caseless)")
@@ -126,7 +126,7 @@ def test_text_that_is_equal_but_not_the_same_has_changed(conn: psycopg.Connectio
     assert recorded(conn) == [("update", [1])]
 
 
-@on_pg15  # the embedded server knows no XML
+@on_pg15  # the embedded server has no XML
 def test_xml_is_carried_as_text_and_compared(conn: psycopg.Connection) -> None:
     conn.execute("create table t (id int primary key, v xml)")
     watch(conn, "t", operations=["update"], columns=["v"], data=["v"])
@@ -187,7 +187,7 @@ def test_toasted_columns_that_did_not_change_are_not_in_the_way(conn: psycopg.Co
 def test_a_value_of_any_type_is_carried_the_same_after_its_column_was_renamed(
     conn: psycopg.Connection, family: str
 ) -> None:
-    """Then it is read by the number of its column, by another way than before."""
+    """After the rename capture reads the value by the number of its column, with other code than before."""
     cases = FAMILIES[family]
     for n, (kind, first, other, _) in enumerate(cases):
         conn.execute(f"create table t{n} (id int primary key, v {kind})".encode())
@@ -250,7 +250,7 @@ def test_types_of_ones_own_are_carried_in_all_their_parts_and_their_casts_do_not
     assert empty == dict.fromkeys(first)
 
 
-@on_pg18  # one server is enough for so much memory
+@on_pg18  # one server is enough for a test that needs this amount of memory
 @pytest.mark.parametrize("renamed", [False, True])
 def test_a_value_too_long_for_jsonb_fails_no_writer_and_is_said_to_be_unreadable(
     conn: psycopg.Connection, renamed: bool
@@ -269,7 +269,7 @@ def test_a_value_too_long_for_jsonb_fails_no_writer_and_is_said_to_be_unreadable
 
 @pytest.mark.parametrize("renamed", [False, True])
 def test_as_many_columns_as_one_likes_are_carried_and_compared(conn: psycopg.Connection, renamed: bool) -> None:
-    """A function takes 100 arguments."""
+    """The limit of 100 arguments for a function must not limit the columns."""
     names = [f"c{n}" for n in range(120)]
     conn.execute(f"create table product ({', '.join(f'{name} int' for name in names)})".encode())
     watch(conn, "product", "some", key=["c0"], operations=["update"], data=names[:60])

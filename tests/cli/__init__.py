@@ -1,1 +1,1 @@
-"""The command `bridge`: what it teaches, what it shows, and that every mistake is one clear sentence."""
+"""The command `bridge`: its help, its output, and that every mistake gives one clear sentence."""

@@ -1,4 +1,4 @@
-"""Command: `bridge` as a test calls it, and the file that it is given."""
+"""Helpers that call `bridge` as a test needs it, and the file that it reads."""
 
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ class Result:
     err: str
 
     def sentence(self) -> str:
-        """The error of a wrong use: one line, no traceback, no password, exit code 2."""
+        """Returns the error of a wrong use: one line without traceback or password, and exit code 2."""
         assert self.code == 2, self
         lines = self.err.strip().splitlines()
         assert len(lines) == 1, self.err
@@ -42,7 +42,7 @@ class Command(Protocol):
 
 
 def started(*arguments: str | Path, **more: str) -> Result:
-    """The console script as a process that ends by itself."""
+    """Runs the console script as a process that ends by itself."""
     done = subprocess.run(
         [BRIDGE, *arguments], check=False, capture_output=True, text=True, timeout=30, env=environment(**more)
     )

@@ -1,4 +1,4 @@
-"""The command, processes of it, and what it works on."""
+"""The command `bridge`, processes of it, and the database and file that it works on."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from tests.cli.command import WATCH, Command, Launch, Result
 
 @pytest.fixture
 def bridge(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The console script in this process, which is quick; `run` sets up logging and signals, so it is `started`."""
+    """Calls the command in this process, which is fast. `run` sets up logging and signals, so tests use `started`."""
     monkeypatch.setenv("COLUMNS", "160")
     for name in ("BRIDGE_DATABASE_URL", "DATABASE_URL"):
         monkeypatch.delenv(name, raising=False)

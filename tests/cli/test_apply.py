@@ -1,4 +1,4 @@
-"""`bridge apply`: shows the difference, makes it, and names each mistake in the file."""
+"""`bridge apply` shows the difference, makes it, and names each mistake in the file."""
 
 import json
 from pathlib import Path
@@ -25,12 +25,12 @@ def test_apply_shows_a_diff_and_does_it(
     assert "replace reprice" in done.out
     assert '+ columns = ["price"]' in done.out
     assert '+ options.queue = "updates"' in done.out
-    assert "task" not in done.out, "what stays as it is isn't shown"
+    assert "task" not in done.out, "unchanged keys must not be shown"
     file.write_text(WATCH + 'columns = ["price"]\nqueue = "slow"\n')
     done = bridge("apply", file, "--database-url", database.dsn)
     assert '  - options.queue = "updates"\n  + options.queue = "slow"\n' in done.out
     done = bridge("apply", file, "--database-url", database.dsn)
-    assert (done.code, done.out) == (0, "Nothing to do: all as declared.\n")
+    assert (done.code, done.out) == (0, "Nothing to do: all are as declared.\n")
 
 
 @on_pg18
@@ -44,7 +44,7 @@ def test_dry_run_changes_nothing_and_tells_by_its_exit_code(
     assert watches(conn) == []
     assert bridge("apply", file, "--database-url", database.dsn).code == 0
     done = bridge("apply", file, "--dry-run", "--database-url", database.dsn)
-    assert (done.code, done.out) == (0, "Nothing to do: all as declared.\n")
+    assert (done.code, done.out) == (0, "Nothing to do: all are as declared.\n")
 
 
 @on_pg18
@@ -78,12 +78,21 @@ def test_apply_prints_json_for_programs(bridge: Command, file: Path, database: D
 BAD_FILES = {
     "broken": ("[[watch]\nname = 1", "bridge.toml"),
     "not utf-8": (b"\xff\xfe[[watch]]", "bridge.toml"),
-    "unknown key": (WATCH + 'colums = ["price"]\n', "`colums`"),
-    "unknown table of toml": (WATCH.replace("[[watch]]", "[[watches]]"), "`watches`"),
-    "missing name": (WATCH.replace('name = "reprice"', ""), "`name`"),
-    "wrong type": (WATCH + 'columns = "price"\n', "watch[1].columns"),
-    "unknown operation": (WATCH + 'on = ["upsert"]\n', "upsert"),
-    "unknown database table": (WATCH.replace("product", "prodcut"), 'watch "reprice": there is no table prodcut'),
+    "unknown key": (
+        WATCH + 'colums = ["price"]\n',
+        'bridge.toml, watch "reprice": unknown key "colums"; did you mean "columns"?',
+    ),
+    "unlikely key": (WATCH + "zzz = 1\n", 'bridge.toml, watch "reprice": unknown key "zzz"'),
+    "key with a place in it": (WATCH + '" - at `$.watch[9]`" = 1\n', "unknown key"),
+    "unknown table of toml": (
+        WATCH.replace("[[watch]]", "[[watches]]"),
+        'bridge.toml: unknown key "watches"; did you mean "watch"?',
+    ),
+    "missing name": (WATCH.replace('name = "reprice"', ""), 'bridge.toml, watch number 2: the key "name" is missing'),
+    "missing task": (WATCH.replace("task", "#"), 'bridge.toml, watch "reprice": the key "task" is missing'),
+    "wrong type": (WATCH + 'columns = "price"\n', 'bridge.toml, watch "reprice": key "columns": Expected `array'),
+    "unknown operation": (WATCH + 'on = ["upsert"]\n', 'watch "reprice": key "on[0]": Invalid enum value \'upsert\''),
+    "unknown database table": (WATCH.replace("product", "prodcut"), 'watch "reprice": table prodcut does not exist'),
     "unknown column": (WATCH + 'columns = ["prize"]\n', 'watch "reprice": table public.product has no column "prize"'),
     "bad condition": (WATCH + 'on = ["update"]\nwhen = "new.prize > 0"\n', 'watch "reprice": the condition'),
     "no expression": (WATCH + 'when = "true); drop table product; --"\n', 'watch "reprice": the condition'),
@@ -108,7 +117,7 @@ def test_mistake_in_the_file_is_named(
     file.write_bytes(text if isinstance(text, bytes) else (good + text).encode())
     sentence = bridge("apply", file, "--database-url", database.dsn).sentence()
     assert named in sentence
-    assert watches(conn) == [], "all or nothing"
+    assert watches(conn) == [], "a failed apply must change nothing"
 
 
 def test_file_that_is_not_there(bridge: Command, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Help teaches the way."""
+"""The help shows the steps to a running bridge."""
 
 import re
 

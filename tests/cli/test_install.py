@@ -1,4 +1,4 @@
-"""`bridge install` says what it did."""
+"""`bridge install` reports what it did."""
 
 from bridge.schema import version
 from tests.cli.command import Command
@@ -11,4 +11,4 @@ def test_install_says_what_it_did(bridge: Command, empty_database: Database) -> 
     assert first.out.startswith(f"Installed {version()}. Next: bridge apply")
     again = bridge("install", "--database-url", empty_database.dsn)
     assert again.code == 0
-    assert f"{version()} was installed already" in again.out
+    assert f"{version()} was already installed" in again.out

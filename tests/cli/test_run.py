@@ -16,7 +16,7 @@ def test_a_duration_that_is_none_names_the_fix(bridge: Command) -> None:
         done = bridge("run", f"{option}=soon")
         assert done.code == 2
         assert f"'{option}'" in done.err
-        assert "write 90s, 30m, 24h" in done.err
+        assert "is not a duration. Use 90s, 30m, 1h30m" in done.err
     assert "[env var: BRIDGE_RETENTION; default: 24h]" in " ".join(bridge("run", "--help").out.split())
 
 
@@ -64,7 +64,7 @@ def test_run_with_a_wrong_http_address(address: str) -> None:
 def test_run_hears_ctrl_c_also_where_a_shell_has_put_it_in_the_background(
     database: Database, launch: Launch, tmp_path: Path
 ) -> None:
-    """As servers do: a script starts several with `&`, and one Ctrl-C ends them all."""
+    """A script may start several servers with `&`, and one Ctrl-C must end them all."""
     log = tmp_path / "run.log"
     env = environment(BRIDGE_DATABASE_URL=database.dsn, BRIDGE_BROKER_URL="memory://")
     child = launch(["/bin/sh", "-c", 'trap "" INT; exec "$0" run', BRIDGE], log, env)

@@ -1,4 +1,4 @@
-"""Marked passwords go in by every way there is, right and wrong, and none of it comes out."""
+"""No output contains a marked password, whichever way it is configured, correctly or not."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from tests.fix_bridge import Bridges
 from tests.fix_postgres import on_pg18
 
 MARK = "t0ps3cret"
-# Each piece of a password that is not encoded has the mark, wherever a parser cuts it.
+# Each unencoded piece of a password has the mark, so a parser may split it anywhere.
 PASSWORDS = [
     f"{MARK}1",
     f"{MARK}1/{MARK}2",
@@ -60,7 +60,7 @@ def test_no_command_shows_the_databases_password(dsn: str, password: str) -> Non
 
     for host in HOSTS[:4]:
         address = dsn.format(password, host)
-        # All commands take the address by the same way.
+        # All commands read the address in one way, so the other commands run with one host only.
         others = (["install"], ["tail"], ["dead-letters", "list"], ["apply", "nowhere.toml"])
         for command in (["status"], *(others if host == HOSTS[0] else ())):
             done = CliRunner().invoke(cli, command, env={"BRIDGE_DATABASE_URL": address})

@@ -1,4 +1,4 @@
-"""`bridge status`: what waits, who serves it, and what needs a person."""
+"""`bridge status` shows what waits, which process serves it, and what needs a person."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def test_status_finds_problems(
     conn.execute("alter table product disable trigger bridge_insert_reprice")
     done = bridge("status", "--database-url", database.dsn)
     assert done.code == 1
-    assert 'nobody serves stream "default"' in done.out
+    assert 'stream "default": nobody serves it' in done.out
     assert 'watch "reprice" does not fit its table any more' in done.out
     done = bridge("status", "--json", "--database-url", database.dsn)
     assert done.code == 1
@@ -73,11 +73,11 @@ def test_status_says_why_the_broker_takes_nothing(
     broker = f"redis://:{SECRET}@127.0.0.1:{free_port()}/0"
     run_bridge(conn.info.dsn, broker_url=broker, state="broker away")
     arguments = ("status", "--database-url", conn.info.dsn)
-    assert eventually(lambda: "takes nothing" in bridge(*arguments).out)
+    assert eventually(lambda: "has refused messages" in bridge(*arguments).out)
     done = bridge(*arguments)
     assert done.code == 1
     assert re.search(
-        r'^! the broker takes nothing of stream "default" since [-\d]+ [:\d]+: .*refused', done.out, re.MULTILINE
+        r'^! stream "default": the broker has refused messages since [-\d]+ [:\d]+: .*refused', done.out, re.MULTILINE
     )
     assert SECRET not in done.out
     [stream] = json.loads(bridge(*arguments, "--json").out)["streams"]

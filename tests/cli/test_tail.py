@@ -1,4 +1,4 @@
-"""`bridge tail`: events as they come."""
+"""`bridge tail` shows events as they arrive."""
 
 import json
 import re
@@ -24,7 +24,7 @@ def test_tail_shows_events_as_they_come(
     env = environment(BRIDGE_DATABASE_URL=database.dsn, PYTHONUNBUFFERED="1")
     child = launch([BRIDGE, "tail", *style], log, env)
 
-    # Nothing says that it looks, so events come until it shows one.
+    # The command does not report when it begins to look, so the test writes events until one is shown.
     def seen() -> bool:
         conn.execute("insert into product select coalesce(max(id), 0) + 1, 5 from product")
         return "touch" in log.read_text()
@@ -38,14 +38,14 @@ def test_tail_shows_events_as_they_come(
     else:
         assert re.fullmatch(r'\d\d:\d\d:\d\d\.\d{6} #\d+ touch insert \[\d+\] \{"new":\{"price":5\}\}', first)
     assert "Traceback" not in log.read_text()
-    assert conn.execute("select sum(waiting) > 0 from bridge.status()").fetchone() == (True,), "it takes nothing away"
+    assert conn.execute("select sum(waiting) > 0 from bridge.status()").fetchone() == (True,), "tail consumed events"
 
 
 @on_pg18
 def test_tail_that_a_shell_has_put_in_the_background_is_deaf_to_ctrl_c(
     database: Database, conn: psycopg.Connection, product: None, launch: Launch, tmp_path: Path
 ) -> None:
-    """As every program that sets up nothing for SIGINT: Ctrl-C is meant for the one in the foreground."""
+    """Programs that install no handler for SIGINT behave like this: Ctrl-C is meant for the foreground program."""
     conn.execute("select bridge.watch('touch', 'product', 'shop.tasks.touch')")
     log = tmp_path / "tail.log"
     env = environment(BRIDGE_DATABASE_URL=database.dsn, PYTHONUNBUFFERED="1")
@@ -65,7 +65,7 @@ def test_tail_that_a_shell_has_put_in_the_background_is_deaf_to_ctrl_c(
 @on_pg18
 def test_tail_of_an_unknown_stream(bridge: Command, database: Database) -> None:
     sentence = bridge("tail", "--stream=slow", "--database-url", database.dsn).sentence()
-    assert sentence == 'there is no stream "slow"; there are: default'
+    assert sentence == 'stream "slow" does not exist; the streams are: default'
 
 
 @on_pg18

@@ -1,4 +1,4 @@
-"""A database that is none, away, or closed to us: one clear sentence from every command."""
+"""The database is wrong, away, or closed to us: every command prints one clear sentence."""
 
 import secrets
 from collections.abc import Iterator, Sequence
@@ -22,12 +22,12 @@ def calls(file: Path) -> dict[str, list[str]]:
 
 
 def everywhere(bridge: Command, file: Path, url: str, only: Sequence[str] = ()) -> set[str]:
-    """What each command says of this address."""
+    """Returns the errors that the commands print for this address."""
     chosen = [call for name, call in calls(file).items() if not only or name in only]
     said = {bridge(*call, "--database-url", url).sentence() for call in chosen}
     if not only or "run" in only:
         done = started("run", "--broker-url=memory://", BRIDGE_DATABASE_URL=url)
-        # Its log goes to standard error too.
+        # The log of `run` goes to standard error too.
         [error] = [line for line in done.err.splitlines() if line.startswith("Error: ")]
         said.add(Result(done.code, done.out, error).sentence())
         assert SECRET not in done.err
@@ -37,7 +37,7 @@ def everywhere(bridge: Command, file: Path, url: str, only: Sequence[str] = ()) 
 
 def test_no_database_is_named(bridge: Command, file: Path) -> None:
     said = {bridge(*call).sentence() for call in calls(file).values()}
-    assert said == {"no database: give --database-url (BRIDGE_DATABASE_URL)"}
+    assert said == {"the database address is missing; give --database-url, or set BRIDGE_DATABASE_URL"}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_run_waits_for_a_server_that_is_down_and_says_so(launch: Launch, tmp_pat
     child = launch([BRIDGE, "run"], log, env)
     assert eventually(lambda: "refused" in log.read_text().lower()), log.read_text()
     assert child.stop() == 0
-    assert log.read_text().lower().count("refused") == 1, "once, not with every try"
+    assert log.read_text().lower().count("refused") == 1, "the outage must be logged once, not with every try"
     assert SECRET not in log.read_text()
 
 
@@ -89,7 +89,7 @@ def test_refused_password(bridge: Command, file: Path) -> None:
 
 @pytest.fixture
 def nobody(database: Database, conn: psycopg.Connection) -> Iterator[str]:
-    """A role that may connect and nothing else, as an address."""
+    """Yields an address with a role that may only connect."""
     name = f"nobody_{secrets.token_hex(6)}"
     conn.execute(sql.SQL("create role {} login").format(sql.Identifier(name)))
     yield make_conninfo(database.dsn, options=f"-c role={name}")

@@ -1,4 +1,4 @@
-"""Cases for Django's own test runner, which tests/django/test_flush.py starts; pytest does not collect them."""
+"""Cases for Django's own test runner, which tests/django/test_flush.py starts. pytest does not collect them."""
 
 from catalog.models import Offer, Product
 from django.db import connection
@@ -11,7 +11,7 @@ REPRICE = "catalog.product_reprice"
 
 
 def changed_since(mark: int) -> bool:
-    """What docs/howto/django.md recommends."""
+    """Returns whether a change was recorded, with the query that docs/howto/django.md recommends."""
     return Event.objects.filter(id__gt=mark, watch=REPRICE, key=[1]).exists()
 
 
@@ -21,7 +21,7 @@ def mark() -> int:
 
 
 def product() -> Product:
-    """The same row for each test."""
+    """Returns one product, which every test uses."""
     return Product.objects.get_or_create(pk=1, defaults={"name": "Tea", "price": 1})[0]
 
 
@@ -35,7 +35,7 @@ def captured() -> list[object]:
 
 
 class Committed:
-    """A change that is committed, in the first of two tests; the second must not find it."""
+    """The first test commits a change, and the second one must not find it."""
 
     def test_1_a_change_is_captured(self) -> None:
         before = mark()
@@ -47,7 +47,7 @@ class Committed:
         assert captured() == []
         with connection.cursor() as cursor:
             cursor.execute("select count(*) from bridge.watch where removed_at is null")
-            assert cursor.fetchone() == (1,), "what is watched stays"
+            assert cursor.fetchone() == (1,), "the flush must keep the watches"
 
     def test_3_capture_goes_on(self) -> None:
         self.test_1_a_change_is_captured()
@@ -75,7 +75,7 @@ class SomeAppsTest(Committed, TransactionTestCase):
 
 
 class RolledBackTest(TestCase):
-    """In a database where an aborted run has left rows and events."""
+    """These tests run in a database where an aborted run has left rows and events."""
 
     def test_a_change_is_captured(self) -> None:
         before = mark()
@@ -83,17 +83,17 @@ class RolledBackTest(TestCase):
         assert changed_since(before)
 
     def test_no_change_is_none_whatever_an_earlier_run_has_left(self) -> None:
-        assert captured() == [[1]], "an event of this very row, as AbortedTest has left it"
+        assert captured() == [[1]], "AbortedTest must have left an event of this row"
         before = mark()
         Offer.objects.create(product=product(), channel="Shop")
         assert not changed_since(before)
 
 
 class AbortedTest(TransactionTestCase):
-    """What a run leaves that is killed before it can flush."""
+    """Leaves rows and events behind, like a run that is killed before it can flush."""
 
     def _fixture_teardown(self) -> None:
-        """Nothing, as in a process that is gone."""
+        """Does nothing, like a process that was killed."""
 
     def test_a_change_is_captured(self) -> None:
         change()

@@ -1,4 +1,4 @@
-"""Django, set up once for the process with the shop's settings; each test gets its own database and declarations."""
+"""Sets up Django once for the process with the shop's settings; each test has its own database and declarations."""
 
 import os
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ from shop.settings import database as database_settings  # noqa: E402
 from django_app import registry  # noqa: E402
 from tests.fix_postgres import Database  # noqa: E402
 
-# Programs that other tests start in this process inherit its environment, and must not become Django programs.
+# Programs that other tests start in this process inherit its environment, but they must not load Django.
 del os.environ["DJANGO_SETTINGS_MODULE"]
 
 
 @pytest.fixture
 def shop_database(empty_database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    """Django's default connection leads to a fresh database with nothing in it."""
+    """Points Django's default connection to a new, empty database."""
     connection.close()
     for name, value in database_settings(empty_database.dsn).items():
         monkeypatch.setitem(connection.settings_dict, name, value)
@@ -38,5 +38,5 @@ def migrated(shop_database: Database) -> Database:
 
 @pytest.fixture
 def undeclared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is declared until the test calls watch()."""
+    """Removes all declarations until the test calls watch()."""
     monkeypatch.setattr(registry, "_in_code", [])

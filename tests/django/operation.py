@@ -1,6 +1,6 @@
-"""The cases: every operation of django.db.migrations.operations, on fields that watches name and on others.
+"""The cases: every operation of django.db.migrations.operations, on fields that watches name and on other fields.
 
-The fourth column of the table is `note`; the third is `price`, which is what most watches are about.
+The third column of the table is `price`, which most watches name. The fourth one is `note`.
 """
 
 from dataclasses import dataclass, field
@@ -28,13 +28,13 @@ MODELS = """
 
 @dataclass(frozen=True)
 class Names:
-    """What things are called, as a declaration says it."""
+    """The names of table and columns, as a declaration writes them."""
 
     table: str = "shelf_product"
     price: str | None = "price"
     key: str | None = "id"
     is_number: bool = True
-    """Whether `price > 0` means something."""
+    """Whether a condition can compare the price with a number."""
 
     def watches(self) -> list[dict[str, Any]]:
         price = [self.price] if self.price else None
@@ -55,18 +55,18 @@ class Names:
 class Case:
     operation: str
     subject: str
-    """What it is done to, for the table in the docs."""
+    """The thing that the operation changes, for the table in the docs."""
     source: str
     after: Names = field(default_factory=Names)
     earlier: str = ""
-    """Operations that go before."""
+    """Operations that run before the one under test."""
     backwards: bool = True
     atomic: bool = True
     writes: bool = False
     """Whether the migration itself changes rows."""
     keeps_key: bool = True
     keeps_price: bool = True
-    """Whether the third column is still what the watches are about."""
+    """Whether the third column is still the one that the watches name."""
     before: Names = field(default_factory=Names)
 
     @property

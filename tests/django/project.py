@@ -1,4 +1,4 @@
-"""A Django project with one app besides the bridge's: `shelf`, whose migrations a test writes."""
+"""A Django project with the bridge's app and the app `shelf`, whose migrations a test writes."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
 
 class Project:
     def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        # A new package for each test: Python remembers the modules of the last one.
+        # Each test needs a new package, because Python caches the modules of the last one.
         self._package = f"shelf_migrations_{next(_packages)}"
         self._folder = directory / self._package
         self._folder.mkdir()
@@ -58,7 +58,7 @@ class Project:
             del sys.modules[name]
 
     def add(self, name: str, operations: str, *, atomic: bool = True) -> str:
-        """A migration after the last one; its name, as `migrate` takes it."""
+        """Adds a migration after the last one. Returns its name in the form that `migrate` takes."""
         named = f"{len(self.names) + 1:04}_{name}"
         dependencies = [("shelf", self.names[-1])] if self.names else []
         text = _MIGRATION.format(atomic=atomic, dependencies=dependencies, operations=operations)
@@ -70,14 +70,14 @@ class Project:
         self.declared[:] = watches
 
     def migrate(self, to: str | None = None, before_sync: Callable[[], None] | None = None) -> str:
-        """As the command does; `before_sync` runs when all migrations are done. Returns what was said."""
+        """Runs the command `migrate` and returns its output. `before_sync` is called after all migrations."""
         out = _Out()
 
         def called(**_: Any) -> None:
             if before_sync is not None:
                 before_sync()
 
-        # The app `shelf` comes first, so its signal comes before the bridge brings the watches in line.
+        # The app `shelf` comes first, so its signal is sent before the bridge updates the watches.
         from_shelf = _sender()
         post_migrate.connect(called, sender=from_shelf, weak=False)
         try:
@@ -85,7 +85,7 @@ class Project:
                 try:
                     call_command("migrate", *(["shelf", to] if to else []), verbosity=1, stdout=out, no_color=True)
                 except OperationalError as error:
-                    # A foreign key's check and the removal of its table meet in a deadlock, on any table.
+                    # The check of a foreign key and the removal of its table can deadlock, on any table.
                     if attempt == 4 or "waits for RowShareLock" not in str(error):
                         raise
                 except Exception as error:

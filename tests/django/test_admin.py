@@ -1,4 +1,4 @@
-"""The admin shows events and watches, and changes neither."""
+"""The admin shows events and watches, and can't change them."""
 
 from http import HTTPStatus
 
@@ -37,7 +37,7 @@ def test_events_are_listed_filtered_and_searched_by_key(client: Client, product:
 
 
 def test_the_event_list_asks_for_no_more_than_it_shows(client: Client) -> None:
-    Product.objects.bulk_create(Product(name="Tea", price=1) for _ in range(51))  # a page and one
+    Product.objects.bulk_create(Product(name="Tea", price=1) for _ in range(51))  # one more than a page
     Product.objects.update(price=2)
     with CaptureQueriesContext(connection) as queries:
         client.get("/admin/bridge/event/")
@@ -50,7 +50,7 @@ def test_watches_are_listed_filtered_and_shown(client: Client) -> None:
     for query in ("", "?removed_at__isempty=1", "?stream=default", "?q=reprice"):
         listed = client.get(f"/admin/bridge/watch/{query}").content
         assert b"catalog.tasks.reprice" in listed, query
-        assert b'<td class="field-columns">price</td>' in listed, "a list is shown as words"
+        assert b'<td class="field-columns">price</td>' in listed, "a list must be shown as text"
     shown = client.get("/admin/bridge/watch/catalog.product_5Freprice/change/").content
     assert b'<div class="readonly">price</div>' in shown
 

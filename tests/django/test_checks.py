@@ -30,8 +30,8 @@ def test_bridge_E001() -> None:  # noqa: N802
     watch(Product, task=reprice, columns=["cost"])
     message = only()
     assert message.id == "bridge.E001"
-    assert "tests.django.test_checks:" in message.msg
-    assert "'cost' is no field with a column of catalog.Product" in message.msg
+    assert "tests/django/test_checks.py:" in message.msg
+    assert "'cost' is not a field of catalog.Product that has a column" in message.msg
     assert message.hint == "Its fields: id, name, price."
 
 
@@ -50,7 +50,7 @@ def test_bridge_E002() -> None:  # noqa: N802
     watch(Product, task=reprice, on=["insert"])
     message = only()
     assert message.id == "bridge.E002"
-    assert message.msg.count("tests.django.test_checks:") == 2, "it names both places"
+    assert message.msg.count("tests/django/test_checks.py:") == 2, "the message must name both places"
 
 
 @override_settings(BRIDGE_DATABASE="elsewhere")

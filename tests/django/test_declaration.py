@@ -1,4 +1,4 @@
-"""What a declaration means in SQL."""
+"""Declarations in Django and the watches in SQL that they mean."""
 
 import pytest
 from catalog.models import Offer, Product
@@ -73,6 +73,21 @@ def test_an_inherited_field_is_watched_in_its_own_table() -> None:
 @override_settings(BRIDGE_WATCHES=[{"name": "x", "table": "stock.level", "task": "t.t", "on": ["insert"]}])
 def test_settings_declare_too() -> None:
     assert declared() == Watch(name="x", table="stock.level", task="t.t", on=("insert",), source="django")
+
+
+@pytest.mark.parametrize(
+    ("module", "file", "origin"),
+    [
+        ("stock.watches", "/srv/shop/stock/watches.py", "stock/watches.py:3"),
+        ("stock.watches", "/srv/shop/stock/watches/__init__.py", "stock/watches/__init__.py:3"),
+        ("apps.stock.watches", "/srv/shop/apps/stock/watches.py", "apps/stock/watches.py:3"),
+    ],
+)
+def test_a_declaration_knows_its_file_and_line(module: str, file: str, origin: str) -> None:
+    code = compile('\n\nwatch("stock_level", task="t.t")', file, "exec")
+    exec(code, {"watch": watch, "__name__": module})
+    (declaration,) = registry.declared()
+    assert declaration.origin == origin
 
 
 def test_a_long_name_is_cut_and_stays_unique() -> None:

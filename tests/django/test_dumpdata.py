@@ -1,4 +1,4 @@
-"""Fixtures of Django: neither the watches nor the log are dumped, and none are loaded."""
+"""Fixtures of Django: dumpdata writes neither watches nor events, and loaddata loads none."""
 
 import io
 import json
@@ -18,7 +18,7 @@ from tests.fix_postgres import Database, on_pg18
 
 pytestmark = on_pg18
 
-# As an older version dumped it.
+# An event in a fixture that an older version dumped.
 EVENT = {
     "model": "bridge.event",
     "pk": 4711,
@@ -40,7 +40,7 @@ WATCH = {
 
 @pytest.fixture
 def product(migrated: Database) -> Product:
-    """A product with an event of it in the log."""
+    """Returns a product that has an event in the log."""
     product = Product.objects.create(name="Tea", price=1)
     Product.objects.update(price=2)
     assert Event.objects.count() == 1
@@ -48,7 +48,7 @@ def product(migrated: Database) -> Product:
 
 
 def dumped(*arguments: str) -> set[str]:
-    """The models that a dump holds."""
+    """Returns the models that a dump contains."""
     out = io.StringIO()
     call_command("dumpdata", *arguments, stdout=out)
     return {row["model"] for row in json.loads(out.getvalue())}
@@ -82,13 +82,13 @@ def test_rows_of_the_bridge_in_a_fixture_are_not_loaded(product: Product, migrat
     fixture.write_text(json.dumps([EVENT, WATCH, green]))
     out = io.StringIO()
     call_command("loaddata", fixture, stdout=out)
-    assert Product.objects.filter(pk=42).exists(), "the project's own rows come in"
+    assert Product.objects.filter(pk=42).exists(), "the project's own rows must be loaded"
     assert out.getvalue() == "Installed 1 object(s) (of 3) from 1 fixture(s)\n"
     assert events_and_watches(migrated) == before
 
 
 class EverythingEverywhere:
-    """A router of the project that answers for every model."""
+    """A router of the project that allows every model."""
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
         return True
@@ -96,7 +96,7 @@ class EverythingEverywhere:
 
 @pytest.fixture
 def other_routers() -> Iterator[None]:
-    for _ in range(2):  # the list of routers is made anew when the setting changes, and when it changes back
+    for _ in range(2):  # Django makes the list of routers anew when the setting changes, and when it changes back
         with override_settings(DATABASE_ROUTERS=[]):
             pass
     with override_settings(DATABASE_ROUTERS=[EverythingEverywhere()]):
@@ -110,7 +110,7 @@ def test_a_router_of_the_project_does_not_bring_them_back(product: Product, othe
 
 def test_migrations_of_the_app_run_as_before(shop_database: Database) -> None:
     for alias in ("default", "other"):
-        assert router.allow_migrate(alias, "bridge"), "a step without a model, such as the one that installs"
+        assert router.allow_migrate(alias, "bridge"), "steps without a model must be allowed"
     call_command("migrate", verbosity=0)
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)
     assert Event.objects.count() == 0

@@ -1,4 +1,4 @@
-"""`manage.py flush` takes the events of the rows that it removes along; tests of a project rely on it."""
+"""`manage.py flush` also removes the events of the rows that it removes. Tests of a project rely on this."""
 
 import contextlib
 import io
@@ -26,7 +26,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def run_tests(empty_database: Database, pg_server: PgServer) -> Iterator[Run]:
-    """Django's own test runner, in a process of its own, on a test database that the last run may have kept."""
+    """Runs Django's test runner in its own process, on a test database that the last run may have kept."""
 
     def run(*labels: str, database: str | None = None) -> subprocess.CompletedProcess[str]:
         url = make_conninfo(empty_database.dsn, dbname=database or empty_database.name)
@@ -50,7 +50,7 @@ def run_tests(empty_database: Database, pg_server: PgServer) -> Iterator[Run]:
 
 @pytest.mark.parametrize("case", ["FlushedTest", "SequencesTest", "SerializedTest", "SomeAppsTest"])
 def test_a_test_finds_no_event_of_the_test_before(run_tests: Run, case: str) -> None:
-    for _ in range(2):  # the second one in the database that the first one has kept
+    for _ in range(2):  # the second run uses the database that the first one kept
         done = run_tests(f"tests.django.cases.{case}")
         assert "Ran 3 tests" in done.stderr
         assert done.returncode == 0, done.stderr
@@ -66,7 +66,7 @@ def test_what_an_aborted_run_has_left_proves_nothing(run_tests: Run) -> None:
 
 @pytest.fixture
 def log(migrated: Database) -> Database:
-    """Events and dead letters of a product and of a table that Django does not know; an offer's truncate is watched."""
+    """Creates events and dead letters, also of a table that Django does not know. TRUNCATE of offers is watched."""
     Product.objects.create(name="Tea", price=1)
     with migrated.connect() as other:
         other.execute("""
@@ -107,7 +107,7 @@ def watches_of_events(database: Database) -> list[Any]:
 def test_a_flush_empties_the_log_of_what_it_flushed_and_of_nothing_else(log: Database) -> None:
     call_command("flush", interactive=False, verbosity=0)
     assert watches_of_events(log) == sorted([*OTHERS, ("event", "emptied")])
-    assert Event.objects.get(watch="emptied").op == "truncate", "the flush is a change itself"
+    assert Event.objects.get(watch="emptied").op == "truncate", "the flush itself must be recorded"
 
 
 def test_a_flush_that_is_called_off_leaves_all(log: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def test_a_role_without_all_rights_on_the_log_flushes_its_tables_and_is_told(
     monkeypatch.setitem(connection.settings_dict, "USER", "flusher")
     err = io.StringIO()
     call_command("flush", interactive=False, verbosity=0, inhibit_post_migrate=True, stderr=err)
-    assert "stay: this role may not delete from bridge.event" in err.getvalue()
+    assert "stay: this role has no right to delete from bridge.event" in err.getvalue()
     assert ("event", "catalog.product_reprice") in watches_of_events(log)
     connection.close()
 
@@ -160,7 +160,7 @@ def test_a_flush_before_the_bridge_is_installed(shop_database: Database) -> None
 
 
 def test_post_migrate_sent_by_hand_takes_no_event_away(log: Database) -> None:
-    """A known recipe for permissions in a data migration; what a flush sends looks the same."""
+    """Data migrations that need permissions are known to send this signal. It looks like the signal of a flush."""
     before = watches_of_events(log)
     emit_post_migrate_signal(verbosity=0, interactive=False, db="default")
     assert watches_of_events(log) == before

@@ -1,4 +1,4 @@
-"""The guard of `migrate`, with statements of every kind, and with runs that fail or may not touch the watches."""
+"""The guard of `migrate`: statements of all kinds, runs that fail, and runs that may not touch the watches."""
 
 import gc
 import io
@@ -34,7 +34,7 @@ BEFORE = """
         ''')
 """
 PRICES = count(1000)
-# Written as they stand in a migration: RunSQL("...") of one text, each for an atomic migration and for one that is not.
+# The texts of RunSQL("...") in a migration. Each is tried in an atomic migration and in one that is not atomic.
 TEXTS = {
     "plain": "ALTER TABLE shelf_product ALTER COLUMN price TYPE numeric",
     "lower case, only": "alter table if exists only shelf_product alter price type numeric",
@@ -117,7 +117,7 @@ def events(database: Database, watch: str) -> int:
 
 
 def assert_records(database: Database) -> None:
-    """Each watch still records what it is about; those of a column that is gone, every change."""
+    """Checks that each watch records its changes. A watch whose column is gone must record every change."""
     before = {watch["name"]: events(database, watch["name"]) for watch in watches()}
     with database.connect() as other:
         columns = {name for (name,) in other.execute("select unnest(bridge._columns(%s::regclass))", [table(database)])}
@@ -130,8 +130,8 @@ def assert_records(database: Database) -> None:
 
 
 def guards() -> list[Guard]:
-    """Those that still do something."""
-    gc.collect()  # an exception's frames, which a failed run lives in, end in a cycle
+    """Returns the guards that are still active."""
+    gc.collect()  # the frames of a failed run's exception are in a reference cycle
     return [wrapper for wrapper in connection.execute_wrappers if isinstance(wrapper, Guard) and not wrapper.is_over]
 
 
@@ -203,7 +203,7 @@ def test_statements_with_parameters_that_call_something_pass(
 def test_no_writer_comes_between_a_lost_trigger_and_the_new_one(
     text: str, project: Project, shop_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the migration is no transaction: then the statement and its repair are one."""
+    """Outside of a transaction too, the statement and its repair are one transaction."""
     project.add("changed", run_sql(text), atomic=False)
     each = Guard._each
     gaps = 0
@@ -245,7 +245,7 @@ def test_a_refusal_that_is_not_about_watches_stays_a_refusal(project: Project) -
 
 @on_pg18
 def test_the_rest_of_a_failed_statement_is_undone_with_it(project: Project, shop_database: Database) -> None:
-    """Outside of a transaction too, a statement is tried again as a whole."""
+    """Outside of a transaction too, a statement is undone and tried again as a whole."""
     text = "update shelf_product set name = name || '+'; alter table shelf_product alter price type numeric"
     project.add("changed", run_sql(text), atomic=False)
     project.migrate()
@@ -256,7 +256,7 @@ def test_the_rest_of_a_failed_statement_is_undone_with_it(project: Project, shop
 def test_a_new_column_under_the_old_name_is_what_the_declaration_means(
     project: Project, shop_database: Database
 ) -> None:
-    """Until the declaration is looked at, the watch is about the old column."""
+    """The watch names the old column until `migrate` reads the declaration."""
     recorded: list[int] = []
 
     def change(column: str) -> None:
@@ -282,7 +282,7 @@ def test_a_new_column_under_the_old_name_is_what_the_declaration_means(
 
 
 def test_a_statement_with_a_weak_lock_takes_no_stronger_one(project: Project, shop_database: Database) -> None:
-    """Long validations are written so that nobody has to wait for them."""
+    """People write long validations in this way so that no writer has to wait for them."""
     add = "alter table shelf_product add constraint dear check (price is not null) not valid"
     project.migrate(project.add("checked", run_sql(add)))
     validate = "set lock_timeout = '1s'; alter table shelf_product validate constraint dear"
@@ -294,7 +294,7 @@ def test_a_statement_with_a_weak_lock_takes_no_stronger_one(project: Project, sh
 
 @on_pg18
 def test_an_older_triggers_sql_is_upgraded_before_the_migrations(project: Project, shop_database: Database) -> None:
-    """Its capture may stand in their way."""
+    """The capture functions of the older version may hinder the migrations."""
     with shop_database.connect() as other:
         other.execute("drop function bridge._torn(); update bridge.installation set version = '0.0.1'")
     project.add("changed", 'migrations.AlterField("product", "price", models.BigIntegerField(default=0))')

@@ -1,4 +1,4 @@
-"""A project's upgrade: twelve watches, rows and waiting events, thirty operations in six migrations, forth and back."""
+"""A large upgrade: twelve watches, rows, waiting events, thirty operations in six migrations, forwards and back."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -112,7 +112,7 @@ def test_a_project_with_twelve_watches_is_upgraded_and_taken_back(
     writers = Writers(shop_database, "shelf_product")
     writers.start()
     first = project.names[-1]
-    # Atomic ones: a deadlock of Django's own has `migrate` run again, and half of another one would be done already.
+    # The migrations are atomic: a deadlock in Django repeats `migrate`, and must not find half of a migration done.
     for number, operations in enumerate(MIGRATIONS):
         project.add(f"step{number}", operations)
     if how == "after":

@@ -1,6 +1,7 @@
-"""`migrate` and `bridge_sync` bring the database in line with the declarations."""
+"""`migrate` and `bridge_sync` make the watches in the database match the declarations."""
 
 import io
+import re
 from typing import Any
 
 import psycopg
@@ -66,14 +67,24 @@ def test_a_watch_waits_for_its_table(shop_database: Database) -> None:
     assert watches(shop_database) == []
     status, said = bridge_sync("--check")
     assert status == 1
-    assert f'later {REPRICE}: there is no table "catalog_product" yet' in said
+    assert f'NOT INSTALLED {REPRICE}: table "catalog_product" does not exist, so its changes start nothing.' in said
+    assert re.search(r"or correct the name in catalog/watches\.py:\d+\.$", said, re.MULTILINE)
     call_command("migrate", "catalog", verbosity=0)
     assert watches(shop_database) == [REPRICE]
 
 
 @on_pg18
+def test_a_watch_without_its_column_is_reported_with_its_declaration(migrated: Database, undeclared: None) -> None:
+    watch("catalog_product", task="t.t", columns=["colour", "weight"], name="odd")
+    status, said = bridge_sync("--check")
+    assert status == 1
+    assert 'NOT INSTALLED odd: table catalog_product has no column "colour", "weight", so this declaration' in said
+    assert re.search(r"correct the name in tests/django/test_migrate\.py:\d+\.$", said, re.MULTILINE)
+
+
+@on_pg18
 def test_bridge_sync_check_finds_and_sync_repairs(migrated: Database) -> None:
-    assert bridge_sync("--check") == (0, "All watches are in line.\n")
+    assert bridge_sync("--check") == (0, "All watches match their declarations.\n")
     with migrated.connect() as other:
         other.execute('drop trigger "bridge_update_catalog.product_reprice" on catalog_product')
     assert bridge_sync("--check") == (1, f"repair {REPRICE}\n")
@@ -127,7 +138,7 @@ def test_a_table_in_use_is_given_up_after_some_attempts(
         writer.execute("lock table catalog_offer in row exclusive mode")
         with pytest.raises(CommandError, match=r"could not lock the tables of .*catalog\.offer_reprice"):
             call_command("bridge_sync")
-    assert bridge_sync()[0] == 0, "and works when the writer is gone"
+    assert bridge_sync()[0] == 0, "the command must work after the writer has left"
 
 
 def test_another_database_than_postgresql_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The app in a project that has nothing else."""
+"""The app works in a project that has no other apps."""
 
 import subprocess
 import sys
@@ -38,4 +38,4 @@ def test_the_app_needs_nothing_but_its_own_name_in_installed_apps(empty_database
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[]", "it uses no other app of Django's"
+    assert done.stdout.splitlines()[-1] == "[]", "the app must import no other app of Django"

@@ -1,6 +1,6 @@
-"""Every operation of Django's migrations, on a table with watches and writers at work: nothing fails, nothing is lost.
+"""Every operation of Django's migrations, on a table with watches and writers: nothing fails and nothing is lost.
 
-What the watches do meanwhile is written down in docs/reference/django-operations.md, and compared with it.
+The tests compare what the watches do meanwhile with docs/reference/django-operations.md.
 """
 
 from collections import Counter
@@ -38,14 +38,14 @@ def recorded(database: Database, watch: str) -> Ledger:
 
 def assert_complete(case: Case, database: Database, writers: Writers) -> None:
     ledger, wide = writers.ledger, recorded(database, "wide")
-    if not case.keeps_key:  # what has lost its key counts all the same
+    if not case.keeps_key:  # the events of rows without a key can only be counted
         assert ledger.total() <= wide.total()
         return
     lost = ledger - wide
-    assert not lost, f"unrecorded: {lost}"
+    assert not lost, f"changes without an event: {lost}"
     if not case.writes:
         invented = wide - ledger
-        assert not invented, f"recorded, and never made: {invented}"
+        assert not invented, f"events without a change: {invented}"
     assert not ledger - recorded(database, "data")
     for watch in ("narrow", "named") if case.keeps_price else ():
         priced = Counter({key: n for (op, key), n in recorded(database, watch).items() if op == "update"})
@@ -58,7 +58,7 @@ def watches(database: Database) -> dict[str, Any]:
 
 
 def narrowed(database: Database) -> bool | None:
-    """Whether the watch `narrow` still tells changes of its column from others."""
+    """Returns whether the watch `narrow` still filters by its column. None: the watch does not exist."""
     with database.connect() as other:
         row = other.execute(
             "select w.columns is not null and w.fingerprint <> '' "
@@ -79,7 +79,7 @@ def declared(case: Case, how: str) -> list[dict[str, Any]]:
     return names.watches() if names else []
 
 
-# Those that touch columns a watch names; all of them take minutes.
+# Operations that touch columns which a watch names. The tests of all operations take minutes.
 CLOSE = {
     "AddField",
     "RemoveField",
@@ -99,7 +99,7 @@ CLOSE = {
     ("pg_server", "how"),
     [
         ("pg18", "before"),
-        # All pairs take half an hour.
+        # All pairs together take half an hour.
         pytest.param("pg15", "after", marks=pytest.mark.soak),
         pytest.param("pg18", "gone", marks=pytest.mark.soak),
         pytest.param("pg15", "before", marks=pytest.mark.soak),
@@ -125,7 +125,7 @@ def test_an_operation_passes_with_watches_and_writers(
 
     def before_sync() -> None:
         if how == "gone":
-            writers.pause()  # what changes when a watch is gone is nobody's business
+            writers.pause()  # changes after the watch is removed are not recorded
         during.append(narrowed(shop_database))
 
     try:
@@ -150,7 +150,7 @@ def test_an_operation_passes_with_watches_and_writers(
         assert_complete(case, shop_database, writers)
     if how == "before" and case.backwards:
         project.migrate(models)
-        assert all(watches(shop_database).values()), "declared as it is, and back as it was"
+        assert all(watches(shop_database).values()), "the watches must be intact after the way back"
     after = {True: "as declared", False: "every change counts", None: "its table is gone"}[during[0]]
     operations_table.check(case.operation, case.subject, meanwhile(queries.captured_queries), after)
 

@@ -1,7 +1,7 @@
-"""Planted objects (tests/hostile/plant.sql) are reached by no statement that the Django app sends.
+"""Statements that the Django app sends reach none of the planted objects (tests/hostile/plant.sql).
 
-Django's own statements have the project's search_path, and ORM queries of the admin are Django's own; with the usual
-path they reach nothing either.
+Django's own statements run with the project's search_path, and the ORM queries of the admin are Django's own. With
+the usual path they reach no planted object either.
 """
 
 import io
@@ -24,7 +24,7 @@ from django_app.inbox import once
 from django_app.sync import bring_in_line, look
 from tests.fix_hostile import Hostile
 
-# Nothing else than the statements of the bridge's app: they name its schema.
+# Only the statements of the bridge's app contain this text: they name its schema.
 OURS = "bridge."
 PAGES = [
     "event/",
@@ -39,7 +39,7 @@ PAGES = [
 
 
 class Reached:
-    """Each statement of Django's connection that reached a planted object."""
+    """A wrapper that records each statement of Django's connection that reached a planted object."""
 
     def __init__(self, hostile: Hostile) -> None:
         self._hostile = hostile
@@ -60,7 +60,7 @@ class Reached:
 
 @pytest.fixture
 def reached(unready: Hostile, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reached]:
-    """Django's default connection leads to a database in which much is planted and nothing is installed."""
+    """Points Django's default connection to a database with planted objects, in which nothing is installed."""
     connection.close()
     for name, value in database_settings(unready.database.dsn).items():
         monkeypatch.setitem(connection.settings_dict, name, value)
@@ -88,7 +88,7 @@ def test_a_project_on_the_usual_path_reaches_no_planted_object(reached: Reached)
 
 @pytest.mark.parametrize("path", ["public_first"], indirect=True)
 def test_our_own_statements_reach_none_on_any_path(reached: Reached, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where public comes first, Django's own statements are lost. Ours are not."""
+    """If public comes first in the path, Django's own statements reach planted objects. Ours must not."""
     with connection.cursor() as cursor:
         cursor.execute(schema.read())
         cursor.execute("create table public.catalog_product (id int primary key, price int, name text)")

@@ -1,4 +1,4 @@
-"""Writers who know nothing of Django and change a table all the time, whatever becomes of it; each keeps a ledger."""
+"""Writers that don't know Django and change a table all the time, whatever happens to it. Each keeps a ledger."""
 
 import random
 from collections import Counter
@@ -18,18 +18,18 @@ _COLUMNS = """
     where a.attrelid = %s and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
 """
 _NUMBER = "select attnum from pg_attribute where attrelid = %s and attname = %s"
-# What a change of the table may do to any writer: a name or value that fits no more, or a table that is gone.
+# Errors that a change of the table may cause for any writer: a name or value no longer fits, or the table is gone.
 _OF_THE_MIGRATION = ("22", "23", "42P01", "42703", "42804", "42883", "0A000", "428C9")
-# An INSERT locks the table that a foreign key refers to; a migration of both tables, that one first, ends in a deadlock
-# with it on any table. Nothing of ours takes this lock.
+# An INSERT locks the table that a foreign key refers to. A migration that changes first that table and then this one
+# deadlocks with it, on any table. Our code does not take this lock.
 _FOREIGN_KEY = "waits for RowShareLock on relation"
-_PACE = 0.002  # seconds between changes, so that the migration gets its turn
+_PACE = 0.002  # seconds between changes, so that the migration can get its locks
 
 Ledger = Counter[tuple[str, str | None]]  # operation and key
 
 
 class Writer(Thread):
-    """Finds table and columns by number, as capture does. All its rows are its own."""
+    """Finds the table and its columns by number, as capture does. It changes only its own rows."""
 
     def __init__(self, database: Database, table: str, number: int) -> None:
         super().__init__(name=f"writer {number}", daemon=True)
@@ -70,7 +70,7 @@ class Writer(Thread):
             self._connection.close()
 
     def pause(self) -> None:
-        """Returns when no change is under way."""
+        """Pauses the writer and returns when no change is in progress."""
         with self._state:
             self._paused = True
             assert self._state.wait_for(lambda: self._idle, timeout=30), f"{self.name} hangs"
@@ -123,11 +123,11 @@ class Writer(Thread):
                 table, sql.Identifier(name), sql.Literal(self._value(name, type_)), where
             )
             with self._connection.transaction():
-                # Half of them look first, as most programs do: who holds a weak lock asks for a stronger one.
+                # Half of the writers read first, as most programs do: they hold a weak lock, then ask for a strong one.
                 if self._random.random() < 0.5:
                     self._connection.execute(sql.SQL("select 1 from {} where {}").format(table, where))
                 self._once(statement)
-                # The name may be another column's by now; from here on it stays.
+                # Another column may have this name by now. From here on the lock keeps the name.
                 priced = priced and self._scalar(_NUMBER, self._table, name) == 3
             if priced:
                 self.priced[chosen] += 1
@@ -182,7 +182,7 @@ class Writers:
         self.go_on()
 
     def go_on(self, rounds: int = 8) -> None:
-        """Until each of them has tried so many changes more."""
+        """Returns when each writer has tried this number of further changes."""
         goals = [(writer, writer.rounds + rounds) for writer in self._writers]
         assert eventually(lambda: all(writer.crash or writer.rounds >= goal for writer, goal in goals)), (
             "the writers hang"
@@ -209,7 +209,7 @@ class Writers:
         return sum((writer.priced for writer in self._writers), Counter())
 
     def assert_not_hurt(self) -> None:
-        """Nobody failed but for what would fail on a table that nobody watches."""
+        """Checks that the writers had only errors that would also happen on a table without watches."""
         assert not [writer.crash for writer in self._writers if writer.crash]
         for writer in self._writers:
             for failure in writer.failures:

@@ -1,4 +1,4 @@
-"""A watched table of products, and what is known of its events."""
+"""A watched table of products, and helpers that read its events."""
 
 from typing import Any
 from uuid import uuid5
@@ -15,7 +15,7 @@ TASK = "shop.tasks.reprice"
 
 
 def watch(conn: psycopg.Connection, name: str, queue: str, table: str = "product", **parameters: Any) -> None:
-    """bridge.watch, with the test's queue as an option."""
+    """Calls bridge.watch with the test's queue as an option."""
     parameters = {"task": TASK, "options": {}} | parameters
     parameters["options"] = Jsonb({"queue": queue} | parameters["options"])
     named = sql.SQL(", ").join(sql.SQL("{} => {}").format(sql.Identifier(p), sql.Placeholder(p)) for p in parameters)
@@ -29,7 +29,7 @@ def make_products(conn: psycopg.Connection, count: int = 3) -> None:
 
 
 def backlog(conn: psycopg.Connection, count: int, queue: str) -> None:
-    """So many products, watched, and an event of each that nobody has read yet."""
+    """Creates `count` watched products, each with an event that no relay has read yet."""
     make_products(conn, count)
     watch(conn, "reprice", queue)
     conn.execute("update product set price = 0")
@@ -40,8 +40,8 @@ def reprice(conn: psycopg.Connection, key: int) -> None:
 
 
 def all_delivered(conn: psycopg.Connection, seconds: float = 60) -> None:
-    """Until the position is behind the last event and the relay sleeps: the broker has all."""
-    # The cheap question first: counting what waits costs the more the more there is.
+    """Waits until the position is behind the last event and the relay sleeps, so the broker has all tasks."""
+    # The cheap query runs first: the cost of counting the waiting events grows with their number.
     asleep = "select bool_and(bridge._holder(sleep_key) is not null) from bridge.stream"
     delivered = "select sum(waiting) = 0 and bool_and(asleep) from bridge.status()"
     true = (True,)
@@ -56,7 +56,7 @@ def status(conn: psycopg.Connection) -> Any:
 
 
 def expected_ids(conn: psycopg.Connection) -> set[str]:
-    """The task ids of all events in the log: a redelivery repeats them."""
+    """Returns the task ids of all events in the log. A redelivery repeats these ids."""
     named = "select concat_ws('/', watch, id, (extract(epoch from at) * 1000000)::bigint) from bridge.event"
     rows = conn.execute(named).fetchall()
     return {str(uuid5(NAMESPACE, text)) for (text,) in rows}

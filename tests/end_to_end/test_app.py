@@ -18,7 +18,7 @@ def test_with_the_users_app_its_task_options_and_routes_apply(
 ) -> None:
     make_products(conn)
     for name in ("reprice", "heavy", "routed"):
-        # No queue is named: where each goes is the app's affair.
+        # The test names no queue, because the app decides about the queue of each task.
         conn.execute("select bridge.watch(%s, 'product', %s)", [name, f"shop.tasks.{name}"])
     heavy, routed = broker.other_queue("heavy"), broker.other_queue("routed")
     env = {"SHOP_BROKER": broker.url, "SHOP_QUEUE": broker.queue, "SHOP_RECEIVED": str(tmp_path / "received")}

@@ -1,4 +1,4 @@
-"""Memory: what a batch takes does not depend on what somebody wrote into a row."""
+"""The memory for a batch does not depend on the size of the values in a row."""
 
 import psycopg
 import pytest
@@ -14,7 +14,7 @@ pytestmark = on_pg18
 MB = 1_000_000
 WIDE = {
     "compressed": "repeat('x', {size} + 0 * count(*)::int)",
-    # 1.5 bytes on disk for 2 characters: more than pglz finds worth the trouble.
+    # 1.5 bytes on disk for 2 characters: pglz does not compress such a value.
     "random": "left(string_agg(encode(sha512(n::text::bytea), 'base64'), ''), {size})",
     "many values": "jsonb_agg(n % 10)",
 }

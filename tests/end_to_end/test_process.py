@@ -1,4 +1,4 @@
-"""Bridges that are killed, stopped, and doubled."""
+"""Bridges that are killed or stopped, and two bridges at once."""
 
 import signal
 from contextlib import closing
@@ -32,12 +32,12 @@ def test_killed_in_the_middle_and_started_again_loses_nothing(
         bridge = run_bridge(conn.info.dsn, "--batch-size=50", broker_url=broker.url)
         waits(queue, 500)
         bridge.kill()
-        assert undelivered(conn) > 0, "it was to be killed in the middle"
+        assert undelivered(conn) > 0, "the bridge must be killed before it has delivered all"
         bridge.start()
         all_delivered(conn)
         ids = [task.id for task in queue.take_all()]
     assert set(ids) == expected_ids(conn)
-    # At most the batch in flight comes again, with the same ids.
+    # At most the batch in flight is delivered again, with the same ids.
     assert 4000 <= len(ids) <= 4050
 
 
@@ -49,7 +49,7 @@ def test_killed_after_the_confirm_delivers_the_batch_again_with_the_same_ids(
     watch(conn, "reprice", broker.queue)
     bridge = run_bridge(conn.info.dsn, broker_url=broker.url)
     with inbox(broker) as queue:
-        # The broker has the tasks, but the position can't be moved: the worst moment to die.
+        # The worst moment to die: the broker has the tasks, but the relay can't move the position.
         with conn.transaction(), closing(psycopg.connect(conn.info.dsn, autocommit=True)) as other:
             conn.execute("select from bridge.position for update")
             other.execute("update product set price = 0")
@@ -58,7 +58,7 @@ def test_killed_after_the_confirm_delivers_the_batch_again_with_the_same_ids(
             waiting = f"select wait_event_type from pg_stat_activity where {relay}"
             assert eventually(lambda: other.execute(waiting).fetchone() == ("Lock",))
             bridge.kill()
-            # Its backend has the order to move the position already, and would carry it out.
+            # The server process has already received the statement that moves the position, and would execute it.
             other.execute(f"select pg_terminate_backend(pid, 5000) from pg_stat_activity where {relay}")
         bridge.start()
         again = queue.take(10)
@@ -76,7 +76,7 @@ def test_stopped_in_the_middle_and_started_again_delivers_each_once(
         bridge = run_bridge(conn.info.dsn, "--batch-size=50", broker_url=broker.url)
         waits(queue, 500)
         assert bridge.stop() == 0
-        assert undelivered(conn) > 0, "it was to be stopped in the middle"
+        assert undelivered(conn) > 0, "the bridge must be stopped before it has delivered all"
         bridge.start()
         all_delivered(conn)
         ids = [task.id for task in queue.take_all()]

@@ -1,4 +1,4 @@
-"""Servers that go away."""
+"""The database server or the broker goes away and comes back."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -22,7 +22,7 @@ from tests.fix_broker import Broker
 from tests.fix_postgres import TRIGGERS_SQL, on_pg18
 from tests.inbox import inbox
 
-needs_rabbitmq = pytest.mark.skipif(not RabbitMQ.available(), reason="no RabbitMQ installed")
+needs_rabbitmq = pytest.mark.skipif(not RabbitMQ.available(), reason="RabbitMQ is not installed")
 
 
 @on_pg18
@@ -41,7 +41,7 @@ def test_terminated_backend_is_replaced(
     with inbox(valkey) as queue:
         for key in (1, 2):
             reprice(conn, key)
-            # Well under the poll floor of 30 s.
+            # Well below the poll floor of 30 s.
             assert [task.args for task in queue.take(1, seconds=10)] == [[key]]
         all_delivered(conn)
         assert queue.take_all() == []
@@ -76,7 +76,7 @@ def test_goes_on_after_a_crash_of_the_database(valkey: Broker, run_bridge: Bridg
 
 @pytest.fixture(params=["valkey", pytest.param("rabbitmq", marks=needs_rabbitmq)])
 def broker_server(request: pytest.FixtureRequest) -> Iterator[Valkey | RabbitMQ]:
-    """A private broker that the test starts and stops itself."""
+    """Yields a private broker that the test starts and stops itself."""
     server = Valkey() if request.param == "valkey" else RabbitMQ()
     yield server
     server.close()
@@ -139,7 +139,7 @@ def test_rabbitmq_stopped_in_the_middle_loses_nothing(conn: psycopg.Connection, 
             bridge = run_bridge(conn.info.dsn, "--batch-size=50", broker_url=broker.url)
             waits(queue, 500)
         server.stop()
-        assert undelivered(conn) > 0, "it was to be stopped in the middle"
+        assert undelivered(conn) > 0, "the server must be stopped before all is delivered"
         bridge.wait_for("broker away")
         server.start()
         all_delivered(conn)

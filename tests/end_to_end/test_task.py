@@ -1,4 +1,4 @@
-"""What a task gets, on real parts: PostgreSQL, `bridge run` as a process, a broker, and workers or their queues."""
+"""The arguments that tasks get, with a real PostgreSQL, `bridge run`, a broker, and workers or their queues."""
 
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -88,7 +88,7 @@ def test_rolled_back_change_starts_nothing(conn: psycopg.Connection, worker: Wor
         with conn.transaction(force_rollback=True):
             reprice(conn, 2)
         reprice(conn, 3)
-    # The stream is ordered: what the others would have started is here before this one.
+    # The stream is ordered: tasks of the rolled-back changes would have arrived before this one.
     assert [task["args"] for task in worker.wait_for(1)] == [[3]]
     all_delivered(conn)
     assert len(worker.received()) == 1
@@ -130,7 +130,7 @@ def test_composite_key_is_two_arguments(
     run_bridge(database.dsn, broker_url=valkey.url)
     conn.execute("insert into stock values ('north', 9007199254740993, 1)")
     with inbox(valkey) as tasks:
-        # In the order of the key, not of the table.
+        # The order is that of the key's columns, not of the table's.
         assert [task.args for task in tasks.take(1)] == [[9007199254740993, "north"]]
 
 

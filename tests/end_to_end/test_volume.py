@@ -1,4 +1,4 @@
-"""Much at once."""
+"""Large numbers of rows."""
 
 import re
 
@@ -15,7 +15,7 @@ MEGABYTE = 1 << 20
 
 
 def largest_batch(bridge: Bridge) -> float:
-    """The upper bound of the last bucket that holds a batch."""
+    """Returns the upper bound of the last bucket that contains a batch."""
     counts = re.findall(
         r'^bridge_batch_events_bucket\{le="([\d.]+)",stream="default"\} ([\d.]+)', bridge.get("/metrics"), re.MULTILINE
     )
@@ -34,10 +34,10 @@ def test_many_rows_of_one_statement_are_as_many_tasks_in_little_memory(
     all_delivered(conn, seconds=300)
     assert bridge.peak_memory() < 120 * MEGABYTE, bridge.peak_memory()
     print(f"{rows:,} rows, {broker.id}: {bridge.peak_memory() / MEGABYTE:.0f} MB")  # noqa: T201 - shown by scripts/soak
-    assert largest_batch(bridge) > 500, "in a backlog batches grow"
+    assert largest_batch(bridge) > 500, "batches must grow while there is a backlog"
     with inbox(broker) as queue:
         tasks = queue.take_all()
     assert len(tasks) == rows
     assert {task.id for task in tasks} == expected_ids(conn)
-    # The order within a statement is PostgreSQL's own; each row is there.
+    # PostgreSQL chooses the order within a statement. Each row must be there.
     assert sorted(task.args[0] for task in tasks) == list(range(1, rows + 1))

@@ -1,4 +1,4 @@
-"""A private broker that these tests may fill, lock and stop; RabbitMQ's is `own_rabbitmq`."""
+"""A private Valkey that these tests may fill, lock and stop. For RabbitMQ there is `own_rabbitmq`."""
 
 from collections.abc import Iterator
 
@@ -8,6 +8,6 @@ from embedded import Valkey
 
 @pytest.fixture
 def own_valkey() -> Iterator[Valkey]:
-    """Keeps what it has confirmed when it is stopped."""
+    """Yields a Valkey that keeps the confirmed messages when it is stopped."""
     with Valkey(persistent=True) as server:
         yield server

@@ -1,4 +1,4 @@
-"""A Celery app that waits a second where the bridge would wait longer, so that tests of dead links are short."""
+"""A Celery app that waits one second where the bridge would wait longer, so that tests of dead links are short."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Outage: what everybody sees of one, however the broker went away; and a change that has to survive it."""
+"""Checks of an outage, whatever its cause, and a change that must survive it."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def watch(conn: psycopg.Connection, broker: Broker) -> None:
 
 
 def insert(conn: psycopg.Connection, first: int, last: int) -> None:
-    """In one transaction."""
+    """Inserts the rows in one transaction."""
     conn.execute("insert into product select generate_series(%s::int, %s::int)", [first, last])
 
 
@@ -32,7 +32,7 @@ def number(conn: psycopg.Connection, query: str) -> int:
 
 
 def delivered(conn: psycopg.Connection) -> None:
-    """Until the position is behind the last event."""
+    """Waits until the position is behind the last event."""
     waiting = "select count(*) from bridge.waiting"
     assert eventually(lambda: number(conn, waiting) == 0, 30), f"{number(conn, waiting)} events wait"
 
@@ -42,20 +42,23 @@ def notices(bridge: Bridge) -> list[dict[str, Any]]:
 
 
 def begins(conn: psycopg.Connection, bridge: Bridge, reason: str, waiting: int, seconds: float = 10) -> None:
-    """It is noticed within so many seconds, said once with its reason, shown, and all that waited still waits."""
+    """Checks that the outage is noticed within `seconds`, logged once with its reason, and shown.
+
+    All events that waited must still wait.
+    """
     bridge.wait_for("broker away", seconds=seconds)
     assert f"{STATE}1.0" in bridge.get("/metrics")
-    # Not the first try only: what follows says nothing more.
+    # The check waits for the second try, because later tries must log nothing.
     tries = 'bridge_broker_errors_total{stream="default"} '
     assert eventually(lambda: float(bridge.get("/metrics").partition(f"\n{tries}")[2].split("\n")[0]) >= 2)
     assert [(line["message"], line["level"]) for line in notices(bridge)] == [("broker away, trying again", "WARNING")]
     assert reason in notices(bridge)[0]["reason"], notices(bridge)
-    assert reason in str(conn.execute(NOTED).fetchall()), "whoever asks the database is told as well"
+    assert reason in str(conn.execute(NOTED).fetchall()), "the database must show the reason too"
     assert number(conn, "select count(*) from bridge.waiting") == waiting
 
 
 def ends(conn: psycopg.Connection, bridge: Bridge) -> None:
-    """All is delivered, nothing became a dead letter, and the end is said once."""
+    """Checks that all is delivered, no event became a dead letter, and the end is logged once."""
     delivered(conn)
     bridge.wait_for("running")
     assert f"{STATE}0.0" in bridge.get("/metrics")
@@ -66,6 +69,6 @@ def ends(conn: psycopg.Connection, bridge: Bridge) -> None:
 
 
 def arrived_once(broker: Broker, last: int) -> None:
-    """Each key from 1 on, in order."""
+    """Checks that each key from 1 to `last` arrived once, in order."""
     with inbox(broker) as tasks:
         assert [task.args for task in tasks.take_all()] == [[key] for key in range(1, last + 1)]

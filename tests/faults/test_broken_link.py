@@ -1,4 +1,4 @@
-"""The link to the broker breaks: refused, reset, or gone dead without a word."""
+"""The link to the broker breaks: refused connections, resets, or a link that dies without a signal."""
 
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ pytestmark = on_pg18
 
 
 class Link:
-    """A broker, the proxy before it, and how a bridge comes through it."""
+    """A broker, the proxy in front of it, and the way a bridge connects through the proxy."""
 
     def __init__(self, broker: Broker, proxy: Proxy, url: str, run_bridge: Bridges) -> None:
         self.broker = broker
@@ -78,7 +78,7 @@ def test_dead_without_a_word_is_noticed_in_time(conn: psycopg.Connection, link: 
     outage.delivered(conn)
     link.proxy.swallow()
     outage.insert(conn, 3, 5)
-    # The app waits a second for an answer; the rest is for a busy machine.
+    # The app waits a second for an answer. The rest is for a busy machine.
     outage.begins(conn, bridge, "", waiting=3, seconds=5)
     link.proxy.cut()
     link.proxy.resume()

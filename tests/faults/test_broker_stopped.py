@@ -1,4 +1,4 @@
-"""The broker's process ends in an orderly way and comes again."""
+"""The broker is stopped in an orderly way and started again."""
 
 import psycopg
 import pytest

@@ -1,4 +1,4 @@
-"""The backlog after an outage is paced, fresh events are not."""
+"""The backlog after an outage is paced, new events are not."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -31,7 +31,7 @@ def test_a_backlog_is_paced_and_fresh_events_are_not(
         tasks.take(1)
         started = time.monotonic()
         assert [task.args for task in tasks.take(59)] == [[n] for n in range(2, 61)]
-        # Three batches of a second's worth; unpaced they come at once. Half a second for the reader.
+        # Three batches, each worth a second; without pacing they arrive at once. Half a second is for the reader.
         assert time.monotonic() - started > 1.5
         conn.execute("insert into product select n from generate_series(1, 10 * 20) n")
         started = time.monotonic()
@@ -54,11 +54,11 @@ def test_with_a_rate_many_events_of_one_row_are_one_task_too(
     with inbox(valkey) as tasks:
         tasks.take(1)
         started = time.monotonic()
-        # Read apart, events of one row are several tasks; but of 6,000 events there are few.
+        # Events of one row that are read apart become several tasks, but 6,000 events must become few.
         eventually(lambda: conn.execute("select count(*) from bridge.waiting").fetchone() == (0,), 30)
         arrived = tasks.take_all()
     assert {task.args[0] for task in arrived} | {1} >= set(range(60)) - {0}
-    # The first batch was read before the bridge knew that the watch coalesces.
+    # The first batch is read before the bridge knows that the watch coalesces.
     assert len(arrived) <= 20 + 2 * 60
     assert time.monotonic() - started > 1.5
 

@@ -1,4 +1,4 @@
-"""The server crashes after a task was published: its change must be there, also with synchronous_commit off."""
+"""The server crashes after a task was published: its change must be there, even with synchronous_commit off."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,13 +13,13 @@ from tests.fix_broker import Broker
 from tests.fix_postgres import TRIGGERS_SQL
 from tests.inbox import inbox
 
-# What is committed without waiting stays in memory for as long as can be asked for.
+# Commits that don't wait stay in memory for as long as PostgreSQL allows.
 LAZY = {"wal_writer_delay": "10s", "wal_writer_flush_after": "1GB", "wal_buffers": "64MB", "checkpoint_timeout": "1h"}
 
 
 @pytest.fixture(params=["server", "session"])
 def lazy(request: pytest.FixtureRequest, valkey: Broker) -> Iterator[tuple[Postgres, str]]:
-    """A server, and the options of writers for which commits don't wait: all of them, or these alone."""
+    """Yields a server, and the options of writers whose commits don't wait: all writers, or only these."""
     off = request.param == "server"
     with Postgres(settings={**LAZY, "synchronous_commit": "off" if off else "on"}) as server:
         with closing(psycopg.connect(server.dsn(), autocommit=True)) as conn:

@@ -1,4 +1,4 @@
-"""Credentials that the broker does not take (yet): an outage that says so, without saying the password."""
+"""Credentials that the broker does not accept (yet): an outage with this reason, which does not show the password."""
 
 import secrets
 

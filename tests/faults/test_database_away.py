@@ -18,7 +18,7 @@ from tests.inbox import inbox
 
 @pytest.fixture
 def server(valkey: Broker) -> Iterator[Postgres]:
-    """Its own, with a watch on `product`."""
+    """Yields a private server, with a watch on `product`."""
     with Postgres() as server:
         with closing(psycopg.connect(server.dsn(), autocommit=True)) as conn:
             conn.execute(TRIGGERS_SQL.read_bytes())
@@ -76,7 +76,7 @@ def test_an_administrators_timeouts_do_not_cut_it(server: Postgres, valkey: Brok
     bridge = run_bridge(server.dsn(), "--poll-floor=0.5", "--log-level=debug", broker_url=valkey.url)
     with inbox(valkey) as tasks, closing(psycopg.connect(server.dsn())) as writer:
         writer.execute("set idle_session_timeout = 0")
-        # Holds the key; the wait for it lasts longer than any of the timeouts.
+        # The writer holds the key, and the relay waits for it longer than each of the timeouts.
         writer.execute("insert into product values (1)")
         assert eventually(lambda: polls(bridge) >= 3)
         writer.commit()

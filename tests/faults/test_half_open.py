@@ -1,6 +1,6 @@
-"""Connections that are dead without a word: what was sent is swallowed, and no FIN or RST ever comes.
+"""Connections die without a signal: what is sent is swallowed, and neither FIN nor RST arrives.
 
-The deadline is the DSN's `tcp_user_timeout`: a second here, thirty by default.
+The deadline is the `tcp_user_timeout` of the DSN: one second here, thirty by default.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -36,7 +36,7 @@ def proxy(database: Database, proxy_to: Callable[[Address], Proxy]) -> Proxy:
 
 @pytest.fixture
 def link(database: Database, proxy: Proxy) -> str:
-    """The database's address by way of the proxy."""
+    """Returns the database's address through the proxy."""
     return make_conninfo(database.dsn, host="127.0.0.1", port=proxy.port, tcp_user_timeout=1000)
 
 
@@ -48,7 +48,7 @@ def watched(conn: psycopg.Connection) -> None:
 
 @asynccontextmanager
 async def listener(listening: str, arming: str, floor: float) -> AsyncIterator[Listener]:
-    """One whose connections go different ways."""
+    """Yields a listener whose two connections have different addresses."""
     async with (
         connect(listening, "listen default") as one,
         connect(arming, "sleep default") as other,
@@ -102,7 +102,7 @@ async def test_connection_that_only_hears_no_more_is_noticed(database: Database,
 async def test_lost_sleep_key_is_noticed_by_the_heartbeat(
     database: Database, conn: psycopg.Connection, link: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server has ended the session and its lock, and the message never came."""
+    """The server has ended the session and its lock, and the relay never got the message."""
     monkeypatch.setattr("bridge.listener._ECHO", 0.5)
     async with listener(database.dsn, link, floor=0.2) as it:
         await armed(it)
@@ -117,7 +117,7 @@ async def test_lost_sleep_key_is_noticed_by_the_heartbeat(
 async def test_dead_sleep_connection_is_noticed_at_the_next_wakeup(
     database: Database, conn: psycopg.Connection, link: str, proxy: Proxy
 ) -> None:
-    """Until then nothing is amiss: the server still holds the key, and writers notify."""
+    """Before the next wake-up nothing is wrong: the server still holds the key, and writers notify."""
     async with listener(database.dsn, link, floor=3600) as it:
         await armed(it)
         await anyio.to_thread.run_sync(proxy.swallow)
@@ -143,7 +143,7 @@ def test_a_bridge_whose_connections_all_go_dead_comes_back(
         proxy.resume()
         assert [task.args for task in tasks.take(2)] == [[2], [3]]
         bridge.wait_for("running")
-    # Before the proxy goes, or it would be caught in the middle of a connection.
+    # The bridge stops before the proxy does, or the proxy's end could interrupt a connection.
     assert bridge.stop() == 0
     said = [line["message"] for line in bridge.lines() if line["message"].startswith("database")]
     assert said == ["database away, reconnecting", "database is back"]

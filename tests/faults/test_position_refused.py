@@ -1,4 +1,4 @@
-"""The position can't be moved: what is published then must not be published again at every try."""
+"""The position can't be moved: the events published before must not be published again at every try."""
 
 import time
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def test_a_trigger_of_the_administrators_has_events_published_once(
     conn.execute("insert into product values (1)")
     [first] = queue.take(1)
     bridge.wait_for("database away")
-    time.sleep(3)  # at full speed, or with the first pauses of the back-off, it would be there again
+    time.sleep(3)  # a retry at full speed, or with the first pauses of the back-off, would publish it again
     assert queue.waiting() == 0
     assert len(reasons(bridge)) == 1
     assert "the position can't be moved: not on a Friday" in reasons(bridge)[0]
@@ -118,10 +118,10 @@ def test_nor_is_one_that_somebody_reads(valkey: Broker, queue: Inbox, run_bridge
 def check_published(
     dsn: str, conn: psycopg.Connection, valkey: Broker, queue: Inbox, run_bridge: Bridges, publication: str
 ) -> None:
-    """Each statement of ours that changes or deletes a row."""
+    """Checks each statement of ours that changes or deletes a row."""
     conn.execute(f"create publication everything {publication}".encode())
     conn.execute("insert into product values (1)")
-    conn.execute("update bridge.position set cluster = 1")  # adopted
+    conn.execute("update bridge.position set cluster = 1")  # the relay adopts the log
     bridge = run_bridge(dsn, broker_url=valkey.url)
     conn.execute("insert into product values (2)")
     assert [task.args for task in queue.take(2)] == [[1], [2]]

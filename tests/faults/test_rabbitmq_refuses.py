@@ -1,4 +1,4 @@
-"""RabbitMQ is there and takes nothing: out of memory, a full queue that rejects, a queue that is gone."""
+"""RabbitMQ is there but accepts no messages: out of memory, a full queue that rejects, or a deleted queue."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ pytestmark = on_pg18
 
 @contextmanager
 def room_for(server: RabbitMQ, queue: str, count: int) -> Iterator[None]:
-    """By a policy, as a queue is declared with the same arguments by all."""
+    """Limits the queue by a policy, because all clients declare the queue with equal arguments."""
     limits = f'[{{<<"max-length">>, {count}}}, {{<<"overflow">>, <<"reject-publish">>}}]'
     server.evaluate(
         f'rabbit_policy:set(<<"/">>, <<"{queue}">>, <<"^{queue}$">>, {limits}, 0, <<"queues">>, <<"tests">>)'
@@ -45,7 +45,8 @@ def test_memory_alarm(conn: psycopg.Connection, own_rabbitmq: RabbitMQ, run_brid
     outage.ends(conn, bridge)
     with inbox(broker) as tasks:
         arrived = [task.args[0] for task in tasks.take_all()]
-    # What a given-up try had sent lies in the server's buffers and is read after the alarm: the same ids, in any order.
+    # Messages of an abandoned try lie in the server's buffers, and RabbitMQ reads them after the alarm. They have the
+    # same ids and arrive in any order.
     assert arrived[:2] == [1, 2]
     assert set(arrived[2:]) == {3, 4, 5}
 
@@ -62,7 +63,7 @@ def test_queue_that_rejects_when_it_is_full(
         outage.insert(conn, 3, 4)
         outage.begins(conn, bridge, "refused", waiting=2)
         assert tasks.waiting() == 2
-        # Workers make room, and nobody has to do anything else.
+        # Workers make room, and no other action is needed.
         assert [task.args for task in tasks.take(2)] == [[1], [2]]
         outage.ends(conn, bridge)
         arrived = [task.args[0] for task in tasks.take_all()]
@@ -90,7 +91,7 @@ def test_queue_that_is_gone_is_made_again(
 def test_queue_that_was_declared_with_other_arguments(
     conn: psycopg.Connection, own_rabbitmq: RabbitMQ, run_bridge: Bridges
 ) -> None:
-    """That is what its events wait for, and nobody else's."""
+    """Only the events for this queue wait."""
     broker = Broker("private", own_rabbitmq.url)
     outage.watch(conn, broker)
     other = broker.other_queue("healthy")

@@ -1,4 +1,4 @@
-"""A server that takes no writes: a standby before its promotion. An outage, not an error for good."""
+"""A server that refuses writes, such as a standby before its promotion, is an outage, not a permanent error."""
 
 import psycopg
 from psycopg import sql
@@ -13,7 +13,7 @@ pytestmark = on_pg18
 
 
 def read_only(conn: psycopg.Connection, database: Database, value: str) -> None:
-    """For new sessions; those of the bridge are ended, as a failover ends them."""
+    """Changes new sessions, and ends the bridge's sessions as a failover would."""
     name = sql.Identifier(database.name)
     conn.execute(sql.SQL("alter database {} set default_transaction_read_only = {}").format(name, sql.SQL(value)))
     bridges = "select pid from pg_stat_activity where datname = current_database() and application_name ~ '^bridge '"

@@ -1,4 +1,4 @@
-"""A look that takes longer than an answer may: what waits is much, and not in the server's memory."""
+"""A look takes longer than the answer deadline, because many events wait and are not in the server's memory."""
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -19,7 +19,7 @@ language plpgsql stable as $$ begin perform pg_catalog.pg_sleep(0.3); return nul
 def test_a_backlog_that_takes_longer_to_read_than_an_answer_may_is_delivered(
     conn: psycopg.Connection, valkey: Broker, run_bridge: Bridges
 ) -> None:
-    """A connection that says nothing for so long is taken for dead; at every try, it would be for ever."""
+    """A connection that is silent beyond the deadline counts as dead. Without progress this would happen forever."""
     conn.execute("create table product (id int primary key)")
     conn.execute("select bridge.watch('p', 'product', 'shop.touch', options => %s)", [Jsonb({"queue": valkey.queue})])
     conn.execute("insert into product select generate_series(1, 10)")

@@ -1,4 +1,4 @@
-"""A stop: in the middle of much, of a publish that hangs, and twice."""
+"""The bridge is stopped: during a large backlog, during a publish that hangs, and twice."""
 
 import os
 import signal
@@ -37,12 +37,12 @@ def test_in_the_middle_of_a_large_backlog_it_repeats_nothing(
         assert bridge.stop() == 0
         assert time.monotonic() - started < 10
         left = undelivered(conn)
-        assert left > 0, "it was to be stopped in the middle"
+        assert left > 0, "the bridge must be stopped before it has delivered all"
         assert queue.waiting() == 200_000 - left
 
 
 def hangs(bridge: Bridge, conn: psycopg.Connection, server: Valkey) -> None:
-    """The broker is frozen, and the bridge is publishing."""
+    """Freezes the broker, and returns while the bridge is publishing."""
     assert server.pid is not None
     os.kill(server.pid, signal.SIGSTOP)
     conn.execute("insert into product select n + 1000 from generate_series(1, 20) n")
@@ -66,7 +66,7 @@ def test_a_batch_given_up_has_an_exit_code_of_its_own_and_is_repeated(
             assert eventually(lambda: undelivered(conn) == 0)
             hangs(bridge, conn, server)
             assert bridge.stop() == GAVE_UP
-            assert bridge.said("stopped, and a batch was given up: it will be repeated")
+            assert bridge.said("stopped, but gave up a batch: it will be published again")
             assert server.pid is not None
             os.kill(server.pid, signal.SIGCONT)
             bridge.start()
@@ -90,7 +90,7 @@ def test_a_second_signal_stops_at_once(
         bridge.child.send(signal.SIGTERM)
         assert eventually(lambda: bridge.said("stopping"))
         started = time.monotonic()
-        # What is between the log line and the second signal's handler is no time that a person has.
+        # The time between the log line and the second signal's handler is too short to matter to a person.
         bridge.child.send(second)
         assert bridge.child.wait(5) == 128 + second
         assert time.monotonic() - started < 2

@@ -1,4 +1,4 @@
-"""One instance takes over from another: one that was killed, stopped, frozen or cut off, and only from such a one."""
+"""One instance takes over from an instance that was killed, stopped, frozen or cut off, and only from those."""
 
 import signal
 import subprocess
@@ -90,14 +90,14 @@ def test_one_frozen_in_the_middle_repeats_at_most_the_batches_it_held(
     insert(conn, 1, 5000)
     assert eventually(lambda: queue.waiting() >= 500)
     freeze(owner)
-    assert conn.execute("select sum(waiting) > 0 from bridge.status()").fetchone() == (True,), "freeze it earlier"
+    assert conn.execute("select sum(waiting) > 0 from bridge.status()").fetchone() == (True,), "frozen too late"
     all_delivered(conn)
     thaw(owner)
     owner.wait_for("standby")
     tasks = queue.take_all()
     ids = {task.id: task.args[0] for task in tasks}
     assert sorted(ids.values()) == list(range(1, 5001))
-    # The heir repeats the batch whose position had not moved, the zombie the one that it was at.
+    # The new owner repeats the batch whose position had not moved, and the old one repeats its current batch.
     assert len(tasks) <= 5000 + 2 * 50
 
 
@@ -114,10 +114,10 @@ def test_an_owner_whose_link_to_the_database_went_dead_is_replaced(
     owner = run_bridge(through, DEADLINE, broker_url=valkey.url)
     run_bridge(info.dsn, DEADLINE, broker_url=valkey.url, state="standby")
     all_delivered(conn)
-    # The server's keepalives are answered by the proxy: only the owner's silence tells.
+    # The proxy answers the server's keepalives, so only the owner's silence shows the fault.
     proxy.swallow()
     insert(conn, 1, 1)
-    # Two deadlines, and what two cores need.
+    # Two deadlines, and some time for a machine with two cores.
     assert keys(queue, 1, seconds=6) == [1]
     proxy.cut()
     proxy.resume()
@@ -222,11 +222,11 @@ def test_a_rolling_restart_loses_and_doubles_nothing(
 
 
 def looks(conn: psycopg.Connection, count: int) -> None:
-    """Until the standby has looked at the owner so many times more."""
+    """Waits until the standby has looked at the owner `count` more times."""
     last = """
         select query_start from pg_stat_activity
         where application_name = 'bridge succession default' and query like '-- A standby''s look:%'
-            -- While it is at it, each message of the protocol has a start of its own.
+            -- While the standby looks, each message of the protocol has its own start.
             and state = 'idle'
     """
     seen = set(conn.execute(last).fetchall())

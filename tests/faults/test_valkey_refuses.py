@@ -1,4 +1,4 @@
-"""A Redis (here Valkey) is there and takes no writes: out of memory, or a replica since a failover."""
+"""A Redis (here Valkey) is there but refuses writes: out of memory, or a replica since a failover."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ def make_room(admin: redis.Redis) -> None:
 
 
 def demote(admin: redis.Redis) -> None:
-    # Nobody is at port 1, so nothing is copied from there.
+    # No server listens on port 1, so nothing is copied from there.
     admin.replicaof("127.0.0.1", "1")
 
 

@@ -1,11 +1,11 @@
-"""Inputs: whatever PostgreSQL stores - rows of the log that somebody wrote, sends with any arguments, column values."""
+"""Random inputs that PostgreSQL can store: rows of the log, sends with any arguments, column values."""
 
 import json
 from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-# What PostgreSQL's text holds: anything but NUL and halves of characters.
+# PostgreSQL's text may contain every character except NUL and lone surrogates.
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 _LONG = st.sampled_from([300, 5_000, 70_000]).map("n".__mul__)
 _NUMBERS = st.one_of(
@@ -41,7 +41,7 @@ _KEY = st.one_of(st.none(), st.lists(JSON, max_size=2).map(_array), JSON)
 
 
 def _with(names: tuple[str, ...]) -> st.SearchStrategy[str]:
-    """Objects whose names are mostly those that somebody looks for."""
+    """Returns JSON objects that mostly have these names, which the bridge or Celery looks up."""
     return st.dictionaries(st.one_of(st.sampled_from(names), TEXT), JSON, max_size=4).map(_object)
 
 
@@ -81,7 +81,7 @@ class Send(NamedTuple):
 
 
 class Values(NamedTuple):
-    """Of a row of a watched table, and the transaction's context."""
+    """Values of a row of a watched table, and the transaction's context."""
 
     t: str | None
     j: str | None
@@ -101,7 +101,7 @@ _TIMES = ("now", "infinity", "-infinity", "4000-01-01 BC", "0001-01-01", "294276
 
 
 def inputs(queues: tuple[str, ...]) -> st.SearchStrategy[Input]:
-    """Those names of queues that differ from test to test included."""
+    """Returns the strategy of all inputs. `queues` are names of queues that differ from test to test."""
     data = st.one_of(
         st.none(),
         JSON,

@@ -1,4 +1,4 @@
-"""Whatever is put into the log ends as a task or a dead letter, a healthy event behind it arrives, the bridge lives."""
+"""Each input in the log ends as a task or a dead letter, the healthy event after it arrives, the bridge stays up."""
 
 import os
 import warnings
@@ -32,14 +32,14 @@ create table anything (
 );
 create table healthy (id int primary key);
 select bridge.allow('shop.mail');
--- What the database refuses is no event; the transaction goes on.
+-- An input that bridge.send refuses leaves no event, and the transaction goes on.
 create function send(task text, args jsonb, kwargs jsonb, options jsonb) returns void language plpgsql as $$
 begin
     perform bridge.send(task, args, kwargs, options);
 exception when insufficient_privilege or invalid_parameter_value then null;
 end $$;
 """
-# Coalesced events have an id together, which nobody here can foretell: of them it is enough that none waits.
+# Coalesced events share an id that the test can't compute. For them it only checks that none waits.
 _NAMES = """
 select
     watch, case when isfinite(at) then concat_ws('/', watch, id, trunc(extract(epoch from at) * 1000000)::text) end,
@@ -58,12 +58,12 @@ insert into bridge.event (id, stream, watch, op, key, data, context, at)
 values (coalesce(%s, nextval('bridge.event_id')), 'default', %s, %s, %s, %s, %s, %s)
 """
 
-# Of twenty inputs each, in each of the four ways that a bridge is run here: 100,000 in all.
+# Each example has twenty inputs and runs in each of four configurations of the bridge: 100,000 inputs in all.
 _EXAMPLES = int(os.environ.get("BRIDGE_FUZZ_EXAMPLES", "1250"))
 
 
 class Fuzzed:
-    """A bridge, what goes in, and what comes out."""
+    """A bridge with the inputs that it gets and the messages that it publishes."""
 
     def __init__(self, conn: psycopg.Connection, bridge: Bridge, broker: Broker, queues: Sequence[str]) -> None:
         self.conn = conn
@@ -75,7 +75,7 @@ class Fuzzed:
         self._queues = queues
 
     def put(self, some: Sequence[Input]) -> None:
-        """In one transaction, a healthy one behind them in another."""
+        """Writes the inputs in one transaction, and a healthy row after them in another one."""
         with self.conn.transaction():
             for one in some:
                 self._put(one)
@@ -100,7 +100,7 @@ class Fuzzed:
         return row == (True,) or not self.bridge.running
 
     def arrived(self) -> tuple[set[str], list[int]]:
-        """Task ids of what was put, and keys of the healthy ones."""
+        """Returns the task ids of the inputs, and the keys of the healthy rows."""
         ids: set[str] = set()
         healthy: list[int] = []
 
@@ -122,7 +122,7 @@ class Fuzzed:
         return any(queue.queue_declare().message_count for queue in queues)
 
     def unaccounted(self, ids: set[str]) -> list[tuple[Any, ...]]:
-        """Events of the log that are neither a task nor a dead letter; then the log is empty again."""
+        """Returns the events that are neither a task nor a dead letter, and then empties the log."""
         rows = self.conn.execute(_NAMES).fetchall()
         missing = [row for row in rows if not row[2] and (row[1] is None or str(uuid5(NAMESPACE, row[1])) not in ids)]
         self.conn.execute("truncate bridge.event")
@@ -135,7 +135,7 @@ class Fuzzed:
 
 @pytest.fixture(params=["rabbitmq", "redis"])
 def broker(request: pytest.FixtureRequest) -> Broker:
-    """One whose queues nobody else sees: names are made up here."""
+    """Yields a broker that no other test uses, because the inputs contain made-up names of queues."""
     name = {"rabbitmq": "empty_rabbitmq", "redis": "redis_broker"}[request.param]
     broker: Broker = request.getfixturevalue(name)
     return broker
@@ -155,7 +155,7 @@ def fuzzed(
         )
     conn.execute("select bridge.watch('healthy', 'healthy', 'shop.healthy', options => '{\"queue\": \"healthy\"}')")
     bridge = run_bridge(database.dsn, f"--publishers={request.param}", broker_url=broker.url)
-    # The default queue, of what names none, is Celery's own.
+    # Messages that name no queue go to Celery's own default queue.
     queues = ["fuzz", "healthy", "celery", *(["q" * 300] if broker.id == "redis" else [])]
     with closing(Fuzzed(conn, bridge, broker, queues)) as opened:
         yield opened
@@ -164,7 +164,7 @@ def fuzzed(
 def check(fuzzed: Fuzzed, some: list[Input]) -> None:
     fuzzed.put(some)
     assert eventually(fuzzed.settled, 30), fuzzed.bridge.child.tail()
-    assert fuzzed.bridge.running, f"it ended\n{fuzzed.bridge.child.tail()}"
+    assert fuzzed.bridge.running, f"the bridge ended\n{fuzzed.bridge.child.tail()}"
     assert fuzzed.bridge.child.pid == fuzzed.pid
     ids, _ = fuzzed.arrived()
     assert fuzzed.unaccounted(ids) == []
@@ -183,7 +183,7 @@ def test_any_input_ends_as_a_task_or_a_dead_letter(fuzzed: Fuzzed) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_a_hundred_thousand_inputs(fuzzed: Fuzzed) -> None:
-    """25,000 for each broker and number of publishers, two hundred in a transaction."""
+    """Tries 25,000 inputs for each broker and number of publishers, two hundred in a transaction."""
     waiting: list[Input] = []
     total = 0
 
@@ -204,7 +204,7 @@ def test_a_hundred_thousand_inputs(fuzzed: Fuzzed) -> None:
             total += len(waiting)
             waiting.clear()
 
-    # Whatever failed is in the test's own message; Hypothesis would print all the rows again.
+    # The message of the failed test shows the inputs. Hypothesis would print all the rows again.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", HypothesisWarning)
         run()

@@ -1,6 +1,6 @@
 -- What an attacker plants: a twin of every operator, function, aggregate and type name of PostgreSQL, and of our relations.
 --
--- Run by a role that is no superuser and has CREATE on `public`, and a schema of its own that exists already. Each object
+-- Run by a role that is not a superuser and has CREATE on `public`, and a schema of its own that exists already. Each object
 -- has a number in `evil.object`; when it runs with the rights of anybody else, `evil.hit` leaves the number in a sequence,
 -- which no rollback takes back, and tries to become superuser.
 

@@ -1,4 +1,4 @@
-"""psql, as a person applies triggers.sql with it."""
+"""Runs psql as a person would to apply triggers.sql."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from tests.fix_postgres import Database
 
 
 def psql(database: Database, *options: str, script: str = "") -> subprocess.CompletedProcess[str]:
-    """Without the user's own settings, and without a wait for the disk at each of a hundred statements."""
+    """Runs psql without the user's settings, and without waiting for the disk at each of a hundred statements."""
     env = {**os.environ, "PGOPTIONS": "-c synchronous_commit=off"}
     command = [str(Postgres.bin("psql")), database.dsn, "-X", *options]
     return subprocess.run(command, check=False, capture_output=True, text=True, input=script, env=env)

@@ -1,7 +1,7 @@
-"""Capture runs no code of a table's owner with the rights of the schema's owner, whatever the table is made of.
+"""Capture runs no code of a table's owner with the rights of the schema's owner, whatever the table consists of.
 
-The attacker owns the table and writes into it; a superuser, who has installed the bridge, watches it. Everything of the
-table that can run code does: casts, operators, domains, partition keys, index expressions, policies.
+The attacker owns the table and writes into it. A superuser, who has installed the bridge, watches the table. All
+parts of a table that can run code do so here: casts, operators, domains, partition keys, index expressions, policies.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ _THING = "create table evil.thing (id int primary key, note {type});"
 _PLAIN = _THING.format(type="int")
 _INTEGERS = ("1", "7")
 
-# What the table is made of, and two values of its column `note`.
+# Each value is the statements that make the table, and two values of its column `note`.
 TABLES: dict[str, tuple[str, tuple[str, str]]] = {
     "cast_to_json": (_AS_JSON + _THING.format(type="evil.mood"), ("'sad'", "'glad'")),
     "cast_to_jsonb": (
@@ -145,7 +145,7 @@ WATCHES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def conn(kept: Hostile) -> Iterator[psycopg.Connection]:
-    """A superuser's; all that is done on it is rolled back."""
+    """Yields a superuser's connection. Everything that is done on it is rolled back."""
     with kept.connect() as conn, conn.transaction(force_rollback=True):
         yield conn
 
@@ -155,7 +155,7 @@ def become(conn: psycopg.Connection, role: str) -> None:
 
 
 def watch(conn: psycopg.Connection, **parameters: Any) -> None:
-    """As the superuser."""
+    """Calls bridge.watch as the superuser."""
     conn.execute("reset role")
     given = {name: Jsonb(value) if name == "options" else value for name, value in parameters.items()}
     call = ", ".join(f"{name} => %({name})s" for name in given)
@@ -169,7 +169,7 @@ def test_capture_runs_no_code_of_the_table(kept: Hostile, conn: psycopg.Connecti
     become(conn, kept.attacker)
     conn.execute(setup.encode())
     watch(conn, **WATCHES[rule])
-    assert kept.reached() == [], "watch() runs it"
+    assert kept.reached() == [], "bridge.watch() must not run the planted object"
     become(conn, kept.attacker)
     for statement in (
         f"insert into evil.thing (id, note) values (1, {first})",
@@ -199,7 +199,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_capture_runs_no_code_of_a_table_that_was_changed(kept: Hostile, conn: psycopg.Connection, change: str) -> None:
-    """Its owner may change it at any time after the watch was made, and between two writes of a session."""
+    """The owner may change the table at any time after the watch was made, and between two writes of a session."""
     write = "insert into evil.thing (id) values (%s)"
     become(conn, kept.attacker)
     conn.execute((_PLAIN + _AS_JSON + _FOLDED).encode())
@@ -220,14 +220,14 @@ def test_capture_runs_no_code_of_a_table_that_was_changed(kept: Hostile, conn: p
 def test_a_condition_runs_no_cast_of_the_table_with_more_rights(
     kept: Hostile, conn: psycopg.Connection, operations: list[str], on_error: str
 ) -> None:
-    """Casts have no schema: a comparison with a number finds the one that the type's owner has made."""
+    """Casts have no schema: a comparison with a number uses the cast that the type's owner made."""
     become(conn, kept.attacker)
     conn.execute(_MOOD.format(type="integer", value="7").encode())
     conn.execute("create table evil.thing (id int primary key, note evil.mood)")
     wanted: dict[str, Any] = {"condition": "new.note > 5", "options": {"on_error": on_error}}
     if on_error == "warn":
-        # There the condition is asked inside of capture, with the owner's rights.
-        with pytest.raises(psycopg.errors.InvalidParameterValue, match="only what PostgreSQL brings"):
+        # With on_error "warn" the capture function evaluates the condition, with the owner's rights.
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="only objects of PostgreSQL itself"):
             watch(conn, operations=operations, **wanted)
         return
     watch(conn, operations=operations, **wanted)
@@ -239,7 +239,7 @@ def test_a_condition_runs_no_cast_of_the_table_with_more_rights(
 
 @pytest.mark.parametrize(
     ("statement", "events"),
-    # A row that moves is an update, a delete and an insert.
+    # A moved row counts as an update, a delete and an insert.
     [("update evil.thing set note = 7", 4), ("insert into evil.thing values (2, 7)", 2)],
 )
 def test_a_partition_function_that_needs_the_writers_path_does_not_fail_the_writer(

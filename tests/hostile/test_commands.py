@@ -1,4 +1,4 @@
-"""Planted objects are reached by no command of the process, whatever its role's search_path is."""
+"""No command of the process reaches a planted object, whatever the search_path of its role is."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ table = "place"
 task = "shop.tasks.late"
 """
 
-# Where public comes first, all is reached that is reached otherwise, and more.
+# If public comes first, a command reaches all objects that it reaches with other paths, and more.
 pytestmark = [pytest.mark.parametrize("path", ["public_first"], indirect=True)]
 
 COMMANDS: dict[str, tuple[Sequence[str], int]] = {
@@ -71,7 +71,7 @@ def test_tail_reaches_no_planted_object(hostile: Hostile, tmp_path: Path) -> Non
 
 
 def test_a_running_bridge_reaches_no_planted_object(hostile: Hostile, run_bridge: Bridges, valkey_url: str) -> None:
-    """Through a large window, a dead letter, a restored log, a change of the watches and a standby."""
+    """The bridge reads a large window, a dead letter, a restored log and changed watches, and has a standby."""
     with hostile.connect() as conn:
         conn.execute("insert into bridge.event (stream, watch, op, key) values ('default', 'nobody', 'insert', '[1]')")
         conn.execute("update bridge.position set cluster = 1 where stream = 'places'")

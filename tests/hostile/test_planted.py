@@ -1,7 +1,7 @@
 """Objects planted by a role of lower rights run neither when triggers.sql is applied nor in any SQL function.
 
-tests/hostile/plant.sql plants thousands: a twin of every operator, function, aggregate, type and relation. That they
-work is a test too: whoever names one plainly reaches it.
+tests/hostile/plant.sql plants thousands of objects: a twin of every operator, function, aggregate, type and relation.
+A test checks that they work: a statement that names one without its schema reaches it.
 """
 
 import re
@@ -39,7 +39,7 @@ def by_transaction(hostile: Hostile) -> None:
         conn.execute(TRIGGERS_SQL.read_bytes())
 
 
-# Where public comes first, all is reached that is reached otherwise, and more.
+# If public comes first, a statement reaches all objects that it reaches with other paths, and more.
 public_first = pytest.mark.parametrize("path", ["public_first"], indirect=True)
 
 WAYS: dict[str, Apply] = {
@@ -134,7 +134,7 @@ def test_a_statement_of_the_owner_reaches_no_planted_object(kept: Hostile, state
     ],
 )
 def test_whoever_names_a_planted_object_plainly_reaches_it(kept: Hostile, statement: str, name: str) -> None:
-    """So that the tests above can fail."""
+    """This shows that the tests above can fail."""
     with kept.database.connect() as conn, suppress(psycopg.Error):
         conn.execute(statement.encode())
     assert kept.reached() == [name]
@@ -155,7 +155,7 @@ def test_thousands_of_objects_are_planted(kept: Hostile) -> None:
     ],
 )
 def test_an_application_reaches_nothing_from_its_own_pg_temp(kept: Hostile, statement: str) -> None:
-    """In the functions that lend it the owner's rights, were they all granted to it, and in capture."""
+    """The application gets every right on the functions that run as the owner. Capture runs as the owner too."""
     with kept.connect() as conn, conn.transaction(force_rollback=True):
         conn.execute(f'grant execute on all functions in schema bridge to "{kept.attacker}"')
         conn.execute(f'grant select on all tables in schema bridge to "{kept.attacker}"')

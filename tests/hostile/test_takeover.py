@@ -1,4 +1,4 @@
-"""A schema `bridge` that somebody else has made, or made something in, is not taken over by whoever installs."""
+"""An installation does not take over a schema `bridge` that another role has made, or made something in."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from tests.cli.command import started
 from tests.fix_postgres import TRIGGERS_SQL, Database
 from tests.hostile.psql import psql
 
-# Each of them would run with the installer's rights, or could be changed later to do so.
+# Each of these objects would run with the installer's rights, or its owner could change it later to do so.
 _RUNS = "language plpgsql as $$ begin execute 'alter role {role} superuser'; raise 'reached'; end $$"
 PLANTED = {
     "the schema": "create schema bridge authorization {role}",
@@ -31,7 +31,7 @@ PLANTED = {
 
 @pytest.fixture
 def attacker(empty_database: Database) -> Iterator[str]:
-    """Somebody who may create a schema, and whatever he likes in `public`."""
+    """Yields a role that may create a schema, and anything in `public`."""
     role = f"{empty_database.name}_attacker"
     with empty_database.connect() as conn:
         conn.execute(sql.SQL("create role {} login").format(sql.Identifier(role)))
@@ -43,7 +43,7 @@ def attacker(empty_database: Database) -> Iterator[str]:
 
 @pytest.fixture(params=PLANTED)
 def planted(request: pytest.FixtureRequest, empty_database: Database, attacker: str) -> Database:
-    """In a schema of the attacker's own, or in one of ours into which the attacker was let once."""
+    """Plants the object in the attacker's schema, or in one of ours in which the attacker could once create objects."""
     statement = PLANTED[request.param].format(role=attacker)
     with empty_database.connect() as conn:
         if request.param != "the schema":
@@ -62,7 +62,7 @@ def planted(request: pytest.FixtureRequest, empty_database: Database, attacker: 
 
 
 def is_untouched(database: Database, attacker: str) -> bool:
-    """Nothing of ours is there, and nobody has got any rights."""
+    """Returns whether the database contains nothing of ours and the attacker is still an ordinary role."""
     with database.connect() as conn:
         ours = conn.execute("select to_regprocedure('bridge.version()') is null").fetchone()
         role = conn.execute("select rolsuper from pg_roles where rolname = %s", [attacker]).fetchone()
@@ -108,7 +108,7 @@ def test_an_owner_who_is_no_superuser_installs_and_upgrades(empty_database: Data
 
 @pytest.mark.parametrize("path", ['"$user", public', "", "public, pg_catalog", "pg_catalog, pg_temp"])
 def test_the_session_keeps_its_search_path(empty_database: Database, path: str) -> None:
-    """Set for the session, or for the transaction only; the file as one query, or in a transaction, or by psql."""
+    """The path is set for session or transaction; the file is applied as one query, in a transaction, and by psql."""
 
     def search_path(conn: psycopg.Connection) -> str:
         [(now,)] = conn.execute("show search_path").fetchall()

@@ -1,4 +1,4 @@
-"""Changes of a table's columns, clause by clause: their SQL, and the table after each."""
+"""Changes of a table's columns, clause by clause: their SQL, and the table after each clause."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,16 +14,16 @@ _KINDS = {kind.type: kind for kind in VALUE_KINDS}
 class Alteration(Protocol):
     @property
     def column(self) -> str | None:
-        """What it takes away or gives another type: PostgreSQL refuses that where a trigger names the column."""
+        """The column that is dropped or gets another type. PostgreSQL refuses that if a trigger names the column."""
         ...
 
     @property
     def rewrites(self) -> bool:
-        """Whether all rows are written anew, which transactions with an older snapshot then do not see any more."""
+        """Whether PostgreSQL rewrites all rows. Transactions with an older snapshot can't see rewritten rows."""
         ...
 
     def clauses(self, table: Table, number: int) -> Iterator[Clause]:
-        """Nothing, where it makes no sense on this table. The number is the alteration's own."""
+        """Yields the clauses, or nothing if the change makes no sense on this table. `number` is unique."""
         ...
 
 
@@ -32,7 +32,7 @@ class Rename:
     name: str
     label: str
     successor: Column | None
-    """Takes over the old name."""
+    """The column that takes over the old name."""
     column = None
     rewrites = False
 
@@ -78,7 +78,7 @@ class Add:
 class Drop:
     column: str
     successor: Column | None
-    """Takes over its name."""
+    """The column that takes over the name."""
     rewrites = False
 
     def clauses(self, table: Table, number: int) -> Iterator[Clause]:
@@ -119,7 +119,7 @@ def _is_taken(table: Table, label: str) -> bool:
 
 
 def _add(table: Table, fresh: Column, number: int) -> Clause:
-    # A name of its own, since it is another column than all that were there.
+    # The name is unique, because this column differs from all earlier ones.
     fresh = replace(fresh, name=f"{fresh.label} {number}")
     default = "" if fresh.default.text is None else f" default {fresh.default.sql(fresh.kind.type)}"
     return f"add {fresh.sql} {fresh.kind.type}{default}", table.with_column(fresh)

@@ -1,4 +1,4 @@
-"""Conditions of a watch, in SQL and in Python; both know three truth values, None is SQL's unknown."""
+"""Conditions of a watch, in SQL and in Python. Both have three truth values; None is SQL's unknown."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -19,7 +19,7 @@ class Condition(Protocol):
 
 
 def _cell(column: Column, row: Row | None) -> Cell:
-    """A missing row reads as NULL."""
+    """Returns the value of the column. A missing row reads as NULL."""
     return NULL if row is None else row[column.name]
 
 

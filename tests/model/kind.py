@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 @dataclass(frozen=True)
 class Cell:
-    """Texts are canonical: two cells of a type are stored as the same bytes if and only if their texts are equal."""
+    """A value. Its text is canonical: PostgreSQL stores two cells as equal bytes exactly if their texts are equal."""
 
     text: str | None
     json: Any = None
@@ -20,7 +20,7 @@ class Cell:
         return f"{'null' if self.text is None else quoted(self.text)}::{type_name}"
 
     def as_text(self) -> "Cell":
-        """After the column has become text."""
+        """Returns the cell after its column has become text."""
         return Cell(self.text, self.text)
 
 
@@ -32,7 +32,7 @@ class Kind:
     type: str
     cells: st.SearchStrategy[Cell] = field(repr=False, compare=False)
     plain: bool = False
-    """Whether SQL's `=` is equality of texts, so that a key or a condition may use it."""
+    """Whether SQL's `=` compares like the texts, so that a key or a condition may use the type."""
 
 
 def quoted(text: str) -> str:
@@ -40,7 +40,7 @@ def quoted(text: str) -> str:
 
 
 def canonical(value: Any) -> str:
-    """JSON in one form: sorted keys, and numbers by value, however they were written."""
+    """Returns JSON in one form: sorted keys, and numbers by value, however they were written."""
     match value:
         case dict():
             return "{" + ", ".join(f"{json.dumps(k)}: {canonical(value[k])}" for k in sorted(value)) + "}"
@@ -79,7 +79,7 @@ def _array(items: list[Any]) -> Cell:
 
 
 def _samples(*pairs: str | tuple[str, Any]) -> st.SearchStrategy[Cell]:
-    """Texts whose JSON is the same text, or else is given."""
+    """Draws texts. The JSON of a text is the text itself, or is given."""
     return st.sampled_from([Cell(p, p) if isinstance(p, str) else Cell(*p) for p in pairs])
 
 
@@ -88,7 +88,7 @@ _texts = st.text(_characters, max_size=12) | st.sampled_from(["", "it's", '"; --
 _leaf = st.none() | st.booleans() | st.integers(-(10**20), 10**20) | _texts
 _documents = st.recursive(_leaf, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_texts, inner, max_size=2))
 _moments = st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1))  # noqa: DTZ001
-# Beyond 2 ** 53 Python and PostgreSQL differ about the shortest text of some numbers.
+# Beyond 2 ** 53 Python and PostgreSQL disagree about the shortest text of some numbers.
 _floats = st.floats(-(2.0**53), 2.0**53) | st.sampled_from([float("nan"), float("inf"), float("-inf")])
 _infinite = _samples("infinity", "-infinity")
 
@@ -138,11 +138,11 @@ VALUE_KINDS = [
     Kind("kinds.pair", _samples(("(1,x)", {"n": 1, "note": "x"}), ("(,)", {"n": None, "note": None}))),
 ]
 
-# Types whose text is the same in every session, which a column may change to text. All rows are written anew.
+# Types whose text does not depend on the session, which a column may change to text. That rewrites all rows.
 TO_TEXT = {"smallint", "integer", "bigint", "uuid", "boolean"}
 WIDER = {"smallint": "integer", "integer": "bigint"}
 
-# What the kinds above need in the database.
+# Types that the kinds above need in the database.
 KINDS_SQL = """
 create schema kinds;
 create type kinds.mood as enum ('calm', 'it''s fine', 'Wild');
@@ -152,5 +152,5 @@ create type kinds.pair as (n integer, note text);
 
 
 def distinct(kind: Kind, least: int, most: int) -> st.SearchStrategy[list[Cell]]:
-    """Some values of a kind: few, so that statements meet each other's rows."""
+    """Draws some values of a kind. They are few, so that statements affect each other's rows."""
     return st.lists(kind.cells, min_size=least, max_size=most, unique_by=lambda c: c.text)

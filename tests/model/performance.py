@@ -1,4 +1,4 @@
-"""Plays a story on the stage, beside the model, and compares the two."""
+"""Plays a story on the stage and in the model, and compares the two."""
 
 import json
 from collections import Counter
@@ -22,7 +22,7 @@ _WAITING = "select count(*) from bridge.waiting where stream = %s"
 
 
 def play(stage: Stage, story: Story) -> None:
-    """AssertionError, with all SQL that has run as a note, where database and model differ."""
+    """Raises AssertionError, with all executed SQL as a note, if database and model differ."""
     performance = Performance(stage, story)
     try:
         performance.run()
@@ -66,7 +66,7 @@ class Performance:
         self._compare_order()
 
     def _step(self, step: Step) -> None:
-        """Steps that make no sense at this moment do nothing."""
+        """Makes one step. Steps that make no sense at this moment do nothing."""
         match step:
             case Write(session, statement):
                 self._write(session, statement)
@@ -100,7 +100,7 @@ class Performance:
             if changes is None:
                 allowed |= {"23505", "21000"}
             if self._succeeds(session, statement.sql(), allowed, statement):
-                assert changes is not None, "there are two rows of one key now"
+                assert changes is not None, "the database accepted two rows of one key"
                 self._world.done(transaction, changes)
             elif transaction.savepoints:
                 self._savepoint(session, "rollback")
@@ -110,7 +110,7 @@ class Performance:
             self._world.commit(transaction)
 
     def _alter(self, step: Alter) -> None:
-        """By the session, or, where PostgreSQL refuses it or the story says so, by `bridge.alter`."""
+        """Alters the table in the session. Uses `bridge.alter` if PostgreSQL refuses it or the story says so."""
         self._alters += 1
         transaction = self._open[step.session] or self._world.begin("read committed")
         clauses = list(step.alteration.clauses(self._world.table(transaction, step.table), self._alters))
@@ -131,8 +131,11 @@ class Performance:
         return [w for w in self._world.watches if w.table.name == step.table]
 
     def _is_known(self, step: Alter) -> bool:
-        """Whether the model can say what must be: a condition may not work with another type, and one part of a key may
-        be gone, whose absence has one sentence."""
+        """Whether the model can predict the result.
+
+        It can't if a condition may not work with another type, or if two parts of a key may be gone, because the event
+        names only one of them.
+        """
         column = step.alteration.column
         for watch in self._watches(step):
             if step.alteration.rewrites and watch.condition and column in watch.condition.columns:
@@ -145,7 +148,7 @@ class Performance:
         return step.by_bridge or any(step.alteration.column in w.names_in_triggers() for w in self._watches(step))
 
     def _watches_are_whole(self, step: Alter) -> bool:
-        """Without its key a watch can't be made anew."""
+        """Whether all watches keep their keys. A watch without its key can't be made again."""
         names = [name for w in self._watches(step) for name in w.key or ()]
         return step.alteration.column not in names and all(map(self._world.schema[step.table].has, names))
 
@@ -209,7 +212,7 @@ class Performance:
             case "die":
                 reader.die()
         expected = self._world.committed_events(stream) - len(reader.delivered)
-        assert action != "all" or expected == 0, f"{expected} committed events of stream {stream} were not read"
+        assert action != "all" or expected == 0, f"{expected} committed events of stream {stream} were never read"
         assert self._stage.admin.execute(_WAITING, [stream]).fetchone() == (expected,)
 
     def _compare_logs(self) -> None:
@@ -224,7 +227,7 @@ class Performance:
         assert not actual
 
     def _compare_order(self) -> None:
-        """Each event came once, and those of one row in the order of its changes."""
+        """Checks that each event came once, and that the events of one row are in the order of its changes."""
         for reader in self._readers.values():
             ids = [event.id for event in reader.delivered]
             assert len(set(ids)) == len(ids)
@@ -242,7 +245,7 @@ class Performance:
         except psycopg.Error as error:
             self.script.append(f"-- {error.sqlstate}: {error.diag.message_primary}")
             if error.sqlstate not in allowed:
-                raise AssertionError(f"no writer may fail like that: {error}") from error
+                raise AssertionError(f"no writer may fail with this error: {error}") from error
             return False
         return True
 

@@ -1,4 +1,4 @@
-"""A relay's way through one stream: windows read, positions moved, deaths between the two."""
+"""A relay that reads one stream: it reads windows, moves the position, and sometimes dies between the two."""
 
 from contextlib import AbstractContextManager, ExitStack
 
@@ -22,13 +22,13 @@ class Reader:
         self._stack.close()
 
     def die(self) -> None:
-        """In the middle of a batch, which has to come again to the relay that takes over."""
+        """Dies in the middle of a batch. The relay that takes over must read this batch again."""
         self._portal.call(self._log.read)
         self.close()
         self._log = self._start()
 
     def read(self) -> bool:
-        """Whether there was a batch, delivered now."""
+        """Reads and delivers one batch. Returns whether there was one."""
         batch = self._portal.call(self._log.read)
         if batch.events:
             self._portal.call(self._log.move, batch.position)

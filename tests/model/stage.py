@@ -1,4 +1,4 @@
-"""The stage: a database, and sessions whose settings would change what an event looks like, if capture let them."""
+"""A database, and sessions whose settings must not change how an event looks."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -45,9 +45,9 @@ class Stage:
     admin: psycopg.Connection
     sessions: list[psycopg.Connection]
     portal: BlockingPortal
-    """Where readers live: they are asynchronous, stories are not."""
+    """The thread of the readers, which are asynchronous. Stories are not."""
     prepares: bool
-    """Whether the server has PREPARE TRANSACTION switched on."""
+    """Whether the server supports PREPARE TRANSACTION."""
 
     @classmethod
     @contextmanager
@@ -58,7 +58,7 @@ class Stage:
             sessions = []
             for settings in _SETTINGS:
                 session = stack.enter_context(database.connect())
-                # Whoever must wait for a lock fails at once: one thread drives all sessions.
+                # A session that would wait for a lock fails at once, because one thread drives all sessions.
                 for setting in {"lock_timeout": "1ms", "role": _APPLICATION, **settings}.items():
                     session.execute("select set_config(%s, %s, false)", setting)
                 sessions.append(session)
@@ -66,7 +66,7 @@ class Stage:
             yield cls(database.dsn, admin, sessions, stack.enter_context(start_blocking_portal()), prepares)
 
     def clean(self) -> None:
-        """Removes what the last story has left, wherever it ended."""
+        """Removes everything that the last story left, wherever it ended."""
         for session in self.sessions:
             if session.info.transaction_status != TransactionStatus.IDLE:
                 session.execute("rollback")

@@ -1,4 +1,4 @@
-"""Statements: their SQL, and what they change."""
+"""Statements: their SQL, and the rows that they change."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from tests.model.kind import Cell
 from tests.model.table import Column, Row, Rows, Table
 from tests.model.watch import Change
 
-# "nothing" and "update" are what is done ON CONFLICT; they and "merge" may meet rows that are there already.
+# "nothing" and "update" are the actions ON CONFLICT. These two and "merge" may meet existing rows.
 How = Literal["values", "select", "copy", "nothing", "update", "merge"]
 
 
-class Duplicate(Exception):  # noqa: N818 - it is what PostgreSQL must say, not an error of the model
+class Duplicate(Exception):  # noqa: N818 - PostgreSQL must raise this error; it is not an error of the model
     """The statement would make two rows of one key."""
 
 
@@ -23,17 +23,17 @@ class Statement(Protocol):
     def sql(self) -> str: ...
 
     def on(self, table: Table) -> "Statement | None":
-        """The same on the table as it is now; None where nothing is left to do."""
+        """Returns the statement for the table as it is now, or None if nothing is left to do."""
         ...
 
     def changes(self, rows: Rows) -> Iterator[Change]:
-        """What it does to these rows, each once. Raises Duplicate."""
+        """Yields the change of each row. Raises Duplicate."""
         ...
 
 
 @dataclass(frozen=True)
 class Where:
-    """Rows with these values; no values at all mean every row."""
+    """Selects rows with these values. Without values it selects every row."""
 
     cells: tuple[tuple[Column, Cell], ...]
     never: bool = False
@@ -119,7 +119,7 @@ class Update:
     def on(self, table: Table) -> Statement | None:
         sets = _on(table, self.sets)
         if len(self.sets) % 2:
-            # Columns that came after the statement was drawn.
+            # Columns that were added after the statement was drawn.
             young = [c for c in table.columns if not self.table.has(c.name)]
             sets += tuple((c, c.pool[len(self.where.cells) % len(c.pool)]) for c in young)
         return Update(table, self.where.on(table), sets) if sets else None
@@ -164,6 +164,6 @@ class Truncate:
 
 
 def _on(table: Table, cells: tuple[tuple[Column, Cell], ...]) -> tuple[tuple[Column, Cell], ...]:
-    """The same values for the columns that are still there, as they are now."""
+    """Returns the values of the columns that still exist, in the columns' current types."""
     old = {column.name: cell for column, cell in cells}
     return tuple((c, c.see(old)) for c in table.columns if c.name in old)

@@ -37,7 +37,7 @@ class Begin:
 
 @dataclass(frozen=True)
 class Set:
-    """`set local`: None leaves the setting as it is."""
+    """`set local`. None leaves the setting unchanged."""
 
     session: int
     context: str | None
@@ -58,14 +58,14 @@ class End:
 
 @dataclass(frozen=True)
 class EndPrepared:
-    """The oldest transaction that is prepared."""
+    """Ends the oldest prepared transaction."""
 
     commit: bool
 
 
 @dataclass(frozen=True)
 class Read:
-    """A relay of the stream looks: at one batch or at all that waits, or it dies and another one takes over."""
+    """A relay of the stream reads one batch or all that waits, or it dies and another one takes over."""
 
     stream: str
     action: ReadAction
@@ -73,7 +73,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Alter:
-    """By the session, in its transaction if it has one; or by `bridge.alter`."""
+    """Alters a table in the session, in its transaction if it has one, or calls `bridge.alter`."""
 
     session: int
     table: str
@@ -108,7 +108,7 @@ _CONTEXTS = [None, "", '{"user": 7}', "not json", "it's"]
 
 
 class _Author:
-    """Draws with few strategies, each made once: making one costs more than drawing from it."""
+    """Draws with few strategies, each made once, because making a strategy costs more than drawing from it."""
 
     def __init__(self, draw: DrawFn) -> None:
         self._draw = draw
@@ -123,7 +123,7 @@ class _Author:
         return self.number(0, 2) > 0
 
     def some(self, items: Sequence[T], most: int) -> tuple[T, ...]:
-        """1 to `most` of them, each once, in any order."""
+        """Draws 1 to `most` of the items, each at most once, in any order."""
         left = list(items)
         return tuple(left.pop(self.number(0, len(left) - 1)) for _ in range(self.number(1, min(most, len(items)))))
 
@@ -236,12 +236,12 @@ class _Author:
                 return Retype(name, to_text=self.often())
 
     def fresh(self) -> Column:
-        """A column that comes while the story runs."""
+        """Draws a column that is added while the story runs."""
         column = self.column(self.pick(_COLUMN_NAMES), KEY_KINDS, nullable=True)
         return replace(column, default=self.pick(column.pool))
 
     def border(self) -> Step:
-        """A step that changes no row."""
+        """Draws a step that changes no row."""
         match self.number(0, 5):
             case 0:
                 return Set(self.session(), self.pick(_CONTEXTS), self.pick([None, False, True]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from tests.model.kind import NULL, Cell, Kind
 
 Row = Mapping[str, Cell]
-"""By `Column.name`."""
+"""The cells of a row by `Column.name`."""
 Key = tuple[str | None, ...]
 Rows = Mapping[Key, Row]
 
@@ -14,21 +14,21 @@ Rows = Mapping[Key, Row]
 @dataclass(frozen=True)
 class Column:
     name: str
-    """It stays, whatever the column is called: rows and watches know the column by it."""
+    """The name that never changes: rows and watches know the column by it."""
     kind: Kind
     pool: tuple[Cell, ...]
-    """The values that it ever has."""
+    """All values that the column can have."""
     label: str
-    """What it is called now."""
+    """The current name of the column in SQL."""
     default: Cell = NULL
-    """What rows hold that are older than the column."""
+    """The value in rows that are older than the column."""
 
     @property
     def sql(self) -> str:
         return identifier(self.label)
 
     def see(self, row: Row) -> Cell:
-        """Its value in a row that may be older than the column, or than its type."""
+        """Returns the column's value in a row that may be older than the column, or than its type."""
         cell = row.get(self.name, self.default)
         return cell.as_text() if self.kind.type == "text" else cell
 
@@ -39,7 +39,7 @@ class Table:
     keys: tuple[Column, ...]
     values: tuple[Column, ...]
     levels: int
-    """Of partitions; 0 for an ordinary table."""
+    """The number of levels of partitions; 0 for an ordinary table."""
 
     @property
     def sql(self) -> str:
@@ -72,7 +72,7 @@ class Table:
         return tuple(row[c.name].text for c in self.keys)
 
     def moves(self, old: Row, new: Row) -> bool:
-        """Whether the row goes to another partition."""
+        """Returns whether the update moves the row to another partition."""
         return self._partition(old) != self._partition(new)
 
     def ddl(self) -> list[str]:
@@ -108,7 +108,7 @@ class Table:
         return 2 if self.levels == 2 and row[last.name] == last.pool[-1] else 1
 
 
-# Autovacuum would take locks at its own times.
+# Autovacuum would take locks at unpredictable times.
 _QUIET = "with (autovacuum_enabled = false)"
 
 

@@ -12,7 +12,7 @@ from tests.model.stage import Stage
 from tests.model.story import Story, stories
 
 _SOAK_EXAMPLES = int(os.environ.get("BRIDGE_SOAK_EXAMPLES", "2000"))
-_SOAK_PARTS = 4  # for the test runner's processes
+_SOAK_PARTS = 4  # the parts run in parallel in the processes of the test runner
 _SETTINGS = settings(deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
 
 
@@ -25,7 +25,7 @@ def stage(pg_server: PgServer) -> Iterator[Stage]:
 
 
 @on_pg18
-@pytest.mark.timeout(600)  # a failing example is made smaller, which takes a while
+@pytest.mark.timeout(600)  # making a failing example smaller takes a while
 @settings(_SETTINGS, max_examples=40)
 @given(stories())
 def test_the_log_of_a_random_history_is_what_the_model_expects(stage: Stage, story: Story) -> None:

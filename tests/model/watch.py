@@ -1,4 +1,4 @@
-"""Watches: which events a change of a row, or a truncate, must become."""
+"""Watches: the events that a change of a row, or a truncate, must become."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ Operation = Literal["insert", "update", "delete", "truncate"]
 
 @dataclass(frozen=True)
 class Change:
-    """What happened to one row, or, with neither version, to a table."""
+    """A change of one row or, without both versions, a truncate of a table."""
 
     table: Table
     op: Operation
@@ -24,7 +24,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Event:
-    """`key` and `data` are canonical JSON."""
+    """An event. `key` and `data` are canonical JSON."""
 
     stream: str
     watch: str
@@ -44,11 +44,11 @@ class Watch:
     key: tuple[str, ...] | None
     data: tuple[str, ...] | None
     whole_event: bool
-    """Option "call" is "event"."""
+    """Whether the option "call" is "event"."""
     may_skip: bool
     stream: str
     known: Mapping[str, str]
-    """What its columns were called when it was made, or when it has followed them last: the names in its events."""
+    """The names of the columns when the watch was made or last followed a change. Its events use these names."""
 
     def sql(self) -> str:
         options: dict[str, Any] = {}
@@ -65,11 +65,11 @@ class Watch:
         )
 
     def names_in_triggers(self) -> set[str]:
-        """Columns that can't be dropped or get another type without `bridge.alter`."""
+        """Returns the columns that can't be dropped or get another type without `bridge.alter`."""
         return {*(self.columns or ())} | (set() if self.condition is None else self.condition.columns)
 
     def follow(self, table: Table) -> "Watch":
-        """The watch after `bridge.alter`."""
+        """Returns the watch after `bridge.alter`."""
 
         def left(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
             return tuple(n for n in names or () if table.has(n)) or None
@@ -132,7 +132,8 @@ class Watch:
         compared = (self.columns or ()) + (self.data or ())
         if compared:
             return {self.known[name] for name in _changed(change, compared)}
-        # All columns. A younger one that took over a name that the watch knows can't be told from it.
+        # These are all columns. A younger column that took over a name that the watch knows can't be distinguished from
+        # the older one.
         now = {
             c.name: c.label for c in change.table.columns if c.name in self.known or c.label not in self.known.values()
         }
@@ -142,7 +143,7 @@ class Watch:
 def _as_seen_by_triggers(change: Change) -> Iterator[Change]:
     yield change
     if change.op == "update" and change.old and change.new and change.table.moves(change.old, change.new):
-        # PostgreSQL makes an update that moves a row between partitions of a delete and an insert.
+        # PostgreSQL moves a row between partitions by a delete and an insert.
         yield Change(change.table, "delete", old=change.old)
         yield Change(change.table, "insert", new=change.new)
 

@@ -1,4 +1,4 @@
-"""What must be: rows that a transaction sees, rows that are committed, events that are committed."""
+"""The expected state: rows that a transaction sees, rows that are committed, events that are committed."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ Isolation = Literal["read committed", "repeatable read", "serializable"]
 
 @dataclass(frozen=True)
 class Chunk:
-    """Events of one statement, whose order among each other is PostgreSQL's own affair."""
+    """The events of one statement. PostgreSQL alone decides about their order."""
 
     number: int
     events: Counter[Event]
@@ -23,12 +23,12 @@ class Chunk:
 
 @dataclass(frozen=True)
 class State:
-    """What a transaction has done so far: a rollback to a savepoint brings an earlier one back."""
+    """The work of a transaction so far. A rollback to a savepoint restores an earlier state."""
 
     schema: dict[str, Table] = field(default_factory=dict)
-    """Tables that it has altered."""
+    """Tables that the transaction has altered."""
     rewritten: frozenset[str] = frozenset()
-    """Tables whose rows it has written anew, so that it sees all that were committed."""
+    """Tables whose rows the transaction has rewritten, so that it sees all committed rows."""
     writes: dict[str, dict[Key, Row | None]] = field(default_factory=dict)
     emptied: frozenset[str] = frozenset()
     context: str | None = None
@@ -43,9 +43,9 @@ class Transaction:
     savepoints: list[State] = field(default_factory=list)
     snapshot: dict[str, Rows] | None = None
     snapshot_at: int = 0
-    """Commits that came before it."""
+    """The number of commits before the snapshot."""
     touched: set[str] = field(default_factory=set)
-    """Tables that it may hold locks on."""
+    """Tables on which the transaction may hold locks."""
 
 
 class World:
@@ -63,11 +63,11 @@ class World:
         return self.open[-1]
 
     def table(self, transaction: Transaction, name: str) -> Table:
-        """As the transaction finds it."""
+        """Returns the table as the transaction sees it."""
         return transaction.state.schema.get(name, self.schema[name])
 
     def is_free(self, transaction: Transaction, name: str) -> bool:
-        """Whether nobody else holds a lock on the table."""
+        """Whether no other transaction holds a lock on the table."""
         return not any(name in other.touched for other in self.open if other is not transaction)
 
     def alter(self, transaction: Transaction, table: Table, *, rewrites: bool) -> None:
@@ -81,11 +81,11 @@ class World:
         )
 
     def follow(self, table: Table) -> None:
-        """`bridge.alter` makes the table's watches anew."""
+        """Makes the table's watches anew, as `bridge.alter` does."""
         self.watches = [w.follow(table) if w.table.name == table.name else w for w in self.watches]
 
     def foresee(self, transaction: Transaction, statement: Statement) -> list[Change] | None:
-        """The statement's changes; None when it must fail, since it would make two rows of one key."""
+        """Returns the statement's changes, or None if it must fail because it would make two rows of one key."""
         self._take_snapshot(transaction)
         transaction.touched.add(statement.table.name)
         try:
@@ -94,20 +94,23 @@ class World:
             return None
 
     def failures(self, transaction: Transaction, statement: Statement) -> set[str]:
-        """SQLSTATEs that the statement may fail with although `foresee` sees nothing against it."""
+        """Returns the SQLSTATEs that the statement may fail with although `foresee` expects it to succeed."""
         table = statement.table.name
         others = [t for t in self.open if t is not transaction and table in t.touched]
         allowed = {"55P03"} if others else set()
         if transaction.snapshot is not None and (
             transaction.isolation == "serializable" or self._is_stale(transaction)
         ):
-            # It may meet rows that have been committed since its snapshot.
+            # It may meet rows that were committed after its snapshot.
             allowed |= {"40001", "23505"}
         return allowed
 
     def is_certain(self, transaction: Transaction, statement: Statement) -> bool:
-        """False where an old snapshot meets a unique index, which knows no snapshots: a key that the transaction still
-        sees, though its row has been deleted since, may be inserted once more."""
+        """Whether `foresee` can be trusted.
+
+        It can't if an old snapshot meets a unique index, which ignores snapshots: the transaction still sees a key
+        whose row has been deleted since, but may insert the key once more.
+        """
         if transaction.snapshot is None or not self._is_stale(transaction):
             return True
         if self.foresee(transaction, statement) is None:
@@ -118,7 +121,7 @@ class World:
         return not (isinstance(statement, Insert) and any(statement.table.key(row) in gone for row in statement.rows))
 
     def done(self, transaction: Transaction, changes: Iterable[Change]) -> None:
-        """The statement succeeded."""
+        """Records that the statement succeeded."""
         state = transaction.state
         writes = {table: dict(rows) for table, rows in state.writes.items()}
         emptied = set(state.emptied)
@@ -148,7 +151,7 @@ class World:
         state = transaction.state
         self.schema |= state.schema
         for name in state.emptied | state.rewritten:
-            # Whoever has an older snapshot sees the table empty, too: neither TRUNCATE nor new rows know versions.
+            # Older snapshots see the table empty too, because TRUNCATE and rewritten rows ignore row versions.
             for other in self.open:
                 if other.snapshot is not None:
                     other.snapshot[name] = {}
@@ -160,7 +163,7 @@ class World:
         self.open.remove(transaction)
 
     def log(self) -> Iterator[Counter[Event]]:
-        """Committed events in the order in which their statements ran."""
+        """Yields the committed events in the order in which their statements ran."""
         return (chunk.events for chunk in sorted(self._log, key=lambda chunk: chunk.number))
 
     def committed_events(self, stream: str) -> int:

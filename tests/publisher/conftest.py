@@ -1,4 +1,4 @@
-"""A private Valkey that these tests may configure; RabbitMQ's is `own_rabbitmq`."""
+"""A private Valkey that these tests may configure. For RabbitMQ there is `own_rabbitmq`."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Signing: what an app needs for Celery's `auth` serializer; kombu is told of it for the whole process."""
+"""Sets up Celery's `auth` serializer for an app. kombu keeps this configuration for the whole process."""
 
 import copy
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ from celery import Celery
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from kombu.serialization import registry  # type: ignore[attr-defined]  # the stubs leave it out
+from kombu.serialization import registry  # type: ignore[attr-defined]  # the stubs don't have it
 
 SETTINGS = {"task_serializer": "auth", "accept_content": ["auth"], "event_serializer": "auth"}
 
 
 @contextmanager
 def signed(app: Celery, directory: Path, serializer: str = "json") -> Iterator[None]:
-    """Messages of the app are signed, and whoever decodes one in this process verifies it."""
+    """Signs the app's messages. A decoder in this process verifies the signatures."""
     key, certificate = directory / "key.pem", directory / "certificate.pem"
     _write(key, certificate)
     app.conf.update(

@@ -1,4 +1,4 @@
-"""RabbitMQ blocks publishers: whatever fails by it, the reason names it; tests/faults has the bridge in whole."""
+"""RabbitMQ blocks publishers: each error that follows names this reason. tests/faults tests the whole bridge."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ def test_memory_alarm_is_named_where_not_even_writing_goes_on(own_rabbitmq: Rabb
     publisher._app.conf.broker_transport_options = {"write_timeout": 1}
     publisher.connect()
     with memory_alarm(own_rabbitmq), pytest.raises(BrokerError, match=r"\(low on memory\).*timed out"):
-        # More than the sockets of both sides buffer.
+        # More bytes than the sockets of both sides can buffer.
         publisher.publish(*reminders(broker, 40, 1_000_000))
 
 

@@ -1,4 +1,4 @@
-"""Several publisher processes: order by key, settled calls, and a member that dies."""
+"""Several publisher processes: order by key, settled calls, and a process that dies."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ def events(count: int, keys: int) -> list[Event]:
 
 
 def without(settled: frozenset[int], sent: list[Event]) -> list[Event]:
-    """What a relay tries again."""
+    """Returns the events that a relay would publish again."""
     return [event for place, event in enumerate(sent) if place not in settled]
 
 
@@ -128,7 +128,7 @@ def test_what_is_refused_comes_back_also_when_it_has_to_be_asked_again(valkey: B
             assert not any(number % 2 for number in settled)
             refusals = crew.publish(without(settled, sent), targets(valkey))
             assert [refusal.event for refusal in refusals] == [event for event in sent if event.id % 2]
-            assert {refusal.reason for refusal in refusals} == {'there is no watch "gone"'}
+            assert {refusal.reason for refusal in refusals} == {'watch "gone" does not exist'}
             assert {task.args[0]["id"] for task in tasks.take(20)} == set(range(0, 40, 2))
             assert tasks.waiting() == 0
     finally:

@@ -1,4 +1,4 @@
-"""A countdown on quorum queues: RabbitMQ itself keeps the message, also where no worker has ever been."""
+"""A countdown on quorum queues: RabbitMQ itself keeps the message, even where no worker has ever connected."""
 
 import re
 from typing import Any
@@ -12,7 +12,7 @@ from tests.eventually import eventually
 from tests.fix_broker import Broker
 from tests.publisher.test_message import calls, events, send_as_celery, take_all, targets
 
-# 90 seconds are 64 and less: the first queue that keeps such a message is the one for 2**6.
+# 90 seconds are 64 and 26 more, so the first queue that keeps such a message is the one for 2**6.
 KEEPS_90_SECONDS = "celery_delayed_6"
 
 
@@ -20,7 +20,7 @@ def publisher_for(broker: Broker, exchange_type: str = "topic") -> Publisher:
     exchange = kombu.Exchange(broker.queue, type=exchange_type)
     queue = kombu.Queue(broker.queue, exchange, "shop.reprice", queue_arguments={"x-queue-type": "quorum"})
     publisher = Publisher(broker.url)
-    # Quorum queues take their time: what Celery has sent is there when it is confirmed.
+    # Quorum queues are slow: a message that Celery has sent is in the queue only when it is confirmed.
     publisher._app.conf.update(
         task_queues=[queue],
         task_default_queue=broker.queue,
@@ -33,7 +33,7 @@ def publisher_for(broker: Broker, exchange_type: str = "topic") -> Publisher:
 @pytest.mark.parametrize("options", [{}, {"priority": 3}, {"expires": 600}, {"headers": {"tenant": "a"}}])
 def test_it_is_as_celery_sends_it(own_rabbitmq: RabbitMQ, exchange_type: str, options: dict[str, Any]) -> None:
     broker = Broker("rabbitmq", own_rabbitmq.url)
-    # A direct exchange can't delay: a worker has to keep the message, as with any other queue.
+    # A direct exchange can't delay messages, so a worker has to keep the message, as with any other queue.
     place = broker.queue if exchange_type == "direct" else KEEPS_90_SECONDS
     publisher = publisher_for(broker, exchange_type)
     watched = targets(countdown=90, **options)

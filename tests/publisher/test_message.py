@@ -1,7 +1,7 @@
-"""What the publisher sends is what Celery's own `send_task` would send, field by field, in every way that it has.
+"""The publisher's messages are equal to those of Celery's own `send_task`, field by field, on every path.
 
-The quick ways rest on details of Celery, kombu and py-amqp: `test_the_quick_way_is_taken` fails when a new version of
-one of them makes the bridge fall back to the slow way.
+The fast paths depend on details of Celery, kombu and py-amqp. `test_the_quick_way_is_taken` fails when a new version
+of one of them makes the bridge fall back to the slow path.
 """
 
 import itertools
@@ -26,7 +26,7 @@ from tests.fix_broker import Broker
 from tests.publisher.signing import signed
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
-# What is made anew for each message, wherever it is sent from.
+# Properties that are new in each message, whatever sends it.
 FRESH = ("delivery_tag",)
 
 WATCHES: dict[str, dict[str, Any]] = {
@@ -51,7 +51,7 @@ APPS: dict[str, dict[str, Any]] = {
     "protocol 1": {"task_protocol": 1},
     "transient": {"task_default_delivery_mode": "transient"},
     "sent event": {"task_send_sent_event": True},
-    # Sent by Celery, one by one, and confirmed all the same for many at once.
+    # Celery sends these messages one by one, but the confirms are awaited for many messages at once.
     "confirmed": {"task_send_sent_event": True, "broker_transport_options": {"confirm_publish": True}},
 }
 KEYS: tuple[list[Any], ...] = (
@@ -83,7 +83,7 @@ def calls(asked: Sequence[Event], targets: Targets) -> list[Call]:
 
 
 def take_all(broker: Broker, queue: str, count: int) -> list[dict[str, Any]]:
-    """The messages in order, taken apart; the queue is empty again."""
+    """Takes the messages from the queue, in order, and returns their fields. The queue is empty again."""
     taken: list[dict[str, Any]] = []
     with broker.connect() as connection:
         channel: Any = connection.default_channel
@@ -102,22 +102,22 @@ def parts(message: Any) -> dict[str, Any]:
         "properties": properties,
         "delivery": {name: delivery[name] for name in ("exchange", "routing_key")},
         "type": (message.content_type, message.content_encoding),
-        # YAML knows tuples, JSON does not: what a worker gets is compared, not how it is spelled.
+        # YAML has tuples, JSON does not. The test compares what a worker gets, not the bytes.
         "body": yaml.safe_load(message.body) if "yaml" in message.content_type else message.decode(),
     }
 
 
 class Moment(float):
-    """Seconds; equal to another one within a minute."""
+    """Seconds. Two moments are equal if less than a minute lies between them."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Moment) and abs(self - other) < 60
 
-    __hash__ = None  # type: ignore[assignment]  # what is equal to two others can't have their hashes
+    __hash__ = None  # type: ignore[assignment]  # an object that is equal to two others can't have the hashes of both
 
 
 def near(headers: dict[str, Any]) -> dict[str, Any]:
-    """As a worker reads them; times that Celery computes at publishing are near."""
+    """Returns the headers as a worker reads them. Times that Celery computes while publishing are moments."""
     timed = {name: headers[name] for name in ("eta", "expires") if headers.get(name)}
     return headers | {name: Moment(datetime.fromisoformat(at).timestamp()) for name, at in timed.items()}
 
@@ -159,7 +159,7 @@ def test_kombus_way_sends_the_same(broker: Broker, watch: str, monkeypatch: pyte
 @pytest.mark.parametrize("app", ["default", "compressed", "sent event"])
 @pytest.mark.parametrize("inner", ["json", "yaml"])
 def test_signed_messages_are_as_celery_sends_them(broker: Broker, app: str, inner: str, tmp_path: Path) -> None:
-    """Decoding verifies the signature, which has salt in it and is another each time."""
+    """Decoding verifies the signature. Signatures are salted, so each one is different."""
     publisher = Publisher(broker.url)
     with signed(publisher._app, tmp_path, inner):
         compare(broker, {}, APPS[app], publisher=publisher)
@@ -307,7 +307,7 @@ def test_a_result_backend_is_not_told_and_receivers_of_signals_have_it(
 
 
 class NumberingApp(Celery):
-    """Does what an application may do with its own way to send."""
+    """An app that overrides `send_task`, as an application may do."""
 
     def send_task(self, *args: Any, **options: Any) -> Any:
         options["headers"] = {**options["headers"], "number": next(self.conf.numbers)}
@@ -355,7 +355,7 @@ def test_what_has_no_watch_is_refused_too(valkey: Broker) -> None:
     refusals = publisher.publish(sent, targets(queue=valkey.queue))
     publisher.close()
     assert [refusal.event.id for refusal in refusals] == [2, 3]
-    assert refusals[0].reason == 'there is no watch "gone"'
+    assert refusals[0].reason == 'watch "gone" does not exist'
     assert [part["body"][0] for part in take_all(valkey, valkey.queue, 1)] == [[1]]
 
 
@@ -414,12 +414,12 @@ def test_a_long_body_takes_several_frames(rabbitmq: Broker) -> None:
 
 
 def test_what_was_confirmed_before_a_refusal_is_settled(rabbitmq: Broker) -> None:
-    """A queue of two that rejects the rest: exactly the rest is to be published again."""
+    """The queue accepts two messages and rejects the rest: exactly the rest must be published again."""
     with rabbitmq.connect() as connection:
         arguments = {"x-max-length": 2, "x-overflow": "reject-publish"}
         kombu.Queue(rabbitmq.queue, channel=connection.default_channel, queue_arguments=arguments).declare()
     publisher = Publisher(rabbitmq.url)
-    # Declared with other arguments elsewhere: the app knows them.
+    # Another client declares the queue with these arguments, and the app knows them.
     publisher._app.conf.update(task_queues=[kombu.Queue(rabbitmq.queue, queue_arguments=arguments)])
     publisher._app.conf.update(task_default_queue=rabbitmq.queue, task_default_exchange="")
     sent = events()

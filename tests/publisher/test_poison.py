@@ -1,4 +1,4 @@
-"""What one event says never stands in the way of the others: it is refused with a sentence, and they are sent."""
+"""An event that can't be published is refused with a sentence, and the other events are sent."""
 
 import copy
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pytest
 import redis
 from celery import Celery, signals
 from embedded import RabbitMQ, Valkey
-from kombu.serialization import registry  # type: ignore[attr-defined]  # the stubs leave it out
+from kombu.serialization import registry  # type: ignore[attr-defined]  # the stubs don't have it
 from msgspec.structs import replace
 
 from bridge.call import Target, Targets
@@ -24,7 +24,7 @@ LONG = "n" * 300
 
 
 def batch(broker: Broker, **poison: Any) -> tuple[list[Event], Targets]:
-    """Events 1 to 5; the third is of another watch, which has these options."""
+    """Returns the events 1 to 5. The third one belongs to another watch, which has these options."""
     watches = {"w": Target("shop.touch", {"queue": broker.queue}), "poison": Target("shop.touch", poison)}
     events = [event([n], n) for n in range(1, 6)]
     events[2] = replace(events[2], watch="poison")
@@ -37,7 +37,7 @@ def keys(broker: Broker, count: int) -> list[Any]:
 
 @pytest.fixture(params=["quick", "by Celery"])
 def way(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Somebody who listens to Celery's signals makes Celery send each message."""
+    """Chooses how messages are sent. A receiver of Celery's signals makes Celery send each message."""
 
     def hear(**_: Any) -> None:
         pass
@@ -86,7 +86,7 @@ def test_rabbitmq_a_message_that_is_larger_than_it_takes(own_rabbitmq: RabbitMQ,
 
 
 def arrived(broker: Broker) -> list[Any]:
-    """Once each: what was under way when RabbitMQ closed the channel may be there twice."""
+    """Returns each key once: RabbitMQ may keep two copies of messages in flight when it closes the channel."""
     taken = []
     with broker.connect() as connection:
         channel: Any = connection.default_channel
@@ -97,7 +97,7 @@ def arrived(broker: Broker) -> list[Any]:
 
 @contextmanager
 def own_rabbitmq_takes(server: RabbitMQ, size: int) -> Iterator[None]:
-    """Messages up to so many bytes, on channels that are opened meanwhile."""
+    """Limits messages to `size` bytes on channels that are opened meanwhile."""
     before = server.evaluate("{ok, S} = application:get_env(rabbit, max_message_size), S")
     server.evaluate(f"application:set_env(rabbit, max_message_size, {size})")
     try:
@@ -134,7 +134,7 @@ def test_rabbitmq_a_queue_that_others_have_made_otherwise(rabbitmq: Broker, way:
         publisher = Publisher(rabbitmq.url)
         [refusal] = publisher.publish(events, targets)
         assert "PRECONDITION_FAILED" in refusal.reason
-        # Looked at anew with each batch: it may have been mended.
+        # The queue is looked up again for each batch, because somebody may have repaired it.
         channel.queue_delete(other)
         assert publisher.publish([refusal.event], targets) == []
         publisher.close()
@@ -156,7 +156,7 @@ def test_rabbitmq_a_queue_and_an_exchange_that_are_gone_are_made_again(rabbitmq:
 
 @pytest.mark.parametrize("kind", ["rabbitmq", "valkey"])
 def test_where_no_queue_ever_takes_it(request: pytest.FixtureRequest, kind: str) -> None:
-    """A router of the app's leads to an exchange that nothing is bound to. On Redis, kombu drops that silently."""
+    """A router of the app points to an exchange without queues. On Redis, kombu silently drops such messages."""
     broker: Broker = request.getfixturevalue(kind)
 
     def route(name: str, args: Any, kwargs: Any, options: Any, task: Any = None, **_: Any) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def test_where_no_queue_ever_takes_it(request: pytest.FixtureRequest, kind: str)
 
 
 def test_redis_an_exchange_of_a_queue_that_nothing_is_bound_to(valkey: Broker) -> None:
-    """The app has a queue that takes topics, and the routing key is none of them."""
+    """The app has a queue for topics, and the routing key matches none of them."""
     events, _ = batch(valkey)
     topics = kombu.Exchange(valkey.other_queue("topics"), type="topic")
     publisher = Publisher(valkey.url)
@@ -246,7 +246,7 @@ def test_redis_what_it_took_before_it_gave_up_is_settled(own_valkey: Valkey) -> 
     ["unacked", "unacked_index", "unacked_mutex", "_kombu.binding.{}", "_kombu.binding_deadlines", "{}\x06\x163"],
 )
 def test_redis_a_queue_with_the_name_of_a_key_that_kombu_keeps(valkey: Broker, way: str, name: str) -> None:
-    """A list in its place would end every worker; with the separator, the message would be in another queue."""
+    """A list under this name would end every worker. With the separator the message would reach another queue."""
     named = name.format(valkey.other_queue("other"))
     events, targets = batch(valkey, queue=named)
     assert ["own records" in text for text in refused(Publisher(valkey.url), events, targets).values()] == [True]
@@ -276,7 +276,7 @@ def test_where_a_route_leads_to_no_name_at_all(broker: Broker, way: str) -> None
 
 @pytest.mark.parametrize("hole", ["bridge", "body", "id", "other"])
 def test_a_header_that_looks_like_the_bridges_own_place_holder(broker: Broker, hole: str) -> None:
-    """On Redis it left text that is no JSON, which ends the worker that takes it."""
+    """The header once left text on Redis that was not JSON, which ends the worker that takes it."""
     name = f"bridge-hole-b3c1d9f0-{hole}"
     events, targets = batch(broker, queue=broker.queue, headers={name: name})
     assert refused(Publisher(broker.url), events, targets) == {}
@@ -285,7 +285,7 @@ def test_a_header_that_looks_like_the_bridges_own_place_holder(broker: Broker, h
 
 @pytest.mark.parametrize("of", ["a queue of the app", "remote control"])
 def test_a_queue_with_the_name_of_an_exchange_that_others_use(broker: Broker, way: str, of: str) -> None:
-    """The first one to make an exchange says its kind, and the app's own could not be declared any more."""
+    """The first declaration fixes the type of an exchange, so the app could no longer declare its own exchange."""
     name = broker.other_queue("topics") if of == "a queue of the app" else "celery.pidbox"
     publisher = Publisher(broker.url)
     topics = kombu.Exchange(broker.queues[-1], type="topic")
@@ -304,11 +304,11 @@ def test_a_queue_with_the_name_of_an_exchange_that_others_use(broker: Broker, wa
 
 
 def of_no_effect(key: int) -> None:
-    """A task."""
+    """Does nothing. A test registers this function as a task."""
 
 
 def test_a_task_whose_own_options_are_wrong(broker: Broker, way: str) -> None:
-    """On Redis Celery gives what kombu raises then the type of a lost connection."""
+    """Celery turns the error that kombu raises here on Redis into that of a lost connection."""
     events, _ = batch(broker)
     publisher = Publisher(broker.url)
     publisher._app.conf.update(task_default_queue=broker.queue)
@@ -381,7 +381,7 @@ def test_a_serializer_that_raises(broker: Broker) -> None:
 
 
 def test_two_events_with_one_id_are_told_apart(broker: Broker) -> None:
-    """As a sequence gives it twice after a failover; one of them can't be published."""
+    """A sequence may give an id twice after a failover. Here only one of the events can't be published."""
     events, targets = batch(broker, queue=broker.queue)
     twins = [replace(events[0], key=[n], watch=watch) for n, watch in ((1, "w"), (2, "gone"), (3, "w"))]
     publisher = Publisher(broker.url)

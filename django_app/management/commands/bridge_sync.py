@@ -1,4 +1,4 @@
-"""`manage.py bridge_sync`: brings the watches in line with the declarations, or checks that they are."""
+"""`manage.py bridge_sync`: changes the watches in the database to the declared ones, or shows the differences."""
 
 import sys
 from typing import Any
@@ -10,12 +10,12 @@ from django_app.database import alias, connect
 
 
 class Command(BaseCommand):
-    help = "Brings the database's watches in line with the declared ones and shows what changed."
+    help = "Changes the watches in the database to the declared ones, and shows what it changed."
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--check", action="store_true", help="Change nothing; exit with 1 when something differs.")
-        parser.add_argument("--database", default=None, help="Default: the setting BRIDGE_DATABASE.")
+        parser.add_argument("--check", action="store_true", help="Change nothing; exit with 1 if anything differs.")
+        parser.add_argument("--database", default=None, help="An alias. Default: the setting BRIDGE_DATABASE.")
 
     def handle(self, *, check: bool, database: str | None, **options: Any) -> None:
         connection = connect(database or alias())
@@ -23,6 +23,6 @@ class Command(BaseCommand):
         for line in plan.lines():
             self.stdout.write(line)
         if not plan:
-            self.stdout.write("All watches are in line.")
+            self.stdout.write("All watches match their declarations.")
         elif check:
             sys.exit(1)

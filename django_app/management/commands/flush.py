@@ -1,4 +1,4 @@
-"""`manage.py flush`, which TransactionTestCase calls after each test: with the rows go the events of these rows."""
+"""`manage.py flush`, which TransactionTestCase calls after each test: it also deletes the events of these rows."""
 
 from typing import Any
 
@@ -8,7 +8,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_app.database import alias
 
-# By way of the catalogue, since the schema may be closed to this role: a question that names it would be refused.
+# This reads the system catalogs, since this role may have no rights on the schema: PostgreSQL would refuse a query that
+# names it.
 _MAY_DELETE = """
     select pg_catalog.bool_and(
         pg_catalog.has_schema_privilege(n.oid, 'usage')
@@ -27,7 +28,7 @@ _LETTERS = """
         where w.relation::pg_catalog.oid operator(pg_catalog.=) any (%s::pg_catalog.regclass[]::pg_catalog.oid[])
     )
 """
-# The flush is a change as well: where a watch asks for `truncate`, its event stays.
+# The flush itself is a change: the event that it starts in a watch on `truncate` stays.
 _EVENTS = """
     delete from bridge.event
     where xid operator(pg_catalog.<>) pg_catalog.pg_current_xact_id() and watch operator(pg_catalog.=) any (
@@ -47,7 +48,7 @@ class Command(flush.Command):
 
         def with_the_events(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
             result = execute(sql, params, many, context)
-            # In the flush's own transaction, and only when the question "Are you sure?" was answered with yes.
+            # This runs in the transaction of the flush, and only if the user has answered "Are you sure?" with yes.
             if isinstance(sql, str) and sql.startswith("TRUNCATE "):
                 self._delete_events(connection, tables)
             return result
@@ -64,5 +65,5 @@ class Command(flush.Command):
                         cursor.execute(statement, [[connection.ops.quote_name(table) for table in tables]])
                 case (False,):
                     self.stderr.write(
-                        "The events of the flushed tables stay: this role may not delete from bridge.event."
+                        "The events of the flushed tables stay: this role has no right to delete from bridge.event."
                     )

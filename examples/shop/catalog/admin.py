@@ -1,10 +1,10 @@
-"""The catalogue is edited here and nowhere else: Django's own admin, its own transaction."""
+"""The admin, which is the only place where the catalogue is edited. Django saves each form in one transaction."""
 
 from django.contrib import admin
 
 from catalog.models import LegacyOffer, LegacyProduct, Offer, Product, TaskRun
 
-# The admin's classes are generic for the type checker only, hence the ignores.
+# Django's admin classes are generic only in the type stubs, not at run time, so the type arguments are left out.
 
 
 class OfferInline(admin.TabularInline):  # type: ignore[type-arg]

@@ -1,6 +1,6 @@
-"""The same catalogue twice: products that the bridge watches, and products that dispatch in save().
+"""Two equal catalogues: the bridge watches the products of one, and products of the other dispatch tasks in save().
 
-What they share stands in the abstract classes, so that the dispatch is the only difference.
+The abstract classes have everything that both share, so the dispatch is the only difference.
 """
 
 from decimal import Decimal
@@ -39,7 +39,7 @@ class PricedOffer(models.Model):
 
 
 class Product(PricedProduct):
-    """The bridge's way: nothing here or in the admin dispatches; `watches.py` says what follows a change."""
+    """The bridge's way: no code here or in the admin dispatches; `watches.py` declares which task a change starts."""
 
 
 class Offer(PricedOffer):
@@ -47,7 +47,7 @@ class Offer(PricedOffer):
 
 
 class LegacyProduct(PricedProduct):
-    """The old way: dispatch in save(), that is before the admin's transaction commits."""
+    """The old way: save() dispatches the task, which is before the admin's transaction commits."""
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         super().save(*args, **kwargs)
@@ -59,7 +59,7 @@ class LegacyOffer(PricedOffer):
 
 
 class TaskRun(models.Model):
-    """What a task saw when it ran, written down by the task."""
+    """A record that a task writes when it runs: the price that it saw."""
 
     task = models.CharField(max_length=80)
     task_id = models.CharField(max_length=80)

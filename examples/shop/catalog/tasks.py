@@ -1,4 +1,4 @@
-"""The tasks: fetch the product by its id before anything else, then bring its offers in line."""
+"""The tasks: each first reads the product by its id, then updates the prices of its offers."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -8,11 +8,12 @@ from celery import Task, shared_task
 from django.apps import apps
 from django.utils import timezone
 
-# Task is written as text: the one of Celery 5.5 takes no parameters at run time.
+# The annotation is a string, since Celery 5.5's Task takes no type parameters at run time.
 
 
 def reprice_offers(task: "Task[Any, Any]", model: str, product_id: int, started_at: datetime) -> None:
-    # The registry breaks the circle that dispatch in save() makes: models import tasks.
+    # Since save() dispatches, models.py imports this module. Reading the models from Django's registry avoids an import
+    # in a circle.
     product = apps.get_model("catalog", model)._default_manager.get(pk=product_id)
     run = apps.get_model("catalog", "TaskRun")
     run._default_manager.create(

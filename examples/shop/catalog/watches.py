@@ -1,4 +1,4 @@
-"""What the bridge does for the catalogue."""
+"""The watches of the catalogue: which changes start which tasks."""
 
 from catalog.models import Product
 from catalog.tasks import reprice

@@ -1,1 +1,1 @@
-"""The demo: products edited in the real admin, the old way and the bridge's, and what the tasks saw."""
+"""The demo: edits products in the real admin, the old way and the bridge's way, and shows what the tasks saw."""

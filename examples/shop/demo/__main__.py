@@ -1,4 +1,4 @@
-"""`scripts/demo`."""
+"""The entry point of `scripts/demo`."""
 
 from demo.cli import main
 

@@ -1,4 +1,4 @@
-"""Somebody at the admin's change form: over HTTP, with the real login, CSRF tokens and forms."""
+"""A user of the admin's change form: over HTTP, with the real login, CSRF tokens and forms."""
 
 from decimal import Decimal
 from types import TracebackType
@@ -11,7 +11,7 @@ from demo.form import Form
 
 
 class PageError(Exception):
-    """The admin answered something else than a browser would expect here."""
+    """The admin gave an unexpected answer."""
 
 
 class Browser:
@@ -24,11 +24,11 @@ class Browser:
         self._submit(page, {**form, "username": user, "password": password})
 
     def edit(self, way: Way, product_id: int) -> Decimal:
-        """A new price and a new stock for each offer, saved with one click; returns the price."""
+        """Saves a new price, and a new stock for each offer, with one click; returns the price."""
         page = f"/admin/catalog/{way.model.lower()}/{product_id}/change/"
         form = Form(self._client.get(page).text).fields
         if "price" not in form:
-            raise PageError(f"{page} shows no product: has `manage.py seed` run?")
+            raise PageError(f"{page} shows no product: run `manage.py seed` first")
         price = Decimal(form["price"]) + Decimal("1.25")
         for name in form:
             if name.endswith("-stock"):
@@ -37,10 +37,10 @@ class Browser:
         return price
 
     def _submit(self, page: str, fields: dict[str, str]) -> None:
-        # Django checks the Referer of a form only over https; browsers send it always.
+        # Browsers always send the Referer; Django checks it only over https.
         answer = self._client.post(page, data=fields, headers={"Referer": str(self._client.base_url) + page})
         if answer.status_code != httpx.codes.FOUND:
-            raise PageError(f"{page} did not accept the form: {answer.status_code}, see the server's log")
+            raise PageError(f"{page} did not accept the form (status {answer.status_code}): see the server's log")
 
     def __enter__(self) -> Self:
         return self

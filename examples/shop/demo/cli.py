@@ -1,4 +1,4 @@
-"""The demo's command line and the course of it."""
+"""The command line of the demo, and its steps."""
 
 import json
 import signal
@@ -21,24 +21,24 @@ TASK_SECONDS = 15.0
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--edits", type=click.IntRange(min=1), default=30, show_default=True, help="Edits each way.")
-@click.option("--check", is_flag=True, help="Don't stay; exit 1 unless only the old way read stale rows.")
-@click.option("--json", "as_json", is_flag=True, help="Verdict as the last line of stdout, all else to stderr.")
+@click.option("--edits", type=click.IntRange(min=1), default=30, show_default=True, help="Number of edits in each way.")
+@click.option("--check", is_flag=True, help="Exit after the edits; status 1 unless only the old way read stale rows.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON as the last line of stdout, all else to stderr.")
 @click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Save table and verdict as a picture.")
 def main(edits: int, check: bool, as_json: bool, svg: Path | None) -> None:
-    """A committed change in Django's admin starts a Celery task, seen on real parts.
+    """Shows how a committed change in Django's admin starts a Celery task, with real servers.
 
-    Starts a private PostgreSQL, a Valkey as the broker, a Celery worker, the bridge and the shop (no install,
-    no Docker, nothing left behind), logs in to the admin and edits products over HTTP in turn: LegacyProduct,
-    whose save() dispatches the task, and Product, which the bridge watches. The table shows when each change
-    was committed, when its task started and which price the task saw. A task that started before the commit
-    may have read the old one.
+    The demo starts a private PostgreSQL, a Valkey as the broker, a Celery worker, the bridge and the shop (no
+    install, no Docker, nothing left behind). It logs in to the admin and edits products over HTTP, by turns of two
+    kinds: LegacyProduct, whose save() dispatches the task, and Product, which the bridge watches. The table shows
+    when each change was committed, when its task started and which price the task saw. A task that started before
+    the commit may have read the old price.
 
-    Then it stays: log in to the admin at the printed address, edit a product, and watch its task. Ctrl-C ends
-    everything. Without a terminal, where nobody could press it, --check is understood.
+    Then the demo keeps running: log in to the admin at the printed address, edit a product, and watch its task.
+    Ctrl-C ends everything. Without a terminal nobody could press Ctrl-C, so the demo behaves as with --check.
 
     \b
-    scripts/demo                          the show
+    scripts/demo                          the demo, which keeps running
     scripts/demo --check --json           for a machine: exit status and one line of JSON
     scripts/demo --edits 8 --svg a.svg    a small picture
     """
@@ -46,14 +46,14 @@ def main(edits: int, check: bool, as_json: bool, svg: Path | None) -> None:
     check = check or not _has_terminal()
     console = Console(stderr=as_json)
     if svg and not svg.parent.is_dir():
-        raise click.BadParameter(f"there is no directory {svg.parent}", param_hint="--svg")
+        raise click.BadParameter(f"directory {svg.parent} does not exist", param_hint="--svg")
     try:
         with Stack(edits, partial(_report, console)) as stack:
             with Browser(stack.address) as browser:
                 browser.log_in(stack.user, stack.password)
                 made = _edit_all(browser, stack, edits, console)
             judged = judge(made, stack.observer.count(Way.BRIDGE))
-            console.print()  # Live ends without a line's end where there is no terminal
+            console.print()  # without a terminal, Live does not end its last line
             console.print(screen.verdict(judged))
             if svg:
                 screen.save_picture(svg, screen.table(made, len(made)), screen.verdict(judged))
@@ -82,7 +82,7 @@ def _edit_all(browser: Browser, stack: Stack, edits: int, console: Console) -> l
 
 def _stay(stack: Stack, console: Console) -> None:
     console.print(f"The admin: [bold]{stack.address}/admin/[/] as [bold]{stack.user}[/], [bold]{stack.password}[/]")
-    console.print("Edit a product or a legacy product there and watch its task here. Ctrl-C ends everything.")
+    console.print("Edit a product or a legacy product there, and watch its task here. Ctrl-C ends everything.")
     try:
         for run in stack.observer.runs():
             console.print(f"  {run.started_at:%H:%M:%S} {run.task}({run.product_id}) saw {run.price_seen}")
@@ -91,7 +91,7 @@ def _stay(stack: Stack, console: Console) -> None:
 
 
 def _has_terminal() -> bool:
-    """Not stdout: that one may go to a file or a pipe while somebody sits there."""
+    """Whether a user is there. It looks at stdin, since stdout may go to a file or a pipe while a user is there."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 

@@ -1,4 +1,4 @@
-"""One edit in the admin, and what its task saw."""
+"""An edit in the admin, what its task saw, and the verdict about all edits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from statistics import quantiles
 
 
 class Way(Enum):
-    """How a change becomes a task: the model that goes this way, and the task."""
+    """A way in which a change starts a task: the model that uses it, and the name of the task."""
 
     OLD = ("LegacyProduct", "catalog.tasks.reprice_legacy")
     BRIDGE = ("Product", "catalog.tasks.reprice")
@@ -21,7 +21,7 @@ class Way(Enum):
 
 @dataclass(frozen=True)
 class Run:
-    """What a task wrote down."""
+    """The record that a task wrote."""
 
     task: str
     product_id: int
@@ -35,7 +35,7 @@ class Edit:
     product_id: int
     price: Decimal
     committed_at: datetime
-    run: Run | None  # None: no task came
+    run: Run | None  # None if no task ran
 
     @property
     def stale(self) -> bool:
@@ -43,13 +43,13 @@ class Edit:
 
     @property
     def latency_ms(self) -> float | None:
-        """From the commit to the start of the task; below zero when the task started before the commit."""
+        """The milliseconds from the commit to the start of the task; negative if the task started before the commit."""
         return (self.run.started_at - self.committed_at).total_seconds() * 1000 if self.run else None
 
 
 @dataclass(frozen=True)
 class Verdict:
-    edits: int  # each way
+    edits: int  # in each way
     old_way_stale: int
     bridge_stale: int
     bridge_tasks: int
@@ -73,7 +73,7 @@ class Verdict:
 def judge(edits: Sequence[Edit], bridge_tasks: int) -> Verdict:
     bridge = [edit for edit in edits if edit.way is Way.BRIDGE]
     latencies = [edit.latency_ms for edit in bridge if edit.latency_ms is not None] or [float("nan")]
-    # One value has no quantiles; twice the same has.
+    # quantiles() needs at least two values, so a single one is doubled.
     percentiles = quantiles(latencies if len(latencies) > 1 else latencies * 2, n=100, method="inclusive")
     return Verdict(
         edits=len(bridge),

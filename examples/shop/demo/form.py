@@ -1,10 +1,10 @@
-"""An HTML form as a browser sees it: the fields, with what they hold."""
+"""The fields of an HTML form and their values, as a browser sees them."""
 
 from html.parser import HTMLParser
 
 
 class Form(HTMLParser):
-    """The named fields of a page: an admin page has one form that matters, with names of its own."""
+    """The named fields of a page. An admin page has one form that matters, and its field names are unique."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What really happened, told by PostgreSQL: when a row was committed, and what the tasks wrote down."""
+"""Reads from PostgreSQL what really happened: when a row was committed, and what the tasks recorded."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from psycopg import sql
 
 from demo.edit import Run, Way
 
-# A task's own record announces itself, so that nobody has to ask again and again.
+# A trigger notifies us of each record that a task writes, so that we need not poll.
 ANNOUNCE = """
 create schema demo;
 create function demo.announce() returns trigger language plpgsql as $$
@@ -37,7 +37,7 @@ class Observer:
         return [product_id for (product_id,) in rows]
 
     def committed_at(self, way: Way, product_id: int) -> datetime:
-        """When the transaction that wrote the row was committed (needs track_commit_timestamp)."""
+        """Returns when the transaction that wrote the row was committed (needs track_commit_timestamp)."""
         table = sql.Identifier(f"catalog_{way.model.lower()}")
         query = sql.SQL("select pg_xact_commit_timestamp(xmin) from {} where id = %s").format(table)
         row = self._connection.execute(query, [product_id]).fetchone()
@@ -46,14 +46,14 @@ class Observer:
         return at
 
     def run_of(self, way: Way, product_id: int, seconds: float) -> Run | None:
-        """The task's record, as soon as it is there; None when it does not come in time."""
+        """Returns the task's record as soon as it exists; None if it does not exist after `seconds`."""
         for run in self.runs(seconds):
             if (run.task, run.product_id) == (way.task, product_id):
                 return run
         return None
 
     def runs(self, seconds: float | None = None) -> Iterator[Run]:
-        """Records as they come; without a limit, for ever."""
+        """Yields records as they arrive, for `seconds`; without a limit if that is None."""
         for notice in self._connection.notifies(timeout=seconds):
             yield _run(notice.payload)
 
@@ -62,7 +62,7 @@ class Observer:
         return row[0] if row else 0
 
     def is_bridge_ready(self) -> bool:
-        """A relay owns the stream and sleeps, ready to be woken."""
+        """Whether a relay owns the stream and sleeps, ready to be notified."""
         row = self._connection.execute("select bool_and(asleep) from bridge.status()").fetchone()
         return bool(row and row[0])
 

@@ -1,4 +1,4 @@
-"""What the demo shows: the table of edits, the verdict, and both as a picture."""
+"""The output of the demo: the table of edits, the verdict, and both as a picture."""
 
 import io
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from demo.edit import Edit, Verdict
 
-ROWS = 16  # of the live table; it must fit a small terminal
+ROWS = 16  # of the live table, which must fit into a small terminal
 PICTURE_WIDTH = 80
 OUTCOMES = {
     "right": Text("right", style="green"),
@@ -22,7 +22,7 @@ OUTCOMES = {
 
 
 def table(edits: Sequence[Edit], total: int) -> Table:
-    """The latest edits."""
+    """Returns a table of the latest edits."""
     made = Table(
         box=SIMPLE_HEAD,
         title=f"{len(edits)} of {total} edits in Django's admin",

@@ -1,4 +1,4 @@
-"""All parts of the demo as real processes, none of which outlives us."""
+"""The parts of the demo: real processes, all of which end with the demo."""
 
 import os
 import re
@@ -21,10 +21,10 @@ START_SECONDS = 60.0
 COMMAND_SECONDS = 120.0
 ADDRESS = re.compile(r"development server at (http://\S+?)/?\s")
 
-OTHERS = ("DJANGO_", "BRIDGE_", "SHOP_")  # settings of other programs, not for ours
+OTHERS = ("DJANGO_", "BRIDGE_", "SHOP_")  # prefixes of settings for other programs, which ours must not get
 
 T = TypeVar("T")
-Report = Callable[[str, float], None]  # a step's name and how many seconds it took
+Report = Callable[[str, float], None]  # the name of a step and its duration in seconds
 
 
 class Stack:
@@ -50,7 +50,7 @@ class Stack:
         self._parts.close()
 
     def _start(self) -> None:
-        # The commit timestamps are the demo's clock for "committed at".
+        # The column "committed at" shows PostgreSQL's commit timestamps.
         postgres = Postgres(settings={"track_commit_timestamp": "on"})
         self._step("PostgreSQL", lambda: self._parts.enter_context(postgres))
         valkey = self._step("Valkey, the broker", lambda: self._parts.enter_context(Valkey()))
@@ -64,7 +64,7 @@ class Stack:
             "PYTHONPATH": str(SHOP),
             "PYTHONUNBUFFERED": "1",
         }
-        # Started now, since it spends seconds with imports; it needs no table before the first task.
+        # The worker starts first, since its imports take seconds. It needs no table before the first task.
         quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
         worker = self._service("worker", "celery", "-A", "shop", "worker", "-c", "2", "-l", "INFO", *quiet)
         self._manage("migrate")()
@@ -90,7 +90,7 @@ class Stack:
         return child
 
     def _manage(self, *arguments: str) -> Callable[[], None]:
-        """Starts a command; what it returns waits for its end."""
+        """Starts a command; returns a function that waits for its end."""
         name = f"manage.py {arguments[0]}"
         child = self._child(arguments[0], "python", "manage.py", *arguments)
 
@@ -101,7 +101,7 @@ class Stack:
         return lambda: self._step(name, wait)
 
     def _child(self, name: str, program: str, *arguments: str, last_signal: signal.Signals = signal.SIGKILL) -> Child:
-        found = Path(sys.executable).with_name(program)  # of this virtual environment, whatever PATH says
+        found = Path(sys.executable).with_name(program)  # from this virtual environment, whatever PATH says
         log = self._directory.path / f"{name}.log"
         return Child([found, *arguments], self._directory, log=log, env=self._env, cwd=SHOP, last_signal=last_signal)
 
@@ -116,6 +116,6 @@ class Stack:
 
 
 def _address(server: Child) -> str | None:
-    # Port 0 lets the system choose: the server says which one it got, once it listens.
+    # With port 0 the system chooses a port. The server logs it when it listens.
     found = ADDRESS.search(server.log.read_text())
     return found[1] if found else None

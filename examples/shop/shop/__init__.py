@@ -1,4 +1,4 @@
-"""The shop: a Django project whose catalogue is edited in the admin only."""
+"""The shop: a Django project whose catalogue is edited only in the admin."""
 
 from shop.celery import app as celery_app
 

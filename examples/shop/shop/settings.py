@@ -1,9 +1,9 @@
-"""Settings of the shop; what differs from place to place comes from the environment.
+"""Settings of the shop. The settings that differ between installations come from the environment:
 
 SHOP_DATABASE_URL   a PostgreSQL address, as psql takes it   postgresql:///shop
 SHOP_BROKER_URL     Celery's broker                          amqp://guest:guest@localhost//
-SHOP_SECRET_KEY     Django's SECRET_KEY                      made anew for every process
-SHOP_HOSTS          hosts that the site answers for          localhost,127.0.0.1
+SHOP_SECRET_KEY     Django's SECRET_KEY                      a new random key for every process
+SHOP_HOSTS          host names that the site serves          localhost,127.0.0.1
 SHOP_DEBUG          1 shows Django's debug pages             0
 """
 
@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 
 def database(url: str) -> dict[str, Any]:
-    """Django's way to say what the address says."""
+    """Returns Django's settings for a database address."""
     address = conninfo_to_dict(url)
     names = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
     known = {django: str(address.pop(libpq)) for libpq, django in names.items() if libpq in address}

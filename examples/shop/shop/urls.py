@@ -1,4 +1,4 @@
-"""The admin is all there is."""
+"""The URLs of the shop: it has only the admin."""
 
 from django.contrib import admin
 from django.urls import path

@@ -1,1 +1,1 @@
-"""An app whose models live in its migrations only, which a test writes."""
+"""An app whose models exist only in its migrations, which a test writes."""

@@ -1,1 +1,1 @@
-"""Empty: an app without this module would get no signals."""
+"""An empty module: Django sends no signals for an app without it."""

@@ -1,4 +1,4 @@
-"""`manage.py seed`: products with their offers, so many of each kind."""
+"""`manage.py seed`: adds products with their offers to both catalogues."""
 
 from decimal import Decimal
 from typing import Any
@@ -13,16 +13,16 @@ PRICE = Decimal("10.00")
 
 
 class Command(BaseCommand):
-    help = "Adds products with their offers, to both catalogues."
+    help = "Adds products with their offers to both catalogues."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--products", type=int, default=40)
+        parser.add_argument("--products", type=int, default=40, help="Products per catalogue.")
         parser.add_argument("--offers", type=int, default=20, help="Offers per product.")
 
     @transaction.atomic
     def handle(self, *, products: int, offers: int, **options: Any) -> None:
         for product_model, offer_model in KINDS:
-            # bulk_create sends no signals and calls no save(): the old way would not notice these.
+            # bulk_create sends no signals and does not call save(), so the old way would start no task for these.
             made = product_model.objects.bulk_create(
                 product_model(name=f"Product {number}", price=PRICE) for number in range(1, products + 1)
             )
