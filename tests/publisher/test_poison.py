@@ -314,7 +314,7 @@ def test_a_task_whose_own_options_are_wrong(broker: Broker, way: str) -> None:
     publisher._app.conf.update(task_default_queue=broker.queue)
     publisher._app.task(name="shop.wrong", shared=False, compression="none-such")(of_no_effect)
     targets = Targets({"w": Target("shop.touch", {}), "poison": Target("shop.wrong", {})})
-    assert ["asks for 'none-such'" in text for text in refused(publisher, events, targets).values()] == [True]
+    assert ["needs 'none-such'" in text for text in refused(publisher, events, targets).values()] == [True]
     assert keys(broker, 4) == [1, 2, 4, 5]
 
 
