@@ -24,8 +24,9 @@ from typing import Literal, Self
 import anyio
 from psycopg import sql
 
+from bridge.concurrency import race, task_group
 from bridge.database import Connection, connect, notification, query, statement, translated
-from bridge.errors import BridgeError, DatabaseError
+from bridge.errors import DatabaseError
 from bridge.sleep_key import SleepKey
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,6 @@ class Listener:
 
         The floor is a safety net for commits that do not notify: a prepared transaction, a pooler in between, a bug.
         """
-        failure: Exception | None = None
         async with (
             connect(database_url, f"listen {stream}") as listening,
             connect(database_url, f"sleep {stream}") as arming,
@@ -76,15 +76,9 @@ class Listener:
             [keys] = await query(arming, _KEYS, {"stream": stream})
             channel = sql.Identifier(_channel(stream))
             await query(listening, sql.SQL("listen {}").format(channel).as_string(listening))
-            # A task group wraps an error in an exception group, and callers expect the plain error.
-            async with anyio.create_task_group() as group:
-                try:
-                    yield cls(listening, SleepKey(arming, keys[0], group), stream, floor)
-                except Exception as error:
-                    failure = error
+            async with task_group() as group:
+                yield cls(listening, SleepKey(arming, keys[0], group), stream, floor)
                 group.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
 
     def __aiter__(self) -> Self:
         return self
@@ -111,7 +105,7 @@ class Listener:
         self._key.ask()
         wakeup = await self._await_grant(_SOON)
         if wakeup is None:
-            await _race(self._key.granted, self._writers_notify)
+            await race(self._key.granted, self._writers_notify)
             self._state = "asked"
             wakeup = "asked"
         return wakeup
@@ -180,28 +174,9 @@ class Listener:
             nonlocal notified
             notified = await notification(self._listening, within)
 
-        await _race(notice, other)
+        await race(notice, other)
         return notified
 
 
 def _channel(stream: str) -> str:
     return f"bridge:{stream}"
-
-
-async def _race(*steps: Callable[[], Awaitable[object]]) -> None:
-    """Runs the steps concurrently until the first one ends, and raises its error if it failed."""
-    failures: list[BridgeError] = []
-    async with anyio.create_task_group() as race:
-
-        async def contend(step: Callable[[], Awaitable[object]]) -> None:
-            try:
-                with translated():
-                    await step()
-            except BridgeError as error:
-                failures.append(error)
-            race.cancel_scope.cancel()
-
-        for step in steps:
-            race.start_soon(contend, step)
-    if failures:
-        raise failures[0]
