@@ -4,16 +4,16 @@ anyio's task groups put errors into exception groups. Callers in this package ha
 (a database that is away, a broker that is away, an invalid configuration), so they need the error itself.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
 T = TypeVar("T")
-Step = Callable[[], Awaitable[object]]
+Step = Callable[[], Coroutine[Any, Any, object]]
 
 
 @asynccontextmanager

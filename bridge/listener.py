@@ -17,14 +17,14 @@ queued the request.
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Literal, Self
 
 import anyio
 from psycopg import sql
 
-from bridge.concurrency import race, task_group
+from bridge.concurrency import Step, race, task_group
 from bridge.database import Connection, connect, notification, query, statement, translated
 from bridge.errors import DatabaseError
 from bridge.sleep_key import SleepKey
@@ -167,7 +167,7 @@ class Listener:
         while (await query(self._listening, _FREE, {"sleep_key": self._key.number}))[0][0]:  # noqa: ASYNC110 - no event
             await anyio.sleep(0.005)
 
-    async def _notified_before(self, other: Callable[[], Awaitable[object]], within: float) -> bool:
+    async def _notified_before(self, other: Step, within: float) -> bool:
         notified = False
 
         async def notice() -> None:
