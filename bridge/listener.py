@@ -17,15 +17,16 @@ queued the request.
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Literal, Self
 
 import anyio
 from psycopg import sql
 
+from bridge.concurrency import Step, race, task_group
 from bridge.database import Connection, connect, notification, query, statement, translated
-from bridge.errors import BridgeError, DatabaseError
+from bridge.errors import DatabaseError
 from bridge.sleep_key import SleepKey
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,6 @@ class Listener:
 
         The floor is a safety net for commits that do not notify: a prepared transaction, a pooler in between, a bug.
         """
-        failure: Exception | None = None
         async with (
             connect(database_url, f"listen {stream}") as listening,
             connect(database_url, f"sleep {stream}") as arming,
@@ -76,15 +76,9 @@ class Listener:
             [keys] = await query(arming, _KEYS, {"stream": stream})
             channel = sql.Identifier(_channel(stream))
             await query(listening, sql.SQL("listen {}").format(channel).as_string(listening))
-            # A task group wraps an error in an exception group, and callers expect the plain error.
-            async with anyio.create_task_group() as group:
-                try:
-                    yield cls(listening, SleepKey(arming, keys[0], group), stream, floor)
-                except Exception as error:
-                    failure = error
+            async with task_group() as group:
+                yield cls(listening, SleepKey(arming, keys[0], group), stream, floor)
                 group.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
 
     def __aiter__(self) -> Self:
         return self
@@ -111,7 +105,7 @@ class Listener:
         self._key.ask()
         wakeup = await self._await_grant(_SOON)
         if wakeup is None:
-            await _race(self._key.granted, self._writers_notify)
+            await race(self._key.granted, self._writers_notify)
             self._state = "asked"
             wakeup = "asked"
         return wakeup
@@ -173,35 +167,16 @@ class Listener:
         while (await query(self._listening, _FREE, {"sleep_key": self._key.number}))[0][0]:  # noqa: ASYNC110 - no event
             await anyio.sleep(0.005)
 
-    async def _notified_before(self, other: Callable[[], Awaitable[object]], within: float) -> bool:
+    async def _notified_before(self, other: Step, within: float) -> bool:
         notified = False
 
         async def notice() -> None:
             nonlocal notified
             notified = await notification(self._listening, within)
 
-        await _race(notice, other)
+        await race(notice, other)
         return notified
 
 
 def _channel(stream: str) -> str:
     return f"bridge:{stream}"
-
-
-async def _race(*steps: Callable[[], Awaitable[object]]) -> None:
-    """Runs the steps concurrently until the first one ends, and raises its error if it failed."""
-    failures: list[BridgeError] = []
-    async with anyio.create_task_group() as race:
-
-        async def contend(step: Callable[[], Awaitable[object]]) -> None:
-            try:
-                with translated():
-                    await step()
-            except BridgeError as error:
-                failures.append(error)
-            race.cancel_scope.cancel()
-
-        for step in steps:
-            race.start_soon(contend, step)
-    if failures:
-        raise failures[0]

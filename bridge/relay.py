@@ -19,15 +19,15 @@ from typing import TypeVar
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 import msgspec
 
 from bridge.backoff import Backoff
 from bridge.batch_size import BatchSize
 from bridge.call import Refusal, Targets
 from bridge.coalesce import coalesce
+from bridge.concurrency import alongside, in_thread, together
 from bridge.config import Settings
-from bridge.errors import BridgeError, BrokerError, DatabaseError, PositionError, SilenceError
+from bridge.errors import BrokerError, DatabaseError, PositionError, SilenceError
 from bridge.event import Event
 from bridge.event_log import Batch, EventLog
 from bridge.health import Health, State
@@ -36,7 +36,7 @@ from bridge.metrics import Metrics
 from bridge.poller import Poller
 from bridge.publisher import Crew, Publisher
 from bridge.reason import kept
-from bridge.succession import beside, depose_frozen, keep_talking
+from bridge.succession import depose_frozen, keep_talking
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class Relay:
             self._state(State.STANDBY)
             if not isinstance(self._outage, PositionError):
                 self._end_outage()
-            async with beside(partial(depose_frozen, settings.database_url, self._stream, settings.takeover_after)):
+            async with alongside(partial(depose_frozen, settings.database_url, self._stream, settings.takeover_after)):
                 adopted = await log.own()
             self._end_outage()
             if adopted is not None:
@@ -126,7 +126,7 @@ class Relay:
                     "log adopted",
                     extra={"stream": self._stream, "reason": adopted.reason, "waiting": adopted.waiting},
                 )
-            async with beside(partial(keep_talking, log.say, self._busy, settings.takeover_after)):
+            async with alongside(partial(keep_talking, log.say, self._busy, settings.takeover_after)):
                 await self._own(log, backoff)
 
     def _end_outage(self) -> None:
@@ -136,7 +136,7 @@ class Relay:
 
     async def _own(self, log: EventLog, backoff: Backoff) -> None:
         # Connect before the first event comes: it need not wait for the connection, and a wrong address shows at once.
-        await self._insist(log, partial(_in_thread, self._publisher.connect))
+        await self._insist(log, partial(in_thread, self._publisher.connect))
         await self._refresh(log)
         logger.info("serving", extra={"stream": self._stream})
         async with self._wakeups(log) as listener:
@@ -180,7 +180,7 @@ class Relay:
             async def read(ahead: list[Batch] = ahead) -> None:
                 ahead.append(await self._read(log))
 
-            await _side_by_side(partial(self._deliver, log, batch), read)
+            await together(partial(self._deliver, log, batch), read)
             if not self._coalesces():
                 # The size may change here, because no read with the old size is under way.
                 self._size.learn(batch.number, anyio.current_time() - started)
@@ -274,7 +274,7 @@ class Relay:
             nonlocal events
             try:
                 with self._health.publishing(self._stream), self._giving_up():
-                    refusals.extend(await _in_thread(partial(self._publisher.publish, events, self._targets)))
+                    refusals.extend(await in_thread(partial(self._publisher.publish, events, self._targets)))
             except BrokerError as error:
                 # The next try leaves out what the broker has confirmed.
                 events = [event for place, event in enumerate(events) if place not in error.settled]
@@ -338,26 +338,3 @@ def _largest_batch(settings: Settings) -> int:
 def _age(batch: Batch) -> float:
     """Returns the seconds since the oldest event of the batch."""
     return 0.0 if batch.oldest is None else (datetime.now(UTC) - batch.oldest).total_seconds()
-
-
-async def _in_thread(step: Callable[[], T]) -> T:
-    """Runs a step of Celery, which blocks, in a thread. A step that is given up goes on there, and nobody waits for
-    it."""
-    return await anyio.to_thread.run_sync(step, abandon_on_cancel=True)
-
-
-async def _side_by_side(*steps: Callable[[], Awaitable[object]]) -> None:
-    """Runs all steps concurrently to their ends, then raises the error of the first one that failed, unwrapped."""
-    failures: list[BridgeError] = []
-
-    async def run(step: Callable[[], Awaitable[object]]) -> None:
-        try:
-            await step()
-        except BridgeError as error:
-            failures.append(error)
-
-    async with anyio.create_task_group() as group:
-        for step in steps:
-            group.start_soon(run, step)
-    if failures:
-        raise failures[0]

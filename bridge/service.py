@@ -10,8 +10,8 @@ import anyio
 from anyio.abc import TaskGroup
 
 from bridge import http
+from bridge.concurrency import task_group
 from bridge.config import Settings, host_and_port
-from bridge.errors import BridgeError
 from bridge.health import Health
 from bridge.housekeeping import keep_house
 from bridge.metrics import Metrics
@@ -39,7 +39,6 @@ class Service:
 
         Raises ConfigError for an invalid configuration, where retrying will not help.
         """
-        failure: BridgeError | None = None
         logger.info(
             "starting",
             extra={"broker": self._spare.address, "streams": list(self._settings.streams) or "all"},
@@ -49,20 +48,15 @@ class Service:
                 host, port = host_and_port(self._settings.http)
                 port = stack.enter_context(http.serve(host, port, self._health, self._metrics))
                 logger.info("http", extra={"host": host, "port": port})
-            async with anyio.create_task_group() as life:
+            async with task_group() as life:
                 # The beat goes on while the rest is being stopped.
                 life.start_soon(self._beat)
-                try:
-                    async with anyio.create_task_group() as group:
-                        life.start_soon(self._stop_on_signal, group)
-                        group.start_soon(
-                            keep_house, self._settings, self._health, lambda streams: self._serve(group, streams)
-                        )
-                except* BridgeError as errors:
-                    failure = _first(errors)
+                async with task_group() as group:
+                    life.start_soon(self._stop_on_signal, group)
+                    group.start_soon(
+                        keep_house, self._settings, self._health, lambda streams: self._serve(group, streams)
+                    )
                 life.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
         given_up = [stream for stream, relay in self._relays.items() if relay.gave_up]
         if given_up:
             logger.warning("stopped, but gave up a batch: it will be published again", extra={"streams": given_up})
@@ -110,8 +104,3 @@ def _exit_at_once(number: int, _: object) -> None:
     """Ends the process at once after a second signal. The exit code is the one that a shell reports for a process that
     a signal has ended."""
     os._exit(128 + number)
-
-
-def _first(errors: BaseExceptionGroup[BridgeError]) -> BridgeError:
-    inner = errors.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

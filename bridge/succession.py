@@ -8,15 +8,14 @@ its events at once (the broker is away, a publish takes long) runs a statement f
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 import anyio
 import msgspec
 
 from bridge.database import Connection, connect, query, statement
-from bridge.errors import BridgeError, ConfigError, DatabaseError
+from bridge.errors import ConfigError, DatabaseError
 
 logger = logging.getLogger(__name__)
 
@@ -63,30 +62,6 @@ async def keep_talking(say: Callable[[], Awaitable[object]], busy: Callable[[], 
         await anyio.sleep(after / _WORDS)
         if busy():
             await say()
-
-
-@asynccontextmanager
-async def beside(task: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
-    """Runs the task while the block runs. The task ends with the block, and an error of the task ends the block."""
-    failures: list[BridgeError] = []
-    async with anyio.create_task_group() as group:
-
-        async def run() -> None:
-            try:
-                await task()
-            except BridgeError as error:
-                failures.append(error)
-                group.cancel_scope.cancel()
-
-        group.start_soon(run)
-        try:
-            yield
-        except BridgeError as error:
-            # If it left the task group here, it would be wrapped in an exception group.
-            failures.append(error)
-        group.cancel_scope.cancel()
-    if failures:
-        raise failures[0]
 
 
 async def _watch(connection: Connection, stream: str, after: float) -> None:
