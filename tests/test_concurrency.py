@@ -1,4 +1,4 @@
-"""Concurrent steps: who ends, who is cancelled, and which error arrives."""
+"""Concurrent steps: which of them end, which are cancelled, and which error arrives."""
 
 import anyio
 import anyio.lowlevel
