@@ -1554,6 +1554,7 @@ declare
     after jsonb := '{}';
     old_key jsonb := '[]';
     changed text[] := '{}';
+    rekeyed boolean := false;
     differs boolean;
     read_ record;
 begin
@@ -1614,14 +1615,16 @@ begin
             if c.is_key then old_key := old_key || jsonb_build_array(read_.value); end if;
             if read_.problem is not null then problems := problems || format('"%s": %s', c.name, read_.problem); end if;
         end if;
-        if op = 'update' and c.is_compared then
+        if op = 'update' and (c.is_compared or c.is_key) then
             begin
                 execute format('select record_image_ne(row(($1).%1$I), row(($2).%1$I))', c.name_now)
                 into differs using old_row, new_row;
             exception when others then
                 differs := true;
             end;
-            if differs then changed := changed || c.name; end if;
+            if differs and c.is_compared then changed := changed || c.name; end if;
+            -- As values, not as JSON: a NULL and the jsonb value null look alike there.
+            rekeyed := rekeyed or differs and c.is_key;
         end if;
     end loop;
     if op = 'delete' then
@@ -1636,7 +1639,7 @@ begin
         || case when op = 'update' and remembered -> 'compared' is distinct from '[]' then
             jsonb_build_object('changed', array(select n from unnest(changed) n order by n collate "C")) else '{}' end
         || case
-            when op = 'update' and old_key is distinct from key then jsonb_build_object('old_key', old_key) else '{}'
+            when rekeyed then jsonb_build_object('old_key', old_key) else '{}'
         end
         || case when cardinality(problems) > 0 then
             jsonb_build_object('unreadable', (select string_agg(distinct p, '; ') from unnest(problems) p))

@@ -190,3 +190,14 @@ def test_a_watch_that_carries_less_than_before_leaves_no_function_behind(conn: p
     conn.execute("alter table short drop column price")
     conn.execute("select bridge.unwatch('w')")
     assert conn.execute(functions).fetchall() == []
+
+
+def test_a_key_that_becomes_the_json_null_has_an_old_key_after_ddl_too(conn: psycopg.Connection) -> None:
+    """A NULL and the jsonb value null are one text in JSON, and two values."""
+    conn.execute("create table document (id int primary key, code jsonb)")
+    watch(conn, "document", key=["code"])
+    for change in ("add note text", "add other text"):
+        conn.execute("truncate document; insert into document values (1, null); truncate bridge.event")
+        conn.execute("update document set code = 'null'")
+        assert conn.execute("select key, data -> 'old_key' from bridge.event").fetchall() == [([None], [None])]
+        conn.execute(f"alter table document {change}".encode())
