@@ -10,6 +10,7 @@ import re
 import subprocess
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ _NOT_OURS = (
 Place = tuple[int, str]
 
 
+@cache
 def files() -> list[str]:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [name for name in listed.split("\n") if _is_read(name)]
@@ -60,8 +62,13 @@ def _is_read(name: str) -> bool:
     return Path(name).suffix in {".py", "", *_TEXTS} and bool(name) and not name.startswith(_NOT_OURS)
 
 
-def readable(name: str) -> Iterator[Place]:
-    """What a person reads in a file: line numbers and texts."""
+@cache
+def readable(name: str) -> tuple[Place, ...]:
+    """What a person reads in a file: line numbers and texts. Every pattern looks at them, and parsing is slow."""
+    return tuple(_read(name))
+
+
+def _read(name: str) -> Iterator[Place]:
     text = (ROOT / name).read_text(encoding="utf-8")
     if name.endswith(".py"):
         yield from _of_python(text, with_strings=not name.startswith("tests/"))
