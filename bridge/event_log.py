@@ -159,7 +159,7 @@ class EventLog:
             batch = await self._walk(self._read.upto)
             if batch.events:
                 return batch
-            # The window ended exactly at the end of a batch, so the next events are after `upto`.
+            # Nothing is left of the window that an earlier session began, so the next events are after `upto`.
         return await self._look()
 
     async def move(self, position: Position) -> None:
@@ -168,7 +168,7 @@ class EventLog:
         self._settled = position
 
     async def finish(self) -> None:
-        """Closes a window that ended exactly at the end of a batch. To be called when all events are settled."""
+        """Closes a window of which nothing was left. To be called when all events are settled."""
         if self._settled != self._read:
             await self.move(self._read)
 
