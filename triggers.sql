@@ -390,19 +390,16 @@ begin
 end
 $index$;
 
--- Returns the number of bytes of an event's values if it is large, or may be large in memory because values are
--- compressed; null for all other events. The relay reads wide events separately, and only those that it has room for.
--- No value is read for this: of a text, octet_length() is the true size; of a jsonb, pg_column_size() is its size on
--- disk.
-create or replace function bridge._wide(watch text, op text, key jsonb, data jsonb, context text) returns integer
+-- Whether an event's values are large, or may be large in memory because they are compressed. The relay reads such
+-- events separately, and only those that it has room for. No value is read for this: of a text, octet_length() is the
+-- true size; of a jsonb, pg_column_size() is its size on disk.
+create or replace function bridge._is_wide(watch text, op text, key jsonb, data jsonb, context text) returns boolean
 language sql stable
-return case
-    when octet_length(watch) + octet_length(op) + coalesce(octet_length(context), 0)
-        + coalesce(pg_column_size(key), 0) + coalesce(pg_column_size(data), 0) > 2000
-        or pg_column_compression(key) is not null or pg_column_compression(data) is not null then
-        octet_length(watch) + octet_length(op) + coalesce(octet_length(context), 0)
-        + coalesce(pg_column_size(key), 0) + coalesce(pg_column_size(data), 0)
-end;
+return octet_length(watch) + octet_length(op) + coalesce(octet_length(context), 0)
+    + coalesce(pg_column_size(key), 0) + coalesce(pg_column_size(data), 0) > 2000
+or pg_column_compression(key) is not null or pg_column_compression(data) is not null;
+-- An older file had this function.
+drop function if exists bridge._wide(text, text, jsonb, jsonb, text);
 
 -- An event that can't be published as it is, with the reason; it waits for a person. After a failover or a restored
 -- backup, ids of events are given out a second time, and then `at` differs. The table has no sequence of its own, since

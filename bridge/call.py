@@ -50,14 +50,9 @@ class Targets(msgspec.Struct, frozen=True):
         return complaint(options) or Target(task, options)
 
     @property
-    def any_coalesces(self) -> bool:
-        """Whether at least one watch has the option `coalesce`."""
-        return any(self.coalesce(watch) for watch in self.watches)
-
-    def coalesce(self, watch: str) -> bool:
-        """Whether several events of this watch with one key become one task."""
-        target = self.watches.get(watch)
-        return target is not None and bool(target.options.get("coalesce"))
+    def coalescing(self) -> frozenset[str]:
+        """The watches with the option `coalesce`: several of their events with one key become one task."""
+        return frozenset(name for name, target in self.watches.items() if target.options.get("coalesce"))
 
 
 def targets_of(watches: Iterable[tuple[str, str, str]], sendable: Iterable[str]) -> Targets:

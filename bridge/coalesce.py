@@ -8,6 +8,8 @@ import msgspec
 from bridge.call import Targets
 from bridge.event import Event
 
+_encode = msgspec.json.Encoder().encode
+
 
 def coalesce(events: Iterable[Event], targets: Targets) -> list[Event]:
     """Returns one event for each future task. A merged event takes the place of the newest event in it.
@@ -15,21 +17,16 @@ def coalesce(events: Iterable[Event], targets: Targets) -> list[Event]:
     Events without a key (a truncate) and events of watches without the option stay as they are. The result may be
     coalesced again, together with newer events.
     """
+    coalescing = targets.coalescing
     groups: dict[object, list[Event]] = {}
     for place, event in enumerate(events):
         # An event that stays alone is named by its place, because two events may have one id.
-        name = _name(event, targets) or place
+        is_alone = event.watch not in coalescing or event.key is None or event.flaw is not None
+        name = place if is_alone else (event.watch, _encode(event.key))
         group = groups.pop(name, [])
         group.append(event)
         groups[name] = group
     return [one for group in groups.values() for one in ([merge(group)] if _can_merge(group) else group)]
-
-
-def _name(event: Event, targets: Targets) -> tuple[str, bytes] | None:
-    """Returns the name that events to be merged have in common. None: the event stays alone."""
-    if event.key is None or event.flaw is not None or not targets.coalesce(event.watch):
-        return None
-    return event.watch, msgspec.json.encode(event.key)
 
 
 def _can_merge(group: Sequence[Event]) -> bool:

@@ -4,11 +4,12 @@ The memory of a batch must not depend on the size of the rows. So 5,000 events o
 """
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 from bridge.database import Connection, query, statement
 from bridge.errors import DatabaseError, TooLongError
 from bridge.event import Event
-from bridge.row import Row, event_of, filled, first_wide, is_wide, place, too_long, weight
+from bridge.row import Row, event_of, filled, is_wide, too_long, weight
 
 _WIDE = statement("wide")
 
@@ -30,10 +31,12 @@ async def portion(connection: Connection, rows: Sequence[Row]) -> tuple[list[Eve
     events: list[Event] = []
     taken = 0
     ready: list[Row] = []
-    while len(events) < len(rows):
+    while len(events) < len(rows) and taken < _ROOM:
         row = rows[len(events)]
         if is_wide(row):
-            ready = ready or await _with_values(connection, first_wide(rows[len(events) :], _ROOM - taken))
+            if not ready:
+                wide = list(takewhile(is_wide, rows[len(events) :]))
+                ready = await _with_values(connection, wide, _ROOM - taken)
             row = ready.pop(0)
         size = weight([row]) or 0
         if events and taken + size > _ROOM:
@@ -43,23 +46,23 @@ async def portion(connection: Connection, rows: Sequence[Row]) -> tuple[list[Eve
     return events, taken
 
 
-async def _with_values(connection: Connection, rows: Sequence[Row]) -> list[Row]:
-    """Returns the first of these wide rows with their values, at least one."""
-    places = [place(row) for row in rows]
+async def _with_values(connection: Connection, rows: Sequence[Row], room: int) -> list[Row]:
+    """Returns the first of these wide rows with their values: those that fit into `room`, and perhaps one more."""
+    slots, places = zip(*(row[8].split() for row in rows), strict=True)
     values = {
-        "slots": [slot for _, slot, _ in places],
-        "places": [ctid for *_, ctid in places],
+        "slots": list(slots),
+        "places": list(places),
         "ids": [row[0] for row in rows],
         "ats": [row[6] for row in rows],
         "xids": [row[7] for row in rows],
-        "room": _ROOM,
+        "room": room,
         "most": _MOST,
     }
     try:
         found = await query(connection, _WIDE, values)
     except TooLongError:
         # PostgreSQL can't make a text of that length, and does not say in which row.
-        return await _with_values(connection, rows[:1]) if len(rows) > 1 else [too_long(rows[0])]
+        return await _with_values(connection, rows[:1], room) if len(rows) > 1 else [too_long(rows[0])]
     if not found:
         raise DatabaseError("the log was rewritten (VACUUM FULL) while it was read")
     return [

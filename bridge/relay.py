@@ -215,7 +215,7 @@ class Relay:
         return batch
 
     def _coalesces(self) -> bool:
-        return self._targets.any_coalesces
+        return bool(self._targets.coalescing)
 
     @property
     def _most_tasks(self) -> int:

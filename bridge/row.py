@@ -1,7 +1,6 @@
 """Row: an event as the database returns it (look.sql, rest.sql), and how it becomes an Event."""
 
 from collections.abc import Sequence
-from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -10,16 +9,12 @@ from bridge.event import NO_TIME, Event
 from bridge.nesting import MOST, TOO_DEEP, is_deep
 from bridge.reason import reason
 
-# id, watch, op, key, data, context, at, xid, and the place of the values. Only a wide row, which comes without its
-# values, has this place.
+# id, watch, op, key, data, context, at, xid, and the place of the values (slot and ctid). Only a wide row, which comes
+# without its values, has this place.
 Row = tuple[Any, ...]
 
 _VALUES = (1, 3, 4, 5)
-_ELSEWHERE = 8
-
-# Bytes in memory that one compressed byte on disk can become (pglz: 273 for 3; LZ4 can compress more, but is not known
-# to do so with JSON).
-_COMPRESSED = 100
+_PLACE = 8
 
 # The mark in place of a key when the values are too long. It is compared by identity, so no row's key equals it.
 _TOO_LONG = "too long"
@@ -55,33 +50,16 @@ def event_of(row: Row) -> Event:
 
 def is_wide(row: Row) -> bool:
     """Whether its values are still in the database."""
-    return row[_ELSEWHERE] is not None
+    return row[_PLACE] is not None
 
 
 def weight(rows: Sequence[Row]) -> int | None:
     """Returns the number of characters of their values, or None when a row is wide."""
     # A sum by column costs a fifth of a sum by row.
     columns = tuple(zip(*rows, strict=True))
-    if any(columns[_ELSEWHERE]):
+    if any(columns[_PLACE]):
         return None
     return sum(sum(map(len, filter(None, columns[index]))) for index in _VALUES)
-
-
-def place(row: Row) -> tuple[int, str, str]:
-    """Returns the size of a wide row's values on disk, in bytes, and their place: slot and ctid."""
-    size, slot, ctid = row[_ELSEWHERE].split()
-    return int(size), slot, ctid
-
-
-def first_wide(rows: Sequence[Row], room: int) -> Sequence[Row]:
-    """Returns the wide rows at the beginning of `rows` that certainly fit into `room`, but at least one row."""
-    count = 0
-    for row in takewhile(is_wide, rows):
-        room -= place(row)[0] * _COMPRESSED
-        if room < 0:
-            break
-        count += 1
-    return rows[: max(count, 1)]
 
 
 def filled(row: Row, values: Sequence[str | None]) -> Row:

@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 from bridge import http
 from bridge.concurrency import task_group
 from bridge.config import Settings, host_and_port
+from bridge.garbage import collect_rarely
 from bridge.health import Health
 from bridge.housekeeping import keep_house
 from bridge.metrics import Metrics
@@ -43,6 +44,7 @@ class Service:
             "starting",
             extra={"broker": self._spare.address, "streams": list(self._settings.streams) or "all"},
         )
+        collect_rarely()
         with ExitStack() as stack:
             if self._settings.http is not None:
                 host, port = host_and_port(self._settings.http)

@@ -1013,6 +1013,10 @@ CREATE FUNCTION bridge._is_safe(type oid) RETURNS boolean
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select type = any ('{bool,int2,int4,int8,oid,uuid,date,timestamp,timestamptz}'::regtype[]) $$;
 
+CREATE FUNCTION bridge._is_wide(watch text, op text, key jsonb, data jsonb, context text) RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN ((((((octet_length(watch) + octet_length(op)) + COALESCE(octet_length(context), 0)) + COALESCE(pg_column_size(key), 0)) + COALESCE(pg_column_size(data), 0)) > 2000) OR (pg_column_compression(key) IS NOT NULL) OR (pg_column_compression(data) IS NOT NULL));
+
 CREATE FUNCTION bridge._json(value anyelement) RETURNS jsonb
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1929,10 +1933,6 @@ CREATE FUNCTION bridge._watches_of(relation regclass) RETURNS SETOF bridge.watch
     where w.removed_at is null and w.relation in (select oid from down union select oid from up)
     order by w.name
 $$;
-
-CREATE FUNCTION bridge._wide(watch text, op text, key jsonb, data jsonb, context text) RETURNS integer
-    LANGUAGE sql STABLE
-    RETURN CASE WHEN ((((((octet_length(watch) + octet_length(op)) + COALESCE(octet_length(context), 0)) + COALESCE(pg_column_size(key), 0)) + COALESCE(pg_column_size(data), 0)) > 2000) OR (pg_column_compression(key) IS NOT NULL) OR (pg_column_compression(data) IS NOT NULL)) THEN ((((octet_length(watch) + octet_length(op)) + COALESCE(octet_length(context), 0)) + COALESCE(pg_column_size(key), 0)) + COALESCE(pg_column_size(data), 0)) ELSE NULL::integer END;
 
 CREATE FUNCTION bridge.adopt(stream text) RETURNS TABLE(reason text, waiting bigint)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3011,6 +3011,8 @@ REVOKE ALL ON FUNCTION bridge._is_intact(w bridge.watch) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._is_safe(type oid) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge._is_wide(watch text, op text, key jsonb, data jsonb, context text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge._json(value anyelement) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._json_array(items text[]) FROM PUBLIC;
@@ -3102,8 +3104,6 @@ REVOKE ALL ON FUNCTION bridge._wanted(item jsonb, relation regclass) FROM PUBLIC
 REVOKE ALL ON FUNCTION bridge._watch(name text, relation regclass, task text, operations text[], columns text[], condition text, key text[], data text[], options jsonb, stream text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._watches_of(relation regclass) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION bridge._wide(watch text, op text, key jsonb, data jsonb, context text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.adopt(stream text) FROM PUBLIC;
 

@@ -37,7 +37,7 @@ PINNED = "pg_catalog, pg_temp"
 # These functions look up names as the caller does, or as the writer does (a partition key's function).
 ON_THE_CALLERS_PATH = {"_relations", "plan", "apply", "alter", "_note_move"}
 # The body of these functions is parsed when the file is applied, and may become part of a calling query.
-PARSED = {"_wide", "_waits_in_foreign_log"}
+PARSED = {"_is_wide", "_waits_in_foreign_log"}
 # These statements run on connections of Django or the user, or before our session has set its path.
 SOURCES = [*sorted((ROOT / "django_app").rglob("*.py")), ROOT / "bridge" / "inbox.py", ROOT / "bridge" / "pooler.py"]
 _STATEMENT = re.compile(r"\s*(select|insert into|update \w+\.|delete from|with \w+ as)\s")

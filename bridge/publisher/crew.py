@@ -20,6 +20,7 @@ from bridge import logs
 from bridge.call import Refusal, Targets
 from bridge.errors import BrokerError
 from bridge.event import Event
+from bridge.garbage import collect_rarely
 from bridge.publisher.answer import sentence
 from bridge.publisher.publisher import Publisher
 from bridge.reason import kept
@@ -157,6 +158,7 @@ def _work(pipe: Connection, broker_url: str | None, app_path: str | None) -> Non
             pipe.send_bytes(_encode(_Answer(failure=sentence(error))))
         return
     logs.set_up("console", "warning")  # again, since the app may have set up its own logging
+    collect_rarely()
     targets = Targets()
     while True:
         try:

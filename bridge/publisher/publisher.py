@@ -10,7 +10,7 @@ from bridge.call import Call, Refusal, Targets, call_for
 from bridge.errors import BrokerError, ConfigError
 from bridge.event import Event
 from bridge.publisher.answer import AnswerError, sentence
-from bridge.publisher.app import load
+from bridge.publisher.app import bare, load
 from bridge.publisher.line import Line, Placed, Refused
 from bridge.reason import reason
 from bridge.secret import hidden, note
@@ -30,7 +30,7 @@ class Publisher:
 
     def __init__(self, broker_url: str | None = None, app_path: str | None = None) -> None:
         note(broker_url)
-        self._app = load(app_path) if app_path else Celery("bridge", set_as_current=False)
+        self._app = load(app_path) if app_path else bare()
         if broker_url:
             self._app.conf.update(broker_url=broker_url, broker_write_url=broker_url)
         elif not app_path:

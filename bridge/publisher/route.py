@@ -7,6 +7,7 @@ from typing import Any
 
 import kombu
 from celery import Celery
+from celery.app.control import Control
 from celery.events.event import get_exchange
 from kombu.transport.virtual import Channel
 from kombu.transport.virtual.exchange import FanoutExchange
@@ -72,7 +73,9 @@ def _exchanges(app: Any, connection: kombu.Connection) -> dict[str, set[Any]]:
     Celery declares an exchange for each queue that is not defined, and the first declaration of an exchange decides
     its kind.
     """
-    mailbox = app.control.mailbox
+    # Not `app.control`: Celery would import this class here, in the middle of a takeover.
+    control: Any = Control(app)
+    mailbox = control.mailbox
     named = [mailbox.exchange, mailbox.reply_exchange, get_exchange(connection, app.conf.event_exchange)]
     for queue in app.amqp.Queues(app.conf.task_queues).values():
         named += [queue.exchange, *(binding.exchange for binding in queue.bindings)]

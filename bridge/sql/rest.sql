@@ -11,20 +11,18 @@ select
     case when t.at >= '0001-01-02' and t.at < '9999-12-31' then t.at end as at,
     t.xid,
     case
-        when t.stored is not null then format('%%s %%s %%s', t.stored, t.slot, t.ctid)
-        when octet_length(t.key) > 4000 or octet_length(t.data) > 4000 then
-            format('%%s %%s %%s', (coalesce(octet_length(t.key), 0) + coalesce(octet_length(t.data), 0)) / 100, t.slot, t.ctid)
-    end as elsewhere
+        when t.is_wide or octet_length(t.key) > 4000 or octet_length(t.data) > 4000 then format('%%s %%s', t.slot, t.ctid)
+    end as place
 from (
     select
-        w.id, w.at, w.xid, w.slot, w.ctid, w.stored,
-        case when w.stored is null then w.watch end as watch,
-        case when w.stored is null then w.op end as op,
-        case when w.stored is null then w.key::text end as key,
-        case when w.stored is null then w.data::text end as data,
-        case when w.stored is null then w.context end as context
+        w.id, w.at, w.xid, w.slot, w.ctid, w.is_wide,
+        case when not w.is_wide then w.watch end as watch,
+        case when not w.is_wide then w.op end as op,
+        case when not w.is_wide then w.key::text end as key,
+        case when not w.is_wide then w.data::text end as data,
+        case when not w.is_wide then w.context end as context
     from (
-        select w.*, bridge._wide(w.watch, w.op, w.key, w.data, w.context) as stored
+        select w.*, bridge._is_wide(w.watch, w.op, w.key, w.data, w.context) as is_wide
         from (
             select *, ctid
             from bridge.event

@@ -11,8 +11,8 @@ from tests.fix_broker import Broker
 from tests.inbox import inbox
 
 SLOW = """
-create or replace function bridge._wide(watch text, op text, key jsonb, data jsonb, context text) returns integer
-language plpgsql stable as $$ begin perform pg_catalog.pg_sleep(0.3); return null; end $$
+create or replace function bridge._is_wide(watch text, op text, key jsonb, data jsonb, context text) returns boolean
+language plpgsql stable as $$ begin perform pg_catalog.pg_sleep(0.3); return false; end $$
 """
 
 
