@@ -23,7 +23,9 @@ from rich.table import Table
 
 from benchmarks import figure, report, server
 from benchmarks.pgbench import pgbench
-from bridge.database import connect, query, statement
+from bridge.database.connect import connect
+from bridge.database.query import query
+from bridge.database.statement import statement
 
 _ROWS = 100_000
 _SCRIPT = f"\\set id random(1, {_ROWS})\nupdate item set touched = touched + 1 where id = :id;\n"

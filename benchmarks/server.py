@@ -7,7 +7,7 @@ import psycopg
 from embedded import Postgres
 
 from benchmarks.broker import QUEUE
-from bridge import schema
+from bridge.database import schema
 
 SETTINGS = {
     "shared_buffers": "256MB",

@@ -29,7 +29,7 @@ from rich.table import Table
 
 from benchmarks import figure, report
 from benchmarks.pgbench import pgbench
-from bridge import schema
+from bridge.database import schema
 
 ROWS = 100_000
 SCRIPT = f"\\set id random(1, {ROWS})\nupdate item set touched = touched + 1 where id = :id;\n"

@@ -8,19 +8,37 @@ from typing import Any, Literal
 import anyio
 import msgspec
 
-from bridge import schema
 from bridge.backoff import Backoff
-from bridge.database import Connection, connect, notification, own_search_path, query, statement, translated
+from bridge.database import schema
+from bridge.database.connect import connect
+from bridge.database.connection import Connection
+from bridge.database.query import notification, query
+from bridge.database.session import own_search_path
+from bridge.database.statement import statement
+from bridge.database.translation import translated
 from bridge.errors import ConfigError, LockTimeoutError
 from bridge.watch import Watch
 
 _TRIES = 5
 _WAITING = statement("waiting")
+_INSTALLED = statement("installed")
+_VERSION = statement("version")
+_DATABASE = statement("database")
+_LOCK_TIMEOUT = statement("lock_timeout")
+_STATUS = statement("status")
+_DISK_USE = statement("disk_use")
+_DRIFT = statement("drift")
+_STREAMS = statement("streams")
+_RECYCLE = statement("recycle")
+_REFRESH = statement("refresh")
+_SET_ASIDE = statement("set_aside")
+_FORGET = statement("forget")
+_LISTEN = statement("listen")
 # Events are counted up to this number. A count reads all of them, and a long outage repeats it many times.
 _MOST_COUNTED = 1_000_000
 _CHANGES = {
-    "plan": "select * from bridge.plan(%(wanted)s::pg_catalog.jsonb, %(prune)s)",
-    "apply": "select * from bridge.apply(%(wanted)s::pg_catalog.jsonb, %(prune)s)",
+    "plan": statement("plan_watches"),
+    "apply": statement("apply_watches"),
 }
 
 
@@ -69,16 +87,16 @@ class Catalog:
 
     async def version(self) -> str | None:
         """Returns the version of the installed triggers.sql, or None if it is not installed."""
-        [(exists,)] = await query(self._connection, "select to_regprocedure('bridge.version()') is not null")
+        [(exists,)] = await query(self._connection, _INSTALLED)
         if not exists:
             return None
-        [(version,)] = await query(self._connection, "select bridge.version()")
+        [(version,)] = await query(self._connection, _VERSION)
         return str(version)
 
     async def require(self) -> None:
         """Raises ConfigError unless Commit Bridge is installed in this database and this role may use it."""
         if await self.version() is None:
-            [(name,)] = await query(self._connection, "select current_database()")
+            [(name,)] = await query(self._connection, _DATABASE)
             raise ConfigError(f'Commit Bridge is not installed in database "{name}": run `bridge install` first')
 
     async def install(self) -> tuple[str | None, str]:
@@ -99,7 +117,7 @@ class Catalog:
         lets the writers pass, and tries again a few times. Raises LockTimeoutError when nothing was changed.
         """
         milliseconds = {"timeout": f"{lock_timeout * 1000:.0f}ms"}
-        await query(self._connection, "select set_config('lock_timeout', %(timeout)s, false)", milliseconds)
+        await query(self._connection, _LOCK_TIMEOUT, milliseconds)
         backoff = Backoff()
         for _ in range(_TRIES - 1):
             with suppress(LockTimeoutError):
@@ -115,21 +133,21 @@ class Catalog:
 
     async def status(self) -> list[StreamStatus]:
         """Returns the status of all streams, ordered by name."""
-        return [StreamStatus(*row) for row in await query(self._connection, "select * from bridge.status()", slow=True)]
+        return [StreamStatus(**row._asdict()) for row in await query(self._connection, _STATUS, slow=True)]
 
     async def waiting(self, streams: Sequence[str]) -> list[tuple[str, int, datetime | None]]:
         """Returns each stream with the number of its waiting events (up to a million) and the time of the oldest."""
         values = {"streams": list(streams), "at_most": _MOST_COUNTED}
-        return [(row[0], row[1], row[2]) for row in await query(self._connection, _WAITING, values)]
+        return [(row.stream, row.waiting, row.oldest) for row in await query(self._connection, _WAITING, values)]
 
     async def disk_use(self) -> dict[str, int]:
         """Returns how many bytes the log, the dead letters and the inbox use."""
-        return dict(await query(self._connection, "select part, bytes from bridge.disk_use()", slow=True))
+        return dict(await query(self._connection, _DISK_USE, slow=True))
 
     async def drift(self) -> list[str]:
         """Returns the names of watches whose triggers are missing, are disabled, or no longer fit their table."""
-        rows = await query(self._connection, "select name from bridge.drift() order by name", slow=True)
-        return [row[0] for row in rows]
+        rows = await query(self._connection, _DRIFT, slow=True)
+        return [row.name for row in rows]
 
     async def changed(self, within: float) -> bool:
         """Whether a watch was changed within this number of seconds. Call `listen` first."""
@@ -140,37 +158,37 @@ class Catalog:
         """Subscribes to changes of watches. Behind a pooler in transaction mode notifications never arrive."""
         # Behind such a pooler the server would keep all notifications for a session that never reads them.
         if not self._connection.pinned:
-            await query(self._connection, 'listen "bridge"')
+            await query(self._connection, _LISTEN)
 
     async def streams(self) -> list[str]:
         """Returns the names of all streams."""
-        return [row[0] for row in await query(self._connection, "select name from bridge.stream order by name")]
+        return [row.name for row in await query(self._connection, _STREAMS)]
 
     async def recycle(self, retention: float) -> list[int]:
         """Truncates slots of the log that are delivered and older than `retention` seconds. Returns their numbers."""
         values = {"retention": timedelta(seconds=retention)}
-        [(slots,)] = await query(self._connection, "select bridge.recycle(%(retention)s)", values, slow=True)
+        [(slots,)] = await query(self._connection, _RECYCLE, values, slow=True)
         return list(slots)
 
     async def refresh(self) -> int:
         """Renews the table and column numbers that capture uses; a restore changes them. Returns how many watches
         needed it."""
-        [(number,)] = await query(self._connection, "select bridge.refresh()", slow=True)
+        [(number,)] = await query(self._connection, _REFRESH, slow=True)
         return int(number)
 
     async def set_aside(self) -> int:
         """Turns events that were loaded from another cluster without triggers into dead letters. Returns how many."""
-        [(number,)] = await query(self._connection, "select bridge.set_aside()", slow=True)
+        [(number,)] = await query(self._connection, _SET_ASIDE, slow=True)
         return int(number)
 
     async def forget(self, older_than: float) -> int:
         """Deletes entries of the inbox that are older than `older_than` seconds, at most 10,000. Returns how many."""
         values = {"older_than": timedelta(seconds=older_than)}
-        [(number,)] = await query(self._connection, "select bridge.forget(%(older_than)s)", values, slow=True)
+        [(number,)] = await query(self._connection, _FORGET, values, slow=True)
         return int(number)
 
     async def _changes(self, function: Literal["plan", "apply"], watches: Sequence[Watch], prune: bool) -> list[Change]:
         values = {"wanted": msgspec.json.encode([w.definition() for w in watches]).decode(), "prune": prune}
         async with own_search_path(self._connection):
             rows = await query(self._connection, _CHANGES[function], values, slow=True)
-        return [Change(*row) for row in rows]
+        return [Change(**row._asdict()) for row in rows]

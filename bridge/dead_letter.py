@@ -7,16 +7,20 @@ from typing import Any, Literal
 
 import msgspec
 
-from bridge.database import Connection, connect, query, statement
+from bridge.database.connect import connect
+from bridge.database.connection import Connection
+from bridge.database.query import query
+from bridge.database.statement import statement
 
 # Dead letters per transaction. A million of them must not become one transaction, and the relay can publish the first
 # thousand while the others follow.
 CHUNK = 1000
 
 _LIST = statement("dead_letters")
+_NOW = statement("now")
 _CALLS = {
-    "retry": "select bridge.retry(%(ids)s, %(watch)s, %(stream)s, %(since)s, %(until)s, %(at_most)s)",
-    "discard": "select bridge.discard(%(ids)s, %(watch)s, %(stream)s, %(since)s, %(until)s, %(at_most)s)",
+    "retry": statement("retry_dead_letters"),
+    "discard": statement("discard_dead_letters"),
 }
 
 
@@ -69,7 +73,7 @@ class DeadLetters:
     async def settle(self, action: Literal["retry", "discard"], choice: Choice) -> AsyncIterator[int]:
         """Retries or discards them in transactions of a thousand, and yields the number in each transaction. It leaves
         out dead letters that are added meanwhile."""
-        [(now,)] = await query(self._connection, "select clock_timestamp()")
+        [(now,)] = await query(self._connection, _NOW)
         until = now if choice.until is None else min(now, choice.until)
         values = {**msgspec.structs.asdict(choice), "until": until, "at_most": CHUNK}
         while True:

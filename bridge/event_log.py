@@ -3,16 +3,22 @@
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
 from bridge.call import Refusal, Targets, targets_of
-from bridge.database import Connection, advisory_lock, connect, query, statement, translated
+from bridge.database.connect import connect
+from bridge.database.connection import Connection
+from bridge.database.lock import advisory_lock
+from bridge.database.query import fetch, query
+from bridge.database.statement import statement
+from bridge.database.translation import translated
 from bridge.errors import ConfigError, DatabaseError, PositionError
 from bridge.event import NO_TIME, Event
 from bridge.reader import portion
 from bridge.reason import kept
-from bridge.row import Row
+from bridge.row import Row, id_of, window_of
 
 _KEYS = statement("keys")
 _ADOPT = statement("adopt")
@@ -24,6 +30,10 @@ _MOVE = statement("move")
 _BROKER_ERROR = statement("broker_error")
 _BURY = statement("bury")
 _TARGETS = statement("targets")
+_READ_ONLY = statement("read_only")
+_SHOW_LIFE = statement("show_life")
+_SNAPSHOT = statement("snapshot")
+_CLOSE = statement("close_walk")
 
 _SMALLEST_ID = -(2**63)
 
@@ -121,8 +131,8 @@ class EventLog:
 
     async def require_writable(self) -> None:
         """Raises DatabaseError when the server does not accept writes: each retry would publish the same events."""
-        [(read_only,)] = await query(self._connection, "select current_setting('transaction_read_only')::boolean")
-        if read_only:
+        [row] = await query(self._connection, _READ_ONLY)
+        if row.is_read_only:
             raise DatabaseError(
                 "the server does not accept writes now: it is a standby, or default_transaction_read_only is on"
             )
@@ -133,21 +143,21 @@ class EventLog:
         Returns the adoption if the log had to be adopted first, else None. Ownership is a session advisory lock: it
         ends with the connection, and the server grants it to the next waiting session at once.
         """
-        _, owner_key = self._there(await query(self._connection, _KEYS, {"stream": self._stream}))
+        keys = self._there(await query(self._connection, _KEYS, {"stream": self._stream}))
         with translated():
-            await advisory_lock(self._connection, owner_key)
+            await advisory_lock(self._connection, keys.owner_key)
         adopted = await query(self._connection, _ADOPT, {"stream": self._stream}, slow=True)
         await self._take_up()
-        return Adoption(*adopted[0]) if adopted else None
+        return Adoption(**adopted[0]._asdict()) if adopted else None
 
     async def say(self) -> None:
         """Runs a statement on this session, so that standbys see that the owner lives."""
-        await query(self._connection, "select 1")
+        await query(self._connection, _SHOW_LIFE)
 
     async def follow(self) -> None:
         """Starts reading at the present instead of the stream's position. For readers that do not own the stream."""
-        [(snapshot,)] = await query(self._connection, "select pg_current_snapshot()::text")
-        self._read = Position(snapshot)
+        [row] = await query(self._connection, _SNAPSHOT)
+        self._read = Position(row.snapshot)
 
     async def read(self) -> Batch:
         """Returns the events after the last batch that was read, whether that batch is settled or not. Returns an empty
@@ -177,7 +187,7 @@ class EventLog:
         nothing has changed."""
         if self._broker_away != (error is not None):
             values = {"stream": self._stream, "reason": error}
-            [self._ctid] = self._there(await query(self._connection, _BROKER_ERROR, values))
+            self._ctid = self._there(await query(self._connection, _BROKER_ERROR, values)).ctid
             self._broker_away = error is not None
 
     async def bury(self, refusals: Sequence[Refusal]) -> None:
@@ -196,29 +206,31 @@ class EventLog:
 
     async def targets(self) -> tuple[int, Targets]:
         """Returns the generation of the watches, and the targets of all watches."""
-        [(generation, names, tasks, options, sendable)] = await query(self._connection, _TARGETS)
-        return generation, targets_of(zip(names, tasks, options, strict=True), sendable)
+        [row] = await query(self._connection, _TARGETS)
+        return row.generation, targets_of(zip(row.names, row.tasks, row.options, strict=True), row.sendable)
 
     async def _take_up(self) -> None:
         with _movable():
             rows = await query(self._connection, _POSITION, {"stream": self._stream})
-        *position, self._ctid, self._broker_away = self._there(rows)
-        self._settled = self._read = Position(*position)
+        row = self._there(rows)
+        self._ctid, self._broker_away = row.ctid, row.broker_away
+        self._settled = self._read = Position(row.seen, row.upto, row.after_id, row.largest_id)
 
     async def _look(self) -> Batch:
         seen = self._read.seen
-        rows = await query(self._connection, _LOOK, {"stream": self._stream, "seen": seen, "rows": self.batch_size + 1})
-        snapshot: str
-        snapshot, self._generation, unflushed = rows[0][9:12]
-        if rows[0][0] is None:
+        values = {"stream": self._stream, "seen": seen, "rows": self.batch_size + 1}
+        rows = await query(self._connection, _LOOK, values, named=False)
+        window = window_of(rows[0])
+        self._generation = window.generation
+        if window.is_empty:
             # The position stays where it is, so that a stream without events causes no writes.
             return Batch((), self._read, self._generation)
-        if unflushed and self._flushed_only:
+        if window.unflushed and self._flushed_only:
             # A crash of the server could still undo these changes, and tasks would start for changes that never were.
             await query(self._connection, _FLUSH)
         events, taken = await portion(self._connection, rows[: self.batch_size])
         # A walk reads the rows that had no room in this batch.
-        return self._batch(events, taken, seen, snapshot, rows[len(events) :])
+        return self._batch(events, taken, seen, window.snapshot, rows[len(events) :])
 
     async def _walk(self, upto: str) -> Batch:
         if not self._walking and not self._rows:
@@ -227,10 +239,10 @@ class EventLog:
             self._walking = True
         missing = self.batch_size + 1 - len(self._rows)
         if self._walking and missing > 0:
-            rows = await query(self._connection, f"fetch {missing:d} from bridge_rest")
+            rows = await fetch(self._connection, "bridge_rest", missing)
             self._rows += rows
             if len(rows) < missing:
-                await query(self._connection, "close bridge_rest")
+                await query(self._connection, _CLOSE)
                 self._walking = False
         events, taken = await portion(self._connection, self._rows[: self.batch_size])
         del self._rows[: len(events)]
@@ -242,7 +254,7 @@ class EventLog:
         largest = max(self._read.largest_id, events[-1].id if events else 0)
         if behind:
             last = events[-1].id
-            is_split = behind[0][0] == last
+            is_split = id_of(behind[0]) == last
             after_id = last if not is_split else last - 1 if last > _SMALLEST_ID else None
             self._read = Position(seen, upto, after_id, largest)
         else:
@@ -260,11 +272,10 @@ class EventLog:
                 # The row is at another place now (after a VACUUM FULL, say). This session owns the stream, so it may
                 # look for the row.
                 rows = await query(self._connection, _POSITION, {"stream": self._stream})
-                *_, ctid, _ = self._there(rows)
-                moved = await query(self._connection, _MOVE, {**values, "ctid": ctid})
-        [self._ctid] = self._there(moved)
+                moved = await query(self._connection, _MOVE, {**values, "ctid": self._there(rows).ctid})
+        self._ctid = self._there(moved).ctid
 
-    def _there(self, rows: Sequence[Row]) -> Row:
+    def _there(self, rows: Sequence[Any]) -> Any:
         """Returns the row of the position. Raises PositionError if somebody has deleted it."""
         if not rows:
             raise PositionError(f'stream "{self._stream}" has no row in bridge.position any more')

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 
 import anyio
 
-from bridge import schema
 from bridge.backoff import Backoff
 from bridge.catalog import Catalog
 from bridge.config import Settings
+from bridge.database import schema
 from bridge.errors import DatabaseError
 from bridge.health import Health
 

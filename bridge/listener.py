@@ -25,7 +25,11 @@ import anyio
 from psycopg import sql
 
 from bridge.concurrency import Step, race, task_group
-from bridge.database import Connection, connect, notification, query, statement, translated
+from bridge.database.connect import connect
+from bridge.database.connection import Connection
+from bridge.database.query import notification, query
+from bridge.database.statement import statement
+from bridge.database.translation import translated
 from bridge.errors import DatabaseError
 from bridge.sleep_key import SleepKey
 
@@ -35,7 +39,7 @@ Wakeup = Literal["connected", "asked", "armed", "notified", "polled"]
 
 _KEYS = statement("keys")
 _HEARTBEAT = statement("heartbeat")
-_FREE = "select pg_try_advisory_xact_lock_shared(%(sleep_key)s)"
+_FREE = statement("try_sleep_key")
 
 # Seconds that the relay waits for the grant before it looks without it. Most transactions are shorter.
 _SOON = 0.05
@@ -77,7 +81,7 @@ class Listener:
             channel = sql.Identifier(_channel(stream))
             await query(listening, sql.SQL("listen {}").format(channel).as_string(listening))
             async with task_group() as group:
-                yield cls(listening, SleepKey(arming, keys[0], group), stream, floor)
+                yield cls(listening, SleepKey(arming, keys.sleep_key, group), stream, floor)
                 group.cancel_scope.cancel()
 
     def __aiter__(self) -> Self:
@@ -144,7 +148,8 @@ class Listener:
         DatabaseError if not."""
         self._beaten = anyio.current_time()
         values = {"channel": self._channel, "sleep_key": self._key.number}
-        [(self.queue_usage, _)] = await query(self._listening, _HEARTBEAT, values)
+        [row] = await query(self._listening, _HEARTBEAT, values)
+        self.queue_usage = row.queue_usage
         self._watch_queue()
         within = min(_ECHO, self._listening.patience or _ECHO)
         if not await notification(self._listening, within):
@@ -164,7 +169,7 @@ class Listener:
 
     async def _writers_notify(self) -> None:
         """Waits until the server has queued the request for the key, so that writers fail to get it and notify."""
-        while (await query(self._listening, _FREE, {"sleep_key": self._key.number}))[0][0]:  # noqa: ASYNC110 - no event
+        while (await query(self._listening, _FREE, {"sleep_key": self._key.number}))[0].is_free:  # noqa: ASYNC110 - no event
             await anyio.sleep(0.005)
 
     async def _notified_before(self, other: Step, within: float) -> bool:

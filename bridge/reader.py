@@ -6,10 +6,12 @@ The memory of a batch must not depend on the size of the rows. So 5,000 events o
 from collections.abc import Sequence
 from itertools import takewhile
 
-from bridge.database import Connection, query, statement
+from bridge.database.connection import Connection
+from bridge.database.query import query
+from bridge.database.statement import statement
 from bridge.errors import DatabaseError, TooLongError
 from bridge.event import Event
-from bridge.row import Row, event_of, filled, is_wide, too_long, weight
+from bridge.row import Row, event_of, filled, is_wide, places, too_long, weight
 
 _WIDE = statement("wide")
 
@@ -48,18 +50,9 @@ async def portion(connection: Connection, rows: Sequence[Row]) -> tuple[list[Eve
 
 async def _with_values(connection: Connection, rows: Sequence[Row], room: int) -> list[Row]:
     """Returns the first of these wide rows with their values: those that fit into `room`, and perhaps one more."""
-    slots, places = zip(*(row[8].split() for row in rows), strict=True)
-    values = {
-        "slots": list(slots),
-        "places": list(places),
-        "ids": [row[0] for row in rows],
-        "ats": [row[6] for row in rows],
-        "xids": [row[7] for row in rows],
-        "room": room,
-        "most": _MOST,
-    }
+    values = {**places(rows), "room": room, "most": _MOST}
     try:
-        found = await query(connection, _WIDE, values)
+        found = await query(connection, _WIDE, values, named=False)
     except TooLongError:
         # PostgreSQL can't make a text of that length, and does not say in which row.
         return await _with_values(connection, rows[:1], room) if len(rows) > 1 else [too_long(rows[0])]

@@ -1,7 +1,7 @@
 """Row: an event as the database returns it (look.sql, rest.sql), and how it becomes an Event."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,6 +18,18 @@ _PLACE = 8
 
 # The mark in place of a key when the values are too long. It is compared by identity, so no row's key equals it.
 _TOO_LONG = "too long"
+
+
+class Window(NamedTuple):
+    """What the first row of a look says of all its rows."""
+
+    snapshot: str
+    """The position after the delivery of these events."""
+    generation: int
+    unflushed: bool | None
+    """Whether a change may not be on disk yet."""
+    is_empty: bool
+
 
 _decode_key = msgspec.json.Decoder(list[Any]).decode
 _decode_data = msgspec.json.Decoder(dict[str, Any]).decode
@@ -48,6 +60,17 @@ def event_of(row: Row) -> Event:
     return Event(number, watch, op, key_values, values, context, at, xid, (), flaw)
 
 
+def window_of(first: Row) -> Window:
+    """Returns the window of a look from its first row."""
+    snapshot, generation, unflushed = first[9:]
+    return Window(snapshot, generation, unflushed, is_empty=first[0] is None)
+
+
+def id_of(row: Row) -> int:
+    """Returns the event's id."""
+    return int(row[0])
+
+
 def is_wide(row: Row) -> bool:
     """Whether its values are still in the database."""
     return row[_PLACE] is not None
@@ -60,6 +83,18 @@ def weight(rows: Sequence[Row]) -> int | None:
     if any(columns[_PLACE]):
         return None
     return sum(sum(map(len, filter(None, columns[index]))) for index in _VALUES)
+
+
+def places(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """Returns where the values of wide rows are, and what identifies these rows."""
+    slots, ctids = zip(*(row[_PLACE].split() for row in rows), strict=True)
+    return {
+        "slots": list(slots),
+        "places": list(ctids),
+        "ids": [row[0] for row in rows],
+        "ats": [row[6] for row in rows],
+        "xids": [row[7] for row in rows],
+    }
 
 
 def filled(row: Row, values: Sequence[str | None]) -> Row:

@@ -76,6 +76,7 @@ class Service:
         for stream in streams:
             if stream not in self._relays:
                 publisher = self._publisher() if self._relays else self._spare
+                publisher.prepare()
                 relay = Relay(stream, self._settings, publisher, self._health, self._metrics)
                 self._relays[stream] = relay
                 self._metrics.watch(stream, self._health)

@@ -10,7 +10,10 @@ As soon as the server has queued the request, writers fail to get the key, and n
 import anyio
 from anyio.abc import TaskGroup
 
-from bridge.database import Connection, advisory_lock, advisory_unlock_all, notification, translated
+from bridge.database.connection import Connection
+from bridge.database.lock import advisory_lock, advisory_unlock_all
+from bridge.database.query import notification
+from bridge.database.translation import translated
 from bridge.errors import BridgeError
 
 

@@ -14,7 +14,10 @@ from datetime import datetime
 import anyio
 import msgspec
 
-from bridge.database import Connection, connect, query, statement
+from bridge.database.connect import connect
+from bridge.database.connection import Connection
+from bridge.database.query import query
+from bridge.database.statement import statement
 from bridge.errors import ConfigError, DatabaseError
 
 logger = logging.getLogger(__name__)
@@ -86,4 +89,4 @@ async def _watch(connection: Connection, stream: str, after: float) -> None:
 
 async def _look(connection: Connection, stream: str) -> Silence | None:
     rows = await query(connection, _OWNER, {"stream": stream})
-    return Silence(*rows[0][:3]) if rows else None
+    return Silence(rows[0].pid, rows[0].state_change, rows[0].sending) if rows else None

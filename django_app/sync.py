@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError, OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from bridge import schema
+from bridge.database import schema
 from django_app import guard, registry
 from django_app.database import (
     alias,

@@ -13,7 +13,7 @@ import pytest
 
 from bridge.call import Refusal
 from bridge.catalog import Catalog
-from bridge.database import statement
+from bridge.database.statement import statement
 from bridge.dead_letter import Choice, DeadLetters
 from bridge.errors import DatabaseError, PositionError
 from bridge.event_log import EventLog
@@ -265,7 +265,7 @@ SETTINGS = [
     "datestyle = 'SQL, DMY'",
     "intervalstyle = 'iso_8601'",
     "array_nulls = off",
-    "statement_timeout = '1ms'",
+    "statement_timeout = '5ms'",
     "transform_null_equals = on",
     "default_transaction_deferrable = on",
     "enable_indexscan = off",

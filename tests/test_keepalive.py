@@ -4,7 +4,7 @@ import pytest
 from embedded import Postgres
 from psycopg.conninfo import make_conninfo
 
-from bridge.database import connect
+from bridge.database.connect import connect
 
 THEIRS = "-c tcp_keepalives_idle=999 -c tcp_keepalives_interval=999 -c tcp_keepalives_count=9 -c tcp_user_timeout=0"
 OURS = {

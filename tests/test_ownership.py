@@ -38,7 +38,7 @@ async def test_a_second_relay_waits_until_the_first_is_gone(database: Database) 
 async def test_a_standby_does_not_hold_back_vacuum(
     database: Database, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.database._RENEWED", timedelta(milliseconds=100))
+    monkeypatch.setattr("bridge.database.lock._RENEWED", timedelta(milliseconds=100))
     async with (
         EventLog.open(database.dsn, "default", 10) as first,
         EventLog.open(database.dsn, "default", 10, "standby") as second,

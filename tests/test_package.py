@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge import schema
+from bridge.database import schema
 from tests.fix_bridge import BRIDGE, ROOT, environment
 from tests.fix_postgres import TRIGGERS_SQL, Database, on_pg18
 
@@ -45,8 +45,8 @@ def test_wheel_carries_the_sql_inside_the_package(built: Path) -> None:
     with zipfile.ZipFile(file) as wheel:
         names = wheel.namelist()
         assert wheel.read("bridge/triggers.sql") == TRIGGERS_SQL.read_bytes()
-    for name in (ROOT / "bridge" / "sql").iterdir():
-        assert f"bridge/sql/{name.name}" in names
+    for name in (ROOT / "bridge" / "database" / "sql").iterdir():
+        assert f"bridge/database/sql/{name.name}" in names
     assert {"bridge/py.typed", "django_app/apps.py", "django_app/migrations/__init__.py"} <= set(names)
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"bridge", "django_app"}

@@ -39,7 +39,9 @@ ON_THE_CALLERS_PATH = {"_relations", "plan", "apply", "alter", "_note_move"}
 # The body of these functions is parsed when the file is applied, and may become part of a calling query.
 PARSED = {"_is_wide", "_waits_in_foreign_log"}
 # These statements run on connections of Django or the user, or before our session has set its path.
-SOURCES = [*sorted((ROOT / "django_app").rglob("*.py")), ROOT / "bridge" / "inbox.py", ROOT / "bridge" / "pooler.py"]
+SQL = ROOT / "bridge" / "database" / "sql"
+SOURCES = [*sorted((ROOT / "django_app").rglob("*.py")), ROOT / "bridge" / "inbox.py"]
+BEFORE_THE_PATH = ["backend_pid", "prepare_session", "plan_watches", "apply_watches"]
 _STATEMENT = re.compile(r"\s*(select|insert into|update \w+\.|delete from|with \w+ as)\s")
 
 
@@ -160,15 +162,10 @@ def test_a_statement_on_somebody_elses_path_names_everything_with_its_schema(sou
         assert unqualified(text) == [], text
 
 
-def test_our_sessions_set_their_path_with_names_that_have_a_schema() -> None:
-    texts = [text for text in strings(ROOT / "bridge" / "database.py") if "'search_path'" in text]
-    assert len(texts) == 1
-    assert unqualified(texts[0]) == []
-    texts = [
-        text for text in strings(ROOT / "bridge" / "catalog.py") if "bridge.plan(" in text or "bridge.apply(" in text
-    ]
-    assert len(texts) == 2
-    assert [unqualified(text) for text in texts] == [[], []]
+@pytest.mark.parametrize("name", BEFORE_THE_PATH)
+def test_a_statement_of_a_session_without_our_path_names_everything_with_its_schema(name: str) -> None:
+    text = (SQL / f"{name}.sql").read_text()
+    assert unqualified(re.sub(r"%\(\w+\)s", "$1", text)) == []
 
 
 def strings(source: Path) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bridge import schema
+from bridge.database import schema
 from tests.eventually import eventually
 from tests.fix_postgres import TRIGGERS_SQL, Database
 

@@ -5,7 +5,7 @@ import re
 import psycopg
 import pytest
 
-from bridge import schema
+from bridge.database import schema
 
 
 @pytest.fixture(autouse=True)

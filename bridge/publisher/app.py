@@ -21,8 +21,6 @@ def load(app_path: str) -> Celery:
         if isinstance(app, Celery):
             # The tasks' own options (queue, priority, ...) are known only after the tasks' modules are imported.
             app.loader.import_default_modules()
-            # Tasks would otherwise be bound with the first connection, in the middle of a takeover.
-            app.finalize()
             note_secrets(app)
             return app
     except Exception as error:
@@ -32,13 +30,6 @@ def load(app_path: str) -> Celery:
             hidden(f"--app {app_path}: {said}. Write it as module:attribute, for example shop.celery:app")
         ) from error
     raise ConfigError(f"--app {app_path}: this names a {type(app).__name__}, not a Celery app")
-
-
-def bare() -> Celery:
-    """Returns an app with Celery's defaults."""
-    app = Celery("bridge", set_as_current=False)
-    app.finalize()
-    return app
 
 
 def note_secrets(app: Celery) -> None:

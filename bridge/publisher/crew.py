@@ -84,6 +84,11 @@ class Crew:
             raise BrokerError(failures[0], frozenset(settled - refused.keys()))
         return [Refusal(events[place], refused[place]) for place in sorted(refused)]
 
+    def prepare(self) -> None:
+        """Starts the members. See Publisher."""
+        for member in self._members:
+            member.start()
+
     def connect(self) -> None:
         """See Publisher."""
         for member in self._members:
@@ -108,18 +113,22 @@ class _Member:
         self._targets: Targets | None = None
         """The targets that the process has."""
 
-    def ask(self, events: Sequence[Event] = (), targets: Targets | None = None) -> None:
-        """Sends a request. A failure is reported by `answer()`."""
+    def start(self) -> Connection:
+        """Starts the process unless it was started. Returns the pipe to it."""
         if self._pipe is None:
-            ours, theirs = _CONTEXT.Pipe()
+            self._pipe, theirs = _CONTEXT.Pipe()
             self._process = _CONTEXT.Process(target=_work, args=(theirs, *self._arguments), name="bridge publisher")
             self._process.start()
             theirs.close()
-            self._pipe = ours
             self._targets = None
+        return self._pipe
+
+    def ask(self, events: Sequence[Event] = (), targets: Targets | None = None) -> None:
+        """Sends a request. A failure is reported by `answer()`."""
+        pipe = self.start()
         news = None if targets is self._targets else targets
         with suppress(OSError):
-            self._pipe.send_bytes(_encode(_Request(events, news)))
+            pipe.send_bytes(_encode(_Request(events, news)))
             self._targets = targets or self._targets
 
     def answer(self) -> _Answer:

@@ -45,6 +45,7 @@ class Line:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
+        app.finalize()
         transport = app.connection_for_write().transport
         options = {**_TRANSPORT_OPTIONS.get(transport.driver_type, {}), **app.conf.broker_transport_options}
         # `confirm_publish` waits for each message. A line sends a whole batch and then waits for all its confirms.

@@ -1,6 +1,7 @@
 """Publisher: publishes a batch; reports what the broker did not confirm and what can't be published at all."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
@@ -10,7 +11,7 @@ from bridge.call import Call, Refusal, Targets, call_for
 from bridge.errors import BrokerError, ConfigError
 from bridge.event import Event
 from bridge.publisher.answer import AnswerError, sentence
-from bridge.publisher.app import bare, load
+from bridge.publisher.app import load
 from bridge.publisher.line import Line, Placed, Refused
 from bridge.reason import reason
 from bridge.secret import hidden, note
@@ -30,7 +31,7 @@ class Publisher:
 
     def __init__(self, broker_url: str | None = None, app_path: str | None = None) -> None:
         note(broker_url)
-        self._app = load(app_path) if app_path else bare()
+        self._app = load(app_path) if app_path else Celery("bridge", set_as_current=False)
         if broker_url:
             self._app.conf.update(broker_url=broker_url, broker_write_url=broker_url)
         elif not app_path:
@@ -61,6 +62,11 @@ class Publisher:
             # Refused events are not settled: the next try must refuse them again, so that they become dead letters.
             raise BrokerError(text, frozenset(settled - refused.keys())) from error
         return [Refusal(events[place], refused[place]) for place in sorted(refused)]
+
+    def prepare(self) -> None:
+        """Does what needs no connection. A standby does it, so that a takeover does not wait for it."""
+        with suppress(Exception):  # the app's own code runs here; `connect` reports its errors
+            self._app.finalize()
 
     def connect(self) -> None:
         """Connects, so that the first `publish` need not; raises BrokerError if the broker is away."""

@@ -6,7 +6,7 @@ from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
 
-from bridge import schema
+from bridge.database import schema
 from django_app.database import alias, connect
 from django_app.text_array import TextArrayField
 

@@ -11,7 +11,7 @@ from typing import Self
 import psycopg
 from embedded import Child, Postgres, PrivateDirectory, RabbitMQ, Valkey
 
-from bridge import schema
+from bridge.database import schema
 from monkey.ledger import STREAMS, Change
 from monkey.pair import Pair
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from bridge.schema import version
+from bridge.database.schema import version
 from tests.cli.command import COMMANDS, Command, started
 
 

@@ -1,6 +1,6 @@
 """`bridge install` reports what it did."""
 
-from bridge.schema import version
+from bridge.database.schema import version
 from tests.cli.command import Command
 from tests.fix_postgres import Database
 

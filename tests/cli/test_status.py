@@ -8,7 +8,7 @@ import psycopg
 from embedded.port import free_port
 from psycopg.types.json import Jsonb
 
-from bridge.schema import version
+from bridge.database.schema import version
 from tests.cli.command import SECRET, Command
 from tests.eventually import eventually
 from tests.fix_bridge import Bridges

@@ -17,7 +17,7 @@ from django.db import connection
 from django.test import Client
 from shop.settings import database as database_settings
 
-from bridge import schema
+from bridge.database import schema
 from django_app import registry
 from django_app.database import installed_version
 from django_app.inbox import once

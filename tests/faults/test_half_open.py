@@ -13,7 +13,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.json import Jsonb
 
-from bridge.database import connect
+from bridge.database.connect import connect
 from bridge.errors import DatabaseError
 from bridge.event_log import EventLog
 from bridge.listener import Listener

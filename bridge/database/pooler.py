@@ -9,6 +9,10 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
+from bridge.database.statement import statement
+
+_PID = statement("backend_pid")
+
 Raw = AsyncConnection[Any]
 
 # Tries. A pooler that uses its sessions in turn may need more than one to show.
@@ -34,7 +38,6 @@ async def shares_sessions(connection: Raw, connect: Callable[[], Awaitable[Raw]]
 
 
 async def _pid(connection: Raw) -> int:
-    # The schema is needed, since the session's search_path is not set yet.
-    cursor = await connection.execute("select pg_catalog.pg_backend_pid()")
+    cursor = await connection.execute(_PID)
     [(pid,)] = await cursor.fetchall()
     return int(pid)

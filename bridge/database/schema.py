@@ -6,8 +6,8 @@ from pathlib import Path
 from bridge.errors import ConfigError
 
 _PLACES = (
-    Path(__file__).with_name("triggers.sql"),  # in a wheel
-    Path(__file__).parent.parent / "triggers.sql",  # in a checkout
+    Path(__file__).parent.with_name("triggers.sql"),  # in a wheel
+    Path(__file__).parents[2] / "triggers.sql",  # in a checkout
 )
 
 

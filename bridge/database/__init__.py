@@ -1,0 +1,1 @@
+"""Database: everything that the bridge does with a connection to PostgreSQL."""

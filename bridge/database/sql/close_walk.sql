@@ -1,0 +1,2 @@
+-- Ends the walk through a large window (rest.sql).
+close bridge_rest

@@ -1,0 +1,2 @@
+-- Returns the name of the database.
+select current_database() as name

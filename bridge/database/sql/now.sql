@@ -1,0 +1,2 @@
+-- Returns the server's time.
+select clock_timestamp() as now

@@ -1,0 +1,2 @@
+-- Releases every session-level advisory lock of this session.
+select pg_advisory_unlock_all()

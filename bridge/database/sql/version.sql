@@ -1,0 +1,2 @@
+-- Returns the version of the installed schema.
+select bridge.version() as version
