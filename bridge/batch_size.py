@@ -16,11 +16,11 @@ class BatchSize:
 
     def __init__(self, largest: int) -> None:
         self._first = min(_FIRST, largest)
-        self._largest = largest
+        self.largest = largest
         self.now = self._first
 
     def learn(self, events: int, seconds: float) -> None:
         """Adapts the size to the time that a batch took. A batch that was not full is ignored: it shows no limit."""
         if events >= self.now:
-            fitting = int(events * _LONG / seconds) if seconds > 0 else self._largest
-            self.now = max(self._first, min(fitting, 2 * self.now, self._largest))
+            fitting = int(events * _LONG / seconds) if seconds > 0 else self.largest
+            self.now = max(self._first, min(fitting, 2 * self.now, self.largest))

@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from bridge.batch import Batch, Position
 from bridge.call import Refusal, Targets, targets_of
 from bridge.database.connect import connect
 from bridge.database.connection import Connection
@@ -16,7 +16,7 @@ from bridge.database.statement import statement
 from bridge.database.translation import translated
 from bridge.errors import ConfigError, DatabaseError, PositionError
 from bridge.event import NO_TIME, Event
-from bridge.reader import portion
+from bridge.portion import portion
 from bridge.reason import kept
 from bridge.row import Row, id_of, window_of
 
@@ -41,42 +41,12 @@ _SMALLEST_ID = -(2**63)
 _BURIED = 10_000
 
 
-class Position(msgspec.Struct, frozen=True):
-    """The point up to which a stream has been delivered.
-
-    Delivered is all that is visible in the snapshot `seen`. While a large window is walked, delivered is also what is
-    visible in the snapshot `upto` with an id up to `after_id`. Several events may have one id (a dead letter that is
-    retried after a failover, a row that somebody wrote): `after_id` is below it until all of them are delivered.
-    """
-
-    seen: str
-    upto: str | None = None
-    after_id: int | None = None
-    largest_id: int = 0
-    """Largest id of the delivered events. After a move to another cluster, it shows which events came later."""
-
-
 class Adoption(msgspec.Struct, frozen=True):
     """The report of `bridge.adopt`: a log that was restored from elsewhere now belongs to this cluster."""
 
     reason: str
     waiting: int
     """Number of events that were not delivered in the cluster that the log comes from."""
-
-
-class Batch(msgspec.Struct, frozen=True):
-    """Some events in order of id, and the position after their delivery."""
-
-    events: Sequence[Event]
-    position: Position
-    generation: int
-    """Generation of the watches when this batch was read."""
-    number: int = 0
-    """Number of events that were read. `events` has fewer if some were coalesced."""
-    oldest: datetime | None = None
-    """Time of the oldest event that was read."""
-    weight: int = 0
-    """Characters of JSON that were read."""
 
 
 class EventLog:

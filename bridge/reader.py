@@ -1,64 +1,85 @@
-"""Reader: makes events of the rows that a look or a walk returned, until the batch is full.
+"""Reader: reads the batches of one stream, one ahead of the delivery, and merges events of watches that coalesce."""
 
-The memory of a batch must not depend on the size of the rows. So 5,000 events of 1 MB become at least 2,500 batches.
-"""
+from math import ceil
 
-from collections.abc import Sequence
-from itertools import takewhile
+import msgspec
 
-from bridge.database.connection import Connection
-from bridge.database.query import query
-from bridge.database.statement import statement
-from bridge.errors import DatabaseError, TooLongError
-from bridge.event import Event
-from bridge.row import Row, event_of, filled, is_wide, places, too_long, weight
+from bridge.batch import Batch
+from bridge.batch_size import BatchSize
+from bridge.call import Targets
+from bridge.coalesce import coalesce
+from bridge.event_log import EventLog
 
-_WIDE = statement("wide")
-
-# Characters of JSON in a batch, unless a single event has more. In memory an event takes several times this size: as
-# text, as values, and as a message. And two batches are in memory at once.
-_ROOM = 2_000_000
-
-# Characters of JSON that one event may have: more than brokers accept, and less than the limit of a text in PostgreSQL
-# (1 GB).
-_MOST = 256_000_000
+# Events can only be coalesced if they are read together, so batches are larger while any watch coalesces: they may have
+# this many times more tasks, and at most _MOST_EVENTS events.
+_COALESCING = 5
+# With a catch-up rate, such a batch has the tasks of this many seconds, and is published one second's tasks at a time.
+_COALESCING_SECONDS = 10
+_MOST_EVENTS = 500_000
+# Characters of JSON that are read together. Merged events are dropped from memory, but not every event is merged.
+_MOST_WEIGHT = 20_000_000
 
 
-async def portion(connection: Connection, rows: Sequence[Row]) -> tuple[list[Event], int]:
-    """Returns the events of the first rows that fit, at least one, and their weight in characters. It reads the values
-    of wide rows."""
-    whole = weight(rows) if rows else 0
-    if whole is not None and whole <= _ROOM:
-        return [event_of(row) for row in rows], whole
-    events: list[Event] = []
-    taken = 0
-    ready: list[Row] = []
-    while len(events) < len(rows) and taken < _ROOM:
-        row = rows[len(events)]
-        if is_wide(row):
-            if not ready:
-                wide = list(takewhile(is_wide, rows[len(events) :]))
-                ready = await _with_values(connection, wide, _ROOM - taken)
-            row = ready.pop(0)
-        size = weight([row]) or 0
-        if events and taken + size > _ROOM:
-            break
-        events.append(event_of(row))
-        taken += size
-    return events, taken
+class Reader:
+    """Reads batches, and knows the targets of their events."""
 
+    def __init__(self, log: EventLog, size: BatchSize, catch_up_rate: float | None) -> None:
+        self._log = log
+        self._size = size
+        self._rate = catch_up_rate
+        self._generation = -1
+        self._ahead: Batch | None = None
+        self.targets = Targets()
 
-async def _with_values(connection: Connection, rows: Sequence[Row], room: int) -> list[Row]:
-    """Returns the first of these wide rows with their values: those that fit into `room`, and perhaps one more."""
-    values = {**places(rows), "room": room, "most": _MOST}
-    try:
-        found = await query(connection, _WIDE, values, named=False)
-    except TooLongError:
-        # PostgreSQL can't make a text of that length, and does not say in which row.
-        return await _with_values(connection, rows[:1], room) if len(rows) > 1 else [too_long(rows[0])]
-    if not found:
-        raise DatabaseError("the log was rewritten (VACUUM FULL) while it was read")
-    return [
-        filled(row, texts) if length <= _MOST else too_long(row)
-        for row, (length, *texts) in zip(rows, found, strict=False)
-    ]
+    async def refresh(self) -> None:
+        """Reads the targets again."""
+        self._generation, self.targets = await self._log.targets()
+        self._log.batch_size = self._most_tasks if self._coalesces else self._size.now
+
+    async def next(self) -> Batch:
+        """Returns the next batch. It is empty when there are no events now."""
+        batch, self._ahead = self._ahead or await self._read(), None
+        if batch.events and batch.generation != self._generation:
+            await self.refresh()
+        return batch
+
+    async def read_ahead(self) -> None:
+        """Reads the batch that `next` will return, while the last one is being delivered."""
+        self._ahead = await self._read()
+
+    def learn(self, batch: Batch, seconds: float) -> None:
+        """Adapts the size of batches to the time that this one took. No read may be under way."""
+        if not self._coalesces:
+            self._size.learn(batch.number, seconds)
+            self._log.batch_size = self._size.now
+
+    async def _read(self) -> Batch:
+        """Reads a batch. If any watch coalesces, reads more of the window, up to the limit of tasks."""
+        batch = await self._log.read()
+        if not self._coalesces:
+            return batch
+        batch = msgspec.structs.replace(batch, events=coalesce(batch.events, self.targets))
+        while self._has_room(batch):
+            more = await self._log.read()
+            if not more.events:
+                break
+            batch = batch.joined(more, coalesce((*batch.events, *more.events), self.targets))
+        return batch
+
+    def _has_room(self, batch: Batch) -> bool:
+        """Whether the window goes on after this batch, and more of it may be read."""
+        return (
+            batch.position.upto is not None
+            and len(batch.events) < self._most_tasks
+            and batch.number < _MOST_EVENTS
+            and batch.weight < _MOST_WEIGHT
+        )
+
+    @property
+    def _coalesces(self) -> bool:
+        return bool(self.targets.coalescing)
+
+    @property
+    def _most_tasks(self) -> int:
+        """Largest number of tasks in a batch while any watch coalesces."""
+        return ceil(_COALESCING_SECONDS * self._rate) if self._rate else _COALESCING * self._size.largest

@@ -17,6 +17,7 @@ from bridge.health import Health
 from bridge.housekeeping import keep_house
 from bridge.metrics import Metrics
 from bridge.publisher import Crew, Publisher
+from bridge.recorder import Recorder
 from bridge.relay import Relay
 from bridge.systemd import Systemd
 
@@ -77,7 +78,7 @@ class Service:
             if stream not in self._relays:
                 publisher = self._publisher() if self._relays else self._spare
                 publisher.prepare()
-                relay = Relay(stream, self._settings, publisher, self._health, self._metrics)
+                relay = Relay(stream, self._settings, publisher, Recorder(stream, self._health, self._metrics))
                 self._relays[stream] = relay
                 self._metrics.watch(stream, self._health)
                 group.start_soon(relay.run, name=f"relay {stream}")
