@@ -2990,7 +2990,7 @@ comment on function bridge.set_aside() is
 -- always write them again (it may not even be able to read them), and so it can't invent an event, nor a dead letter
 -- that a person would retry. An event that is refused again gets the newer reason.
 -- The log's index leads to transactions. Each transaction is read once, since it may have written a million events;
--- hence there is no nested loop over the wanted events. `at` is null where Python can't represent it (as in look.sql).
+-- hence there is no nested loop over the wanted events. `at` is null where Python can't represent it.
 create or replace function bridge.bury(
     stream text, ids bigint[], ats timestamptz[], xids xid8[], reasons text[]
 ) returns bigint

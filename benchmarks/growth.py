@@ -29,7 +29,7 @@ from bridge.database.statement import statement
 
 _ROWS = 100_000
 _SCRIPT = f"\\set id random(1, {_ROWS})\nupdate item set touched = touched + 1 where id = :id;\n"
-_LOOK = statement("look")
+_LOOK = statement("read_window")
 _EVENTS = """
     insert into bridge.event (stream, watch, op, key)
     select 'default', 'item', 'update', '[1]' from generate_series(1, %s)

@@ -20,20 +20,20 @@ from bridge.errors import ConfigError, LockTimeoutError
 from bridge.watch import Watch
 
 _TRIES = 5
-_WAITING = statement("waiting")
-_INSTALLED = statement("installed")
-_VERSION = statement("version")
-_DATABASE = statement("database")
-_LOCK_TIMEOUT = statement("lock_timeout")
-_STATUS = statement("status")
-_DISK_USE = statement("disk_use")
-_DRIFT = statement("drift")
-_STREAMS = statement("streams")
-_RECYCLE = statement("recycle")
-_REFRESH = statement("refresh")
-_SET_ASIDE = statement("set_aside")
-_FORGET = statement("forget")
-_LISTEN = statement("listen")
+_WAITING = statement("count_waiting")
+_INSTALLED = statement("is_installed")
+_VERSION = statement("read_version")
+_DATABASE = statement("read_database_name")
+_LOCK_TIMEOUT = statement("limit_lock_wait")
+_STATUS = statement("read_status")
+_DISK_USE = statement("read_disk_use")
+_DRIFT = statement("find_drift")
+_STREAMS = statement("list_streams")
+_RECYCLE = statement("recycle_slots")
+_REFRESH = statement("refresh_watches")
+_SET_ASIDE = statement("set_aside_events")
+_FORGET = statement("forget_task_ids")
+_LISTEN = statement("listen_for_watches")
 # Events are counted up to this number. A count reads all of them, and a long outage repeats it many times.
 _MOST_COUNTED = 1_000_000
 _CHANGES = {

@@ -16,8 +16,8 @@ from bridge.database.statement import statement
 # thousand while the others follow.
 CHUNK = 1000
 
-_LIST = statement("dead_letters")
-_NOW = statement("now")
+_LIST = statement("list_dead_letters")
+_NOW = statement("read_clock")
 _CALLS = {
     "retry": statement("retry_dead_letters"),
     "discard": statement("discard_dead_letters"),

@@ -37,8 +37,8 @@ logger = logging.getLogger(__name__)
 
 Wakeup = Literal["connected", "asked", "armed", "notified", "polled"]
 
-_KEYS = statement("keys")
-_HEARTBEAT = statement("heartbeat")
+_KEYS = statement("stream_locks")
+_HEARTBEAT = statement("send_heartbeat")
 _FREE = statement("try_sleep_key")
 
 # Seconds that the relay waits for the grant before it looks without it. Most transactions are shorter.

@@ -13,7 +13,7 @@ from bridge.errors import DatabaseError, TooLongError
 from bridge.event import Event
 from bridge.row import Row, event_of, filled, is_wide, places, too_long, weight
 
-_WIDE = statement("wide")
+_WIDE = statement("read_wide_values")
 
 # Characters of JSON in a batch, unless a single event has more. In memory an event takes several times this size: as
 # text, as values, and as a message. And two batches are in memory at once.

@@ -1,4 +1,4 @@
-"""Row: an event as the database returns it (look.sql, rest.sql), and how it becomes an Event."""
+"""Row: an event as the database returns it (read_window.sql, walk_window.sql), and how it becomes an Event."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

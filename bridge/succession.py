@@ -22,8 +22,8 @@ from bridge.errors import ConfigError, DatabaseError
 
 logger = logging.getLogger(__name__)
 
-_OWNER = statement("owner")
-_DEPOSE = statement("depose")
+_OWNER = statement("find_silent_owner")
+_DEPOSE = statement("end_owner_sessions")
 
 # Statements of a busy owner between two looks of a standby.
 _WORDS = 3

@@ -41,7 +41,7 @@ PARSED = {"_is_wide", "_waits_in_foreign_log"}
 # These statements run on connections of Django or the user, or before our session has set its path.
 SQL = ROOT / "bridge" / "database" / "sql"
 SOURCES = [*sorted((ROOT / "django_app").rglob("*.py")), ROOT / "bridge" / "inbox.py"]
-BEFORE_THE_PATH = ["backend_pid", "prepare_session", "plan_watches", "apply_watches"]
+BEFORE_THE_PATH = ["read_backend_pid", "prepare_session", "plan_watches", "apply_watches"]
 _STATEMENT = re.compile(r"\s*(select|insert into|update \w+\.|delete from|with \w+ as)\s")
 
 

@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 
 from bridge.database.statement import statement
 
-_PID = statement("backend_pid")
+_PID = statement("read_backend_pid")
 
 Raw = AsyncConnection[Any]
 

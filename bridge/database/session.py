@@ -9,8 +9,8 @@ from bridge.database.statement import statement
 from bridge.errors import BridgeError
 
 _SESSION = statement("prepare_session")
-_OWN_PATH = statement("own_search_path")
-_PINNED_PATH = statement("pinned_search_path")
+_OWN_PATH = statement("use_own_search_path")
+_PINNED_PATH = statement("pin_search_path")
 
 
 async def prepare(connection: Connection) -> None:

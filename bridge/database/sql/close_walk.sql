@@ -1,2 +1,2 @@
--- Ends the walk through a large window (rest.sql).
+-- Ends the walk through a large window (walk_window.sql).
 close bridge_rest

@@ -1,7 +1,7 @@
 -- Reads the rest of a window that is too large for one batch: what lies between two fixed snapshots, after the last
 -- delivered id. The cursor outlives its transaction (the server keeps the rows in a file when they exceed work_mem). So
 -- no transaction is open while the relay uses the broker, and a window of a million rows is sorted only once. Wide rows
--- and times are as in look.sql.
+-- and times are as in read_window.sql.
 declare bridge_rest no scroll cursor with hold for
 select
     t.id, t.watch, t.op,

@@ -3,7 +3,7 @@
 -- there is no more room. The values of an event that is too long for any broker are left out.
 --
 -- A row of the log never changes, and moves only when somebody rewrites its table (VACUUM FULL). Then this row and all
--- after it are missing here. A time outside Python's range is null, as in look.sql.
+-- after it are missing here. A time outside Python's range is null, as in read_window.sql.
 with recursive asked as (
     select
         %(slots)s::smallint[] as slots, %(places)s::tid[] as places, %(ids)s::bigint[] as ids,

@@ -1,5 +1,5 @@
 -- Returns the dead letters that meet all conditions that are not null, oldest first, each row with their total number.
--- A time outside Python's range is null, as in look.sql.
+-- A time outside Python's range is null, as in read_window.sql.
 select
     id, stream, watch, op, key::text, data::text, context,
     case when at >= '0001-01-02' and at < '9999-12-31' then at end as at,

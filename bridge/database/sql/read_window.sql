@@ -5,8 +5,8 @@
 -- a row, so the snapshot and the generation of the watches come even without an event.
 --
 -- A wide row comes without its values. Instead it has its place, so that the reader fetches only as much as fits
--- (wide.sql). A row whose values are long only as texts is wide too: 1e131071 has 10 bytes on disk and 131,072 digits. A
--- time outside Python's range is null.
+-- (read_wide_values.sql). A row whose values are long only as texts is wide too: 1e131071 has 10 bytes on disk and
+-- 131,072 digits. A time outside Python's range is null.
 select
     e.id, e.watch, e.op,
     case when octet_length(e.key) <= 4000 then e.key end as key,

@@ -1,5 +1,5 @@
 -- Counts the waiting events of each of these streams up to a limit, and returns the oldest time among those counted.
--- Times outside Python's range (look.sql) are left out.
+-- Times outside Python's range (read_window.sql) are left out.
 select
     p.stream,
     count(w.at)::bigint as waiting,
