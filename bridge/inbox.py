@@ -11,7 +11,9 @@ from uuid import UUID
 
 import psycopg
 
-_ONCE = "select bridge.once(%s)"
+from bridge.database.statement import statement
+
+_CLAIM = statement("claim_task")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,7 +31,7 @@ def once(connection: psycopg.Connection[Any], task_id: str | UUID) -> Iterator[b
     the second run waits until the first has ended.
     """
     with connection.transaction():
-        row = connection.execute(_ONCE, [UUID(str(task_id))]).fetchone()
+        row = connection.execute(_CLAIM, {"task_id": UUID(str(task_id))}).fetchone()
         yield row is not None and bool(row[0])
 
 

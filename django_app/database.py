@@ -9,8 +9,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
 from bridge.database import schema
+from bridge.database.statement import statement
 
 Version = tuple[int, ...]
+
+_INSTALLED = statement("is_installed")
+_VERSION = statement("read_version")
+_SCHEMA = statement("has_schema", "django_app")
+_GUARD = statement("has_guard", "django_app")
+_OTHER_OWNER = statement("find_other_owner", "django_app")
 
 
 def alias() -> str:
@@ -33,10 +40,10 @@ def connect(using: str) -> BaseDatabaseWrapper:
 def installed_version(connection: BaseDatabaseWrapper) -> str | None:
     """Returns the version of the triggers.sql in the database; None if none is installed."""
     with connection.cursor() as cursor:
-        cursor.execute("select pg_catalog.to_regprocedure('bridge.version()') is not null")
+        cursor.execute(_INSTALLED)
         if cursor.fetchone() != (True,):
             return None
-        cursor.execute("select bridge.version()")
+        cursor.execute(_VERSION)
         row = cursor.fetchone()
     return str(row[0]) if row and row[0] else None
 
@@ -48,24 +55,21 @@ def is_behind(installed: str | None) -> bool:
 
 def has_schema(connection: BaseDatabaseWrapper) -> bool:
     with connection.cursor() as cursor:
-        cursor.execute("select pg_catalog.to_regnamespace('bridge') is not null")
+        cursor.execute(_SCHEMA)
         return bool(cursor.fetchone() == (True,))
 
 
 def has_guard(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the triggers.sql in the database has the functions that the guard calls."""
+    """Whether the triggers.sql in the database has the functions that the guard calls, and this role may call them."""
     with connection.cursor() as cursor:
-        cursor.execute("select pg_catalog.to_regprocedure('bridge._torn()') is not null")
+        cursor.execute(_GUARD)
         return bool(cursor.fetchone() == (True,))
 
 
 def stranger(connection: BaseDatabaseWrapper) -> str | None:
     """Returns a message if this role may not change watches, since it is not the owner of schema bridge; else None."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "select current_user, pg_catalog.pg_get_userbyid(n.nspowner) from pg_catalog.pg_namespace as n "
-            "where n.nspname operator(pg_catalog.=) 'bridge' and not pg_catalog.pg_has_role(n.nspowner, 'usage')"
-        )
+        cursor.execute(_OTHER_OWNER)
         row = cursor.fetchone()
     if row is None:
         return None

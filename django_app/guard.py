@@ -15,6 +15,7 @@ from typing import Any
 from django.db import DatabaseError, Error, OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from bridge.database.statement import statement
 from django_app.database import has_guard, sentence, sqlstate
 
 Say = Callable[[str], object]
@@ -33,11 +34,11 @@ CALLS_FIRST = re.compile(
     BLANK + rf"(call\b|do\b|execute\b|select\s+{NAME}(\s*\.\s*{NAME})*\s*\()", re.IGNORECASE | re.DOTALL
 )
 
-MENTIONED = "select t::pg_catalog.oid::pg_catalog.int8 from bridge._mentioned(%s::pg_catalog.text) as t"
-REFUSING = "select t::pg_catalog.oid::pg_catalog.int8 from bridge._refusing(%s::pg_catalog.text) as t"
-TORN = "select t::pg_catalog.oid::pg_catalog.int8 from bridge._torn() as t"
-STEP_ASIDE = "select bridge.step_aside(%s::pg_catalog.int8::pg_catalog.oid::pg_catalog.regclass)"
-STEP_BACK = "select bridge.step_back(%s::pg_catalog.int8::pg_catalog.oid::pg_catalog.regclass)"
+MENTIONED = statement("find_mentioned_tables", "django_app")
+REFUSING = statement("find_refusing_tables", "django_app")
+TORN = statement("find_torn_tables", "django_app")
+STEP_ASIDE = statement("step_aside", "django_app")
+STEP_BACK = statement("step_back", "django_app")
 
 REFUSED = {"0A000", "2BP01"}  # feature_not_supported, dependent_objects_still_exist
 REFUSE_TRANSACTIONS = {"25001", "2D000"}  # active_sql_transaction, invalid_transaction_termination
@@ -106,12 +107,12 @@ class Guard:
         detail = getattr(diagnosis, "message_detail", None)
         return self._tables(REFUSING, detail) if detail else Tables()
 
-    def _tables(self, query: str, *arguments: str) -> Tables:
+    def _tables(self, query: str, text: str | None = None) -> Tables:
         """Returns the tables that a function of triggers.sql reports; none if it is not installed."""
         if not has_guard(self._connection):
             return Tables()
         with self._connection.cursor() as cursor:
-            cursor.execute(query, arguments)
+            cursor.execute(query, None if text is None else {"text": text})
             return Tables(number for (number,) in cursor)
 
     def _each(self, step: str, tables: Iterable[int]) -> None:
@@ -124,7 +125,7 @@ class Guard:
                 return
             try:
                 with transaction.atomic(using=self._connection.alias), self._connection.cursor() as cursor:
-                    cursor.execute(step, [table])
+                    cursor.execute(step, {"table": table})
             except OperationalError:
                 raise
             except DatabaseError as error:

@@ -8,7 +8,10 @@ from uuid import UUID
 
 from django.db import connections, transaction
 
+from bridge.database.statement import statement
 from django_app.database import alias
+
+_CLAIM = statement("claim_task")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,7 +25,7 @@ def once(task_id: str | UUID) -> Iterator[bool]:
     """
     with transaction.atomic(using=alias()):
         with connections[alias()].cursor() as cursor:
-            cursor.execute("select bridge.once(%s::pg_catalog.uuid)", [str(UUID(str(task_id)))])
+            cursor.execute(_CLAIM, {"task_id": str(UUID(str(task_id)))})
             [(first,)] = cursor.fetchall()
         yield bool(first)
 

@@ -8,6 +8,7 @@ from typing import Any
 from django.db import DatabaseError, OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from bridge.database.statement import statement
 from django_app.database import sentence
 from django_app.declaration import SOURCE
 
@@ -15,58 +16,12 @@ Definition = dict[str, Any]  # one object of the array that bridge.plan() and br
 
 # Django's connection has the project's search_path, which may contain objects that other roles have planted. So these
 # statements write each function, operator and type with its schema (docs/decisions/0027-nothing-planted-runs.md).
-
-# Returns what each watch needs and the database does not have: its table, or columns of it.
-_MISSING = """
-    select
-        w operator(pg_catalog.->>) 'name'::pg_catalog.text,
-        w operator(pg_catalog.->>) 'relation'::pg_catalog.text,
-        r.relation is null,
-        array(
-            select distinct c
-            from pg_catalog.jsonb_array_elements_text(
-                coalesce(w operator(pg_catalog.->) 'columns'::pg_catalog.text, '[]')
-                operator(pg_catalog.||) coalesce(w operator(pg_catalog.->) 'key'::pg_catalog.text, '[]')
-                operator(pg_catalog.||) coalesce(w operator(pg_catalog.->) 'data'::pg_catalog.text, '[]')
-            ) as c
-            where not exists (
-                select from pg_catalog.pg_attribute as a
-                where a.attrelid operator(pg_catalog.=) r.relation and a.attname operator(pg_catalog.=) c
-            )
-            order by c
-        )
-    from pg_catalog.jsonb_array_elements(%s::pg_catalog.jsonb) as w
-    cross join lateral pg_catalog.to_regclass(w operator(pg_catalog.->>) 'relation'::pg_catalog.text) as r (relation)
-"""
-_DIFFERENT = """
-    select action, name, before, after
-    from bridge.plan(%s::pg_catalog.jsonb)
-    where action operator(pg_catalog.<>) 'keep'
-"""
-# Takes all locks together and in one order: a session that waits for one lock while it holds another could end in a
-# deadlock with a writer.
-_LOCK = """
-    select bridge._lock_tables(
-        coalesce(pg_catalog.array_agg(bridge._wanted(item, r.relation)), '{}'),
-        array(select pg_catalog.jsonb_array_elements_text(%s::pg_catalog.jsonb))
-    )
-    from pg_catalog.jsonb_array_elements(%s::pg_catalog.jsonb) as item
-    cross join lateral pg_catalog.to_regclass(item operator(pg_catalog.->>) 'relation'::pg_catalog.text) as r (relation)
-"""
-_VANISHED = """
-    select name, bridge._definition(w)
-    from bridge.watch as w
-    where
-        removed_at is null
-        and (options operator(pg_catalog.->>) 'source'::pg_catalog.text) operator(pg_catalog.=) %s
-        and not exists (
-            select from pg_catalog.jsonb_array_elements_text(%s::pg_catalog.jsonb) as declared
-            where declared operator(pg_catalog.=) name
-        )
-    order by name
-"""
-_APPLY = "select pg_catalog.count(*) from bridge.apply(%s::pg_catalog.jsonb)"
-_UNWATCH = "select bridge.unwatch(%s::pg_catalog.text)"
+_MISSING = statement("find_missing", "django_app")
+_CHANGES = statement("find_changes", "django_app")
+_LOCK = statement("lock_tables", "django_app")
+_VANISHED = statement("find_vanished", "django_app")
+_APPLY = statement("apply_watches", "django_app")
+_REMOVE = statement("remove_watch", "django_app")
 
 
 @dataclass(frozen=True)
@@ -115,7 +70,7 @@ def compare(connection: BaseDatabaseWrapper, wanted: list[Definition], origins: 
 
     def ask(definition: Definition) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(_DIFFERENT, [json.dumps([definition])])
+            cursor.execute(_CHANGES, {"wanted": json.dumps([definition])})
             changes.extend(Change(action, name, _read(old), _read(new)) for action, name, old, new in cursor)
 
     for definition in wanted:
@@ -123,7 +78,8 @@ def compare(connection: BaseDatabaseWrapper, wanted: list[Definition], origins: 
             broken |= _try(connection, definition, ask)
     with connection.cursor() as cursor:
         # A watch whose table is missing is still declared, so it has not vanished.
-        cursor.execute(_VANISHED, [SOURCE, json.dumps([definition["name"] for definition in wanted])])
+        declared = json.dumps([definition["name"] for definition in wanted])
+        cursor.execute(_VANISHED, {"source": SOURCE, "declared": declared})
         changes += [Change("remove", name, _read(before), None) for name, before in cursor]
     return Plan(changes, later, broken)
 
@@ -137,14 +93,14 @@ def execute(connection: BaseDatabaseWrapper, wanted: list[Definition], plan: Pla
 
     def apply(definition: Definition) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(_APPLY, [json.dumps([definition])])
+            cursor.execute(_APPLY, {"wanted": json.dumps([definition])})
 
     with connection.cursor() as cursor:
-        cursor.execute(_LOCK, [json.dumps(removed), json.dumps(made)])
+        cursor.execute(_LOCK, {"removed": json.dumps(removed), "made": json.dumps(made)})
         for definition in made:
             broken |= _try(connection, definition, apply)
         for name in removed:
-            cursor.execute(_UNWATCH, [name])
+            cursor.execute(_REMOVE, {"name": name})
     return broken
 
 
@@ -163,7 +119,7 @@ def _try(connection: BaseDatabaseWrapper, definition: Definition, do: Callable[[
 def _later(connection: BaseDatabaseWrapper, wanted: list[Definition], origins: Mapping[str, str]) -> dict[str, str]:
     later: dict[str, str] = {}
     with connection.cursor() as cursor:
-        cursor.execute(_MISSING, [json.dumps(wanted)])
+        cursor.execute(_MISSING, {"wanted": json.dumps(wanted)})
         for name, relation, no_table, columns in cursor:
             fix = f"Migrate its app, or correct the name in {origins[name]}."
             if no_table:

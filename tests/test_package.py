@@ -41,12 +41,13 @@ def installed_version(database: Database) -> str:
 
 
 def test_wheel_carries_the_sql_inside_the_package(built: Path) -> None:
-    [file] = built.glob("*.whl")
-    with zipfile.ZipFile(file) as wheel:
+    [built_wheel] = built.glob("*.whl")
+    with zipfile.ZipFile(built_wheel) as wheel:
         names = wheel.namelist()
         assert wheel.read("bridge/triggers.sql") == TRIGGERS_SQL.read_bytes()
-    for name in (ROOT / "bridge" / "database" / "sql").iterdir():
-        assert f"bridge/database/sql/{name.name}" in names
+    for folder in ("bridge/database/sql", "django_app/sql"):
+        for file in (ROOT / folder).iterdir():
+            assert f"{folder}/{file.name}" in names
     assert {"bridge/py.typed", "django_app/apps.py", "django_app/migrations/__init__.py"} <= set(names)
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"bridge", "django_app"}

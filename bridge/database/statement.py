@@ -3,6 +3,6 @@
 from importlib.resources import files
 
 
-def statement(name: str) -> str:
-    """Returns the SQL statement in `bridge/database/sql/<name>.sql`."""
-    return files("bridge.database").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+def statement(name: str, package: str = "bridge.database") -> str:
+    """Returns the SQL statement in the file `sql/<name>.sql` of a package."""
+    return files(package).joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")

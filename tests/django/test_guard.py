@@ -334,6 +334,22 @@ def test_who_does_not_own_the_schema_is_told_once_and_migrates_all_the_same(
 
 
 @on_pg18
+def test_the_guard_of_a_failed_run_does_not_stop_a_role_without_rights(
+    project: Project, shop_database: Database
+) -> None:
+    role = f"migrator_{shop_database.name}"
+    project.add("changed", run_sql("alter table shelf_product nonsense"))
+    with pytest.raises(DatabaseError, match="syntax error") as failed:
+        project.migrate()
+    [_] = guards()  # the exception keeps the guard
+    with connection.cursor() as cursor:
+        cursor.execute(f"create role {role}; set role {role}")
+        cursor.execute("select pg_catalog.now()")
+        cursor.execute(f"reset role; drop role {role}")
+    del failed
+
+
+@on_pg18
 def test_a_watch_that_cannot_be_made_leaves_the_others_alone(project: Project, shop_database: Database) -> None:
     broken = {"name": "broken", "table": "shelf_product", "task": "t.t", "when": "new.nothing > 1"}
     new = {"name": "new", "table": "shelf_product", "task": "t.t"}

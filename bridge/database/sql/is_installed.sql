@@ -1,2 +1,2 @@
 -- Returns whether triggers.sql is installed.
-select to_regprocedure('bridge.version()') is not null as is_installed
+select pg_catalog.to_regprocedure('bridge.version()') is not null as is_installed

@@ -1,0 +1,2 @@
+-- Removes a watch.
+select bridge.unwatch(%(name)s::pg_catalog.text)
