@@ -22,7 +22,7 @@ from bridge.event_log import EventLog
 from bridge.grace import Grace
 from bridge.listener import Listener
 from bridge.poller import Poller
-from bridge.publisher import Crew, Publisher
+from bridge.publisher import Pool, Publisher
 from bridge.reader import Reader
 from bridge.recorder import Recorder
 
@@ -45,7 +45,7 @@ class Delivery:
         self,
         log: EventLog,
         reader: Reader,
-        publisher: Publisher | Crew,
+        publisher: Publisher | Pool,
         catch_up_rate: float | None,
         grace: Grace,
         recorder: Recorder,
@@ -93,13 +93,12 @@ class Delivery:
 
     async def _publish(self, part: _Part) -> None:
         """Tries once to publish the part. The next try leaves out what the broker has confirmed."""
-        try:
-            with self._recorder.publishing(), self._grace.giving_up():
-                publish = partial(self._publisher.publish, part.events, self._reader.targets)
-                part.refusals += await in_thread(publish)
-        except BrokerError as error:
-            part.events = [event for place, event in enumerate(part.events) if place not in error.settled]
-            raise
+        with self._recorder.publishing(), self._grace.giving_up():
+            receipt = await in_thread(partial(self._publisher.publish, part.events, self._reader.targets))
+        if receipt.outage is not None:
+            part.events = receipt.missing(part.events)
+            raise BrokerError(receipt.outage)
+        part.refusals += receipt.refusals(part.events)
 
     async def _settle(self, batch: Batch, refusals: Sequence[Refusal]) -> None:
         """Stores the refused events as dead letters, then moves the position. The broker has the others."""

@@ -43,8 +43,3 @@ class PositionError(DatabaseError):
 
 class BrokerError(BridgeError):
     """The broker can't be reached or did not confirm. Publish again, with the same task ids."""
-
-    def __init__(self, message: str, settled: frozenset[int] = frozenset()) -> None:
-        """`settled` holds the places in the batch of those events that the broker has confirmed nevertheless."""
-        super().__init__(message)
-        self.settled = settled

@@ -22,7 +22,7 @@ from bridge.grace import Grace
 from bridge.health import State
 from bridge.listener import Listener
 from bridge.poller import Poller
-from bridge.publisher import Crew, Publisher
+from bridge.publisher import Pool, Publisher
 from bridge.reader import Reader
 from bridge.recorder import Recorder
 from bridge.succession import depose_frozen, keep_talking
@@ -37,7 +37,7 @@ _POLL = 0.5
 class Relay:
     """The worker that delivers a stream. Any number of relays may run: one owns the stream, the others stand by."""
 
-    def __init__(self, stream: str, settings: Settings, publisher: Publisher | Crew, recorder: Recorder) -> None:
+    def __init__(self, stream: str, settings: Settings, publisher: Publisher | Pool, recorder: Recorder) -> None:
         self._stream = stream
         self._settings = settings
         self._publisher = publisher

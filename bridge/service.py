@@ -16,7 +16,7 @@ from bridge.garbage import collect_rarely
 from bridge.health import Health
 from bridge.housekeeping import keep_house
 from bridge.metrics import Metrics
-from bridge.publisher import Crew, Publisher
+from bridge.publisher import Pool, Publisher
 from bridge.recorder import Recorder
 from bridge.relay import Relay
 from bridge.systemd import Systemd
@@ -83,11 +83,11 @@ class Service:
                 self._metrics.watch(stream, self._health)
                 group.start_soon(relay.run, name=f"relay {stream}")
 
-    def _publisher(self) -> Publisher | Crew:
+    def _publisher(self) -> Publisher | Pool:
         settings = self._settings
         if settings.publishers == 1:
             return Publisher(settings.broker_url, settings.celery_app)
-        return Crew(settings.publishers, settings.broker_url, settings.celery_app)
+        return Pool(settings.publishers, settings.broker_url, settings.celery_app)
 
     async def _stop_on_signal(self, group: TaskGroup) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

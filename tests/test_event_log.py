@@ -473,7 +473,7 @@ async def test_concurrent_writers_are_read_exactly_once(database: Database, conn
 
 
 @pytest.mark.parametrize("rows", [0, 1, 50_000])
-@pytest.mark.parametrize("name", ["look", "rest"])
+@pytest.mark.parametrize("name", ["read_window", "walk_window"])
 async def test_windows_are_read_through_the_index(
     database: Database, conn: psycopg.Connection, rows: int, name: str
 ) -> None:

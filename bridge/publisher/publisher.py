@@ -1,19 +1,20 @@
 """Publisher: publishes a batch; reports what the broker did not confirm and what can't be published at all."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
 from celery import Celery
 
-from bridge.call import Call, Refusal, Targets, call_for
+from bridge.call import Targets
 from bridge.errors import BrokerError, ConfigError
 from bridge.event import Event
 from bridge.publisher.answer import AnswerError, sentence
 from bridge.publisher.app import load
-from bridge.publisher.line import Line, Placed, Refused
-from bridge.reason import reason
+from bridge.publisher.connection import Connection
+from bridge.publisher.dispatch import Dispatch
+from bridge.publisher.receipt import Receipt
 from bridge.secret import hidden, note
 
 # Schemes of addresses that kombu reaches with the Redis client; longer ones, such as rediss, begin like these.
@@ -36,32 +37,28 @@ class Publisher:
             self._app.conf.update(broker_url=broker_url, broker_write_url=broker_url)
         elif not app_path:
             raise ConfigError("no broker: give --broker-url (BRIDGE_BROKER_URL) or --app (BRIDGE_CELERY_APP)")
-        self._line: Line | None = None
+        self._connection: Connection | None = None
         try:
             self.address: str = hidden(self._app.connection_for_write().as_uri())
         except Exception as error:
             raise ConfigError(_unusable(self._app, error)) from error
 
-    def publish(self, events: Sequence[Event], targets: Targets) -> list[Refusal]:
-        """Publishes the calls that the events ask for, in order. Returns the events that can't be published at all.
+    def publish(self, events: Sequence[Event], targets: Targets) -> Receipt:
+        """Publishes the calls that the events ask for, in order.
 
-        Raises BrokerError if it is not certain that the broker has the others. Publish those again: their task ids stay
-        the same. The error names the places of the events that the broker certainly has.
+        If the receipt has an outage, publish the missing events again: their task ids stay the same.
         """
-        refused: Refused = {}
-        settled: set[int] = set()
+        receipt = Receipt()
         try:
-            self._publish(events, targets, settled, refused)
+            self._publish(events, targets, receipt)
         except BrokerError as error:
-            confirms = self._line.confirms if self._line else None
+            confirms = self._connection.confirms if self._connection else None
             blocked = confirms.look() if confirms else None
+            receipt.outage = f"RabbitMQ blocks publishers ({blocked}): {error}" if blocked else str(error)
             # The connection is closed even if it seems alive: confirms of this try must not count for the next one.
-            self._arrived(settled)
             self.close()
-            text = f"RabbitMQ blocks publishers ({blocked}): {error}" if blocked else str(error)
-            # Refused events are not settled: the next try must refuse them again, so that they become dead letters.
-            raise BrokerError(text, frozenset(settled - refused.keys())) from error
-        return [Refusal(events[place], refused[place]) for place in sorted(refused)]
+        receipt.arrived -= receipt.refused.keys()
+        return receipt
 
     def prepare(self) -> None:
         """Does what needs no connection. A standby does it, so that a takeover does not wait for it."""
@@ -74,11 +71,11 @@ class Publisher:
 
     def close(self) -> None:
         """Drops the connection. The next `publish` makes a new one."""
-        line, self._line = self._line, None
-        if line is not None:
-            line.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
-    def _publish(self, events: Sequence[Event], targets: Targets, settled: set[int], refused: Refused) -> None:
+    def _publish(self, events: Sequence[Event], targets: Targets, receipt: Receipt) -> None:
         """Publishes all events at once. If the broker refuses one, publishes them one by one until that one is found.
 
         RabbitMQ then closes the channel and takes none of the messages after the refused one. A message that was
@@ -91,37 +88,32 @@ class Publisher:
         self._connected().begin()
         while waiting:
             part = waiting[:size]
-            line = self._connected()
             try:
-                line.send(_calls(part, targets, refused), refused)
+                Dispatch(self._connected(), targets, receipt).send(part)
             except AnswerError as error:
-                self._arrived(settled)
                 self.close()
                 if cautious and size == 1:
-                    refused[part[0][0]] = str(error)
+                    receipt.refused[part[0][0]] = str(error)
                     alone = 0
                 else:
                     alone = _ALONE
                 size, cautious = 1, True
             else:
-                settled.update(place for place, _ in part)
+                receipt.arrived.update(place for place, _ in part)
                 alone -= 1
                 size = size if alone > 0 else size * 2
-            waiting = [placed for placed in waiting if placed[0] not in settled and placed[0] not in refused]
+            done = receipt.arrived | receipt.refused.keys()
+            waiting = [placed for placed in waiting if placed[0] not in done]
 
-    def _connected(self) -> Line:
-        if self._line is None:
+    def _connected(self) -> Connection:
+        if self._connection is None:
             try:
-                self._line = Line(self._app)
+                self._connection = Connection(self._app)
             except MemoryError:
                 raise
             except Exception as error:
                 raise BrokerError(sentence(error)) from error
-        return self._line
-
-    def _arrived(self, settled: set[int]) -> None:
-        if self._line is not None:
-            settled |= self._line.arrived
+        return self._connection
 
 
 def _unusable(app: Celery, error: Exception) -> str:
@@ -139,22 +131,3 @@ def _unusable(app: Celery, error: Exception) -> str:
         f"the broker's address can't be used: {hidden(str(error))}; in a URL's password, write / as %2F, @ as %40, "
         ": as %3A"
     )
-
-
-def _calls(events: Iterable[tuple[int, Event]], targets: Targets, refused: Refused) -> Iterator[Placed]:
-    """Yields the events' calls, each made only when it is needed: the broker works on the first ones meanwhile.
-
-    Adds events that give no call to `refused`.
-    """
-    for place, event in events:
-        try:
-            call = call_for(event, targets)
-        except MemoryError:
-            raise
-        except Exception as error:  # any error here concerns this event only
-            refused[place] = reason(error)
-            continue
-        if isinstance(call, Call):
-            yield place, call
-        else:
-            refused[place] = call.reason

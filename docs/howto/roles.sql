@@ -47,7 +47,7 @@ to :"process";
 -- It recycles the log through functions that check what they truncate. It has no INSERT on events and no right to
 -- change watches, so it can't invent a task to run.
 grant execute on function
-    bridge._wide(text, text, jsonb, jsonb, text), bridge.version(), bridge._cluster(), bridge.status(), bridge.drift(),
+    bridge._is_wide(text, text, jsonb, jsonb, text), bridge.version(), bridge._cluster(), bridge.status(), bridge.drift(),
     bridge.recycle(interval), bridge.refresh(),
     bridge._is_foreign(bigint, pg_snapshot, pg_snapshot, xid),
     bridge._waits_in_foreign_log(bigint, xid8, timestamptz, pg_snapshot, pg_snapshot, bigint, bigint, timestamptz),

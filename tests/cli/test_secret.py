@@ -15,7 +15,7 @@ from bridge import secret
 from bridge.cli import cli
 from bridge.config import Settings
 from bridge.errors import BridgeError, BrokerError
-from bridge.publisher import Crew, Publisher
+from bridge.publisher import Pool, Publisher
 from bridge.publisher.app import note_secrets
 from tests.cli.command import Result, started
 from tests.fix_bridge import Bridges
@@ -166,12 +166,12 @@ def test_an_app_that_fails_in_a_publisher_process_only_shows_nothing(
         f"app = Celery('moody', broker='redis://127.0.0.1:1/0')\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    crew = Crew(2, None, "moody:app")
+    pool = Pool(2, None, "moody:app")
     try:
         with pytest.raises(BrokerError, match="is wrong") as caught:
-            crew.connect()
+            pool.connect()
     finally:
-        crew.close()
+        pool.close()
     out, err = capfd.readouterr()
     assert "is odd" in err
     assert MARK not in out + err + str(caught.value)

@@ -10,7 +10,8 @@ from embedded import RabbitMQ
 from bridge.publisher import Publisher
 from tests.eventually import eventually
 from tests.fix_broker import Broker
-from tests.publisher.test_message import calls, events, send_as_celery, take_all, targets
+from tests.publisher.publishing import publish
+from tests.publisher.test_template import calls, events, send_as_celery, take_all, targets
 
 # 90 seconds are 64 and 26 more, so the first queue that keeps such a message is the one for 2**6.
 KEEPS_90_SECONDS = "celery_delayed_6"
@@ -38,7 +39,7 @@ def test_it_is_as_celery_sends_it(own_rabbitmq: RabbitMQ, exchange_type: str, op
     publisher = publisher_for(broker, exchange_type)
     watched = targets(countdown=90, **options)
     sent = calls(events(), watched)
-    assert publisher.publish(events(), watched) == []
+    assert publish(publisher, events(), watched) == []
     ours = take_all(broker, place, len(sent))
     publisher.close()
     send_as_celery(publisher, sent)
@@ -47,7 +48,7 @@ def test_it_is_as_celery_sends_it(own_rabbitmq: RabbitMQ, exchange_type: str, op
 
 def test_it_arrives_where_no_worker_has_ever_been(empty_rabbitmq: Broker) -> None:
     publisher = publisher_for(empty_rabbitmq)
-    assert publisher.publish(events()[:3], targets(countdown=1)) == []
+    assert publish(publisher, events()[:3], targets(countdown=1)) == []
     publisher.close()
     with empty_rabbitmq.connect() as connection:
         queue: Any = kombu.Queue(empty_rabbitmq.queue)(connection.default_channel)
@@ -56,22 +57,22 @@ def test_it_arrives_where_no_worker_has_ever_been(empty_rabbitmq: Broker) -> Non
 
 def test_delays_that_were_deleted_are_made_again(empty_rabbitmq: Broker) -> None:
     publisher = publisher_for(empty_rabbitmq)
-    assert publisher.publish(events()[:3], targets(countdown=90)) == []
+    assert publish(publisher, events()[:3], targets(countdown=90)) == []
     take_all(empty_rabbitmq, KEEPS_90_SECONDS, 3)
     with empty_rabbitmq.connect() as connection:
         channel: Any = connection.default_channel
         channel.exchange_delete("celery_delayed_27")
-    assert publisher.publish(events()[:3], targets(countdown=90)) == []
+    assert publish(publisher, events()[:3], targets(countdown=90)) == []
     publisher.close()
     take_all(empty_rabbitmq, KEEPS_90_SECONDS, 3)
 
 
 def test_delays_that_were_declared_otherwise_are_named(empty_rabbitmq: Broker) -> None:
     publisher = publisher_for(empty_rabbitmq)
-    assert publisher.publish(events()[:3], targets(countdown=90)) == []
+    assert publish(publisher, events()[:3], targets(countdown=90)) == []
     publisher.close()
     publisher._app.conf.update(broker_native_delayed_delivery_queue_type="classic")
-    refusals = publisher.publish(events()[:3], targets(countdown=90))
+    refusals = publish(publisher, events()[:3], targets(countdown=90))
     publisher.close()
     assert len(refusals) == 3
     assert all(re.search(r"PRECONDITION_FAILED.*'celery_delayed_27'", refusal.reason) for refusal in refusals)

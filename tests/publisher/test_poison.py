@@ -14,11 +14,11 @@ from kombu.serialization import registry  # type: ignore[attr-defined]  # the st
 from msgspec.structs import replace
 
 from bridge.call import Target, Targets
-from bridge.errors import BrokerError
 from bridge.event import Event
-from bridge.publisher import Crew, Publisher
+from bridge.publisher import Pool, Publisher
 from tests.fix_broker import Broker
-from tests.publisher.test_message import event, take_all
+from tests.publisher.publishing import publish
+from tests.publisher.test_template import event, take_all
 
 LONG = "n" * 300
 
@@ -48,9 +48,9 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
     signals.before_task_publish.disconnect(hear)
 
 
-def refused(publisher: Publisher | Crew, events: list[Event], targets: Targets) -> dict[int, str]:
+def refused(publisher: Publisher | Pool, events: list[Event], targets: Targets) -> dict[int, str]:
     try:
-        return {refusal.event.id: refusal.reason for refusal in publisher.publish(events, targets)}
+        return {refusal.event.id: refusal.reason for refusal in publish(publisher, events, targets)}
     finally:
         publisher.close()
 
@@ -132,11 +132,11 @@ def test_rabbitmq_a_queue_that_others_have_made_otherwise(rabbitmq: Broker, way:
         channel: Any = connection.default_channel
         channel.queue_declare(other, durable=True, auto_delete=False, arguments={"x-max-priority": 9})
         publisher = Publisher(rabbitmq.url)
-        [refusal] = publisher.publish(events, targets)
+        [refusal] = publish(publisher, events, targets)
         assert "PRECONDITION_FAILED" in refusal.reason
         # The queue is looked up again for each batch, because somebody may have repaired it.
         channel.queue_delete(other)
-        assert publisher.publish([refusal.event], targets) == []
+        assert publish(publisher, [refusal.event], targets) == []
         publisher.close()
     assert keys(rabbitmq, 4) == [1, 2, 4, 5]
 
@@ -145,11 +145,11 @@ def test_rabbitmq_a_queue_and_an_exchange_that_are_gone_are_made_again(rabbitmq:
     events, targets = batch(rabbitmq, queue=rabbitmq.queue)
     for gone in ("queue_delete", "exchange_delete"):
         publisher = Publisher(rabbitmq.url)
-        assert publisher.publish(events, targets) == []
+        assert publish(publisher, events, targets) == []
         keys(rabbitmq, 5)
         with rabbitmq.connect() as connection:
             getattr(connection.default_channel, gone)(rabbitmq.queue)
-        assert publisher.publish(events, targets) == []
+        assert publish(publisher, events, targets) == []
         publisher.close()
         assert keys(rabbitmq, 5) == [1, 2, 3, 4, 5]
 
@@ -233,11 +233,11 @@ def test_redis_what_it_took_before_it_gave_up_is_settled(own_valkey: Valkey) -> 
     with redis.Redis(unix_socket_path=str(own_valkey.socket)) as admin:
         admin.config_set("maxmemory-policy", "noeviction")
         admin.config_set("maxmemory", str(int(admin.info("memory")["used_memory"]) + 2_000_000))
-        with pytest.raises(BrokerError, match="maxmemory") as caught:
-            publisher.publish(events, targets)
+        receipt = publisher.publish(events, targets)
+        assert "maxmemory" in str(receipt.outage)
         admin.config_set("maxmemory", "0")
     publisher.close()
-    settled = caught.value.settled
+    settled = receipt.arrived
     assert keys(broker, len(settled)) == [events[place].key[0] for place in sorted(settled)]  # type: ignore[index]
 
 
@@ -385,25 +385,25 @@ def test_two_events_with_one_id_are_told_apart(broker: Broker) -> None:
     events, targets = batch(broker, queue=broker.queue)
     twins = [replace(events[0], key=[n], watch=watch) for n, watch in ((1, "w"), (2, "gone"), (3, "w"))]
     publisher = Publisher(broker.url)
-    [refusal] = publisher.publish(twins, targets)
+    [refusal] = publish(publisher, twins, targets)
     publisher.close()
     assert refusal.event is twins[1]
     assert keys(broker, 2) == [1, 3]
 
 
 @pytest.mark.parametrize("kind", ["rabbitmq", "valkey"])
-def test_a_crew_lives_on_with_the_same_members(kind: str, request: pytest.FixtureRequest) -> None:
+def test_a_pool_lives_on_with_the_same_members(kind: str, request: pytest.FixtureRequest) -> None:
     broker: Broker = request.getfixturevalue(kind)
     events, targets = batch(broker, queue=broker.queue, headers={"n": 10**20, LONG: 1})
     twins = [*events, *(replace(one, watch="gone", flaw="x" if one.id == 5 else None) for one in events)]
-    crew = Crew(2, broker.url, None)
+    pool = Pool(2, broker.url, None)
     try:
-        crew.connect()
-        members = [member._process.pid for member in crew._members]
-        found = crew.publish(twins, targets)
-        assert [member._process.pid for member in crew._members] == members
+        pool.connect()
+        members = [member._process.pid for member in pool._members]
+        found = publish(pool, twins, targets)
+        assert [member._process.pid for member in pool._members] == members
     finally:
-        crew.close()
+        pool.close()
     poison = [events[2]] if kind == "rabbitmq" else []
     assert [refusal.event for refusal in found] == [*poison, *twins[5:]]
     assert sorted(keys(broker, 5 - len(poison))) == [n for n in range(1, 6) if n != 3 or not poison]

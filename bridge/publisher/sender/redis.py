@@ -1,8 +1,8 @@
-"""Redis: pushes filled messages as the JSON text that kombu would push, many with one LPUSH."""
+"""Redis: pushes messages as the JSON text that kombu would push, many with one LPUSH."""
 
 import json
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count, groupby
 from operator import itemgetter
@@ -11,10 +11,12 @@ from typing import Any
 import msgspec
 from kombu import Connection
 
+from bridge.call import Call
 from bridge.errors import BrokerError
 from bridge.publisher.answer import translated
-from bridge.publisher.carrier import QuickCarrier, UnsuitableError
-from bridge.publisher.message import TASK_ID, Filled, Message
+from bridge.publisher.receipt import Receipt
+from bridge.publisher.sender.base import QuickSender, UnsuitableError
+from bridge.publisher.template import TASK_ID, Template
 
 _encode = msgspec.json.Encoder().encode
 _BODY = b"bridge-body-b3c1d9f0"
@@ -30,36 +32,37 @@ def is_redis(channel: Any) -> bool:
     return all(getattr(way, "__module__", None) == "kombu.transport.redis" for way in ways)
 
 
-class RedisCarrier(QuickCarrier):
+class RedisSender(QuickSender):
     """Pushes to the Redis lists that are kombu's queues, with the text that kombu makes once for each target."""
 
     portion = 500
 
     def __init__(self, channel: Any, connection: Connection) -> None:
         tags, largest = _tags(channel), _largest_value(channel)
-        super().__init__(lambda message: _Envelope(channel, message, tags, largest))
+        super().__init__(lambda template: _Envelope(channel, template, tags, largest))
         self._channel = channel
         self._connection = connection
 
-    def carry(self, load: Sequence[tuple[int, tuple[str, bytes]]]) -> Mapping[int, str]:
-        """See Carrier. An error of Redis about one key does not affect the messages for other keys."""
+    def send(self, messages: Sequence[tuple[int, tuple[str, bytes]]], receipt: Receipt) -> None:
+        """See Sender. An error of Redis about one key does not affect the messages for other keys."""
         pushed: list[tuple[int, ...]] = []
         with self._channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipeline:
-            for key, group in groupby(load, key=lambda placed: placed[1][0]):
-                places, messages = zip(*group, strict=True)
-                pipeline.lpush(key, *[text for _, text in messages])
+            for key, group in groupby(messages, key=lambda placed: placed[1][0]):
+                places, texts = zip(*group, strict=True)
+                pipeline.lpush(key, *[text for _, text in texts])
                 pushed.append(places)
             answers = pipeline.execute(raise_on_error=False)
-        refused: dict[int, str] = {}
+        outage: BrokerError | None = None
         for places, answer in zip(pushed, answers, strict=True):
-            if isinstance(answer, Exception):
-                error = translated(answer, self._connection)
-                if isinstance(error, BrokerError):
-                    taken = zip(pushed, answers, strict=True)
-                    settled = {place for some, one in taken if isinstance(one, int) for place in some}
-                    raise BrokerError(str(error), frozenset(settled)) from answer
-                refused.update(dict.fromkeys(places, str(error)))
-        return refused
+            error = translated(answer, self._connection) if isinstance(answer, Exception) else None
+            if error is None:
+                receipt.arrived.update(places)
+            elif isinstance(error, BrokerError):
+                outage = outage or error
+            else:
+                receipt.refused.update(dict.fromkeys(places, str(error)))
+        if outage is not None:
+            raise outage
 
 
 class _Recorder:
@@ -79,17 +82,23 @@ class _Recorder:
 class _Envelope:
     """The text of one target's messages, with holes for the values that differ from call to call."""
 
-    def __init__(self, channel: Any, message: Message, tags: Iterator[bytes], largest: int) -> None:
+    def __init__(self, channel: Any, template: Template, tags: Iterator[bytes], largest: int) -> None:
+        self._template = template
         self._tags = tags
         self._largest = largest
-        properties = {**message.properties, "delivery_mode": message.delivery_mode, "correlation_id": TASK_ID}
+        properties = {**template.properties, "delivery_mode": template.delivery_mode, "correlation_id": TASK_ID}
         prepared = channel.prepare_message(
-            _BODY, message.priority, message.content_type, message.content_encoding, dict(message.headers), properties
+            _BODY,
+            template.priority,
+            template.content_type,
+            template.content_encoding,
+            dict(template.headers),
+            properties,
         )
         recorder = _Recorder()
         channel.conn_or_acquire = recorder.acquire
         try:
-            channel.basic_publish(prepared, exchange=message.exchange, routing_key=message.routing_key)
+            channel.basic_publish(prepared, exchange=template.exchange, routing_key=template.routing_key)
         except AttributeError as error:
             # kombu needs more than a push here, for example for a queue that expires or for a fanout.
             raise UnsuitableError from error
@@ -114,21 +123,21 @@ class _Envelope:
             envelope["headers"][name] = _HOLE + "id"
         for name in ("argsrepr", "kwargsrepr", "bridge"):
             envelope["headers"][name] = _HOLE + name
-        self._template, holes = _split(_encode(envelope))
+        self._text, holes = _split(_encode(envelope))
         self._in_order = itemgetter(*holes)
 
-    def fill(self, filled: Filled) -> tuple[str, bytes]:
-        """See Form. Returns the key of the list, and the text."""
-        headers = filled.headers
+    def encode(self, call: Call) -> tuple[str, bytes]:
+        """See Encoder. Returns the key of the list, and the text."""
+        task_id, headers, body = self._template.render(call)
         values = {
-            "id": b'"%b"' % filled.task_id.encode(),
+            "id": b'"%b"' % task_id.encode(),
             "tag": b'"%b"' % next(self._tags),
-            "body": b'"%b"' % b64encode(filled.body),
+            "body": b'"%b"' % b64encode(body),
             "argsrepr": _encode(headers["argsrepr"]),
             "kwargsrepr": _encode(headers["kwargsrepr"]),
             "bridge": _encode(headers["bridge"]),
         }
-        text = self._template % self._in_order(values)
+        text = self._text % self._in_order(values)
         if len(text) > self._largest:
             # Redis would close the connection in the middle of it, which looks like a broker that goes away.
             raise ValueError(f"the message has {len(text):,} bytes, but Redis accepts at most {self._largest:,}")
@@ -149,7 +158,7 @@ def _largest_value(channel: Any) -> int:
 
 
 def _split(text: bytes) -> tuple[bytes, list[str]]:
-    """Returns a template for the operator %, and the names of the values that go into it."""
+    """Returns a text for the operator %, and the names of the values that go into it."""
     first, *rest = text.replace(b"%", b"%%").split(b'"' + _HOLE.encode())
     parts, holes = [first], []
     for piece in rest:

@@ -1,4 +1,4 @@
-"""Crew: several publisher processes that share each batch. Batches are split by key: events of one key stay in order.
+"""Pool: several publisher processes that share each batch. Batches are split by key: events of one key stay in order.
 
 One process can use only one core to make, fill and write messages. A member receives events and makes the calls itself:
 calls are five times as long as their events, and sending them to a member took as long as filling their messages. A
@@ -8,7 +8,7 @@ may send to all processes: the bridge itself stops them, between batches.
 
 import atexit
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -17,12 +17,13 @@ from typing import Any
 import msgspec
 
 from bridge import logs
-from bridge.call import Refusal, Targets
+from bridge.call import Targets
 from bridge.errors import BrokerError
 from bridge.event import Event
 from bridge.garbage import collect_rarely
 from bridge.publisher.answer import sentence
 from bridge.publisher.publisher import Publisher
+from bridge.publisher.receipt import Receipt
 from bridge.reason import kept
 
 # A fork of a process with threads and connections may hang, so each member is a new process.
@@ -37,25 +38,14 @@ class _Request(msgspec.Struct, array_like=True):
     """The targets, or None if they are those of the request before."""
 
 
-class _Answer(msgspec.Struct, array_like=True):
-    """The result of a request, by the places of its events."""
-
-    refused: Mapping[int, str] = {}
-    """The reason for each refused event."""
-    failure: str | None = None
-    """The broker's error, if the request failed. Then only `settled` is certain."""
-    settled: Sequence[int] = ()
-    """The places that the broker certainly has."""
-
-
 # JSON, because the values of an event come from JSON, and MessagePack has no integers beyond 64 bits.
 _encode = msgspec.json.Encoder().encode
 _decode_request = msgspec.json.Decoder(_Request).decode
-_decode_answer = msgspec.json.Decoder(_Answer).decode
-_GONE = _Answer(failure="a publisher process ended unexpectedly; the next try starts a new one")
+_decode_receipt = msgspec.json.Decoder(Receipt).decode
+_GONE = "a publisher process ended unexpectedly; the next try starts a new one"
 
 
-class Crew:
+class Pool:
     """A publisher made of several processes. It is used like a `Publisher`."""
 
     def __init__(self, size: int, broker_url: str | None, app_path: str | None) -> None:
@@ -64,7 +54,7 @@ class Crew:
         # Runs before multiprocessing's own exit handler, which would wait for members that wait for us.
         atexit.register(self.close)
 
-    def publish(self, events: Sequence[Event], targets: Targets) -> list[Refusal]:
+    def publish(self, events: Sequence[Event], targets: Targets) -> Receipt:
         """See Publisher. All members work at once, each on the events of its keys."""
         shares: list[list[int]] = [[] for _ in self._members]
         for place, event in enumerate(events):
@@ -72,17 +62,14 @@ class Crew:
         asked = [(member, share) for member, share in zip(self._members, shares, strict=True) if share]
         for member, share in asked:
             member.ask([events[place] for place in share], targets)
-        refused: dict[int, str] = {}
-        settled: set[int] = set()
-        failures: list[str] = []
-        for (_, share), answer in zip(asked, [member.answer() for member, _ in asked], strict=True):
-            refused |= {share[place]: reason for place, reason in answer.refused.items()}
-            settled.update(share if answer.failure is None else [share[place] for place in answer.settled])
-            failures += [] if answer.failure is None else [answer.failure]
-        if failures:
-            # Refused events are not settled: the next try must refuse them again, so that they become dead letters.
-            raise BrokerError(failures[0], frozenset(settled - refused.keys()))
-        return [Refusal(events[place], refused[place]) for place in sorted(refused)]
+        whole = Receipt()
+        for (_, share), receipt in zip(asked, [member.receipt() for member, _ in asked], strict=True):
+            whole.refused |= {share[place]: reason for place, reason in receipt.refused.items()}
+            whole.outage = whole.outage or receipt.outage
+            arrived = share if receipt.outage is None else [share[place] for place in receipt.arrived]
+            whole.arrived.update(arrived)
+        whole.arrived -= whole.refused.keys()
+        return whole
 
     def prepare(self) -> None:
         """Starts the members. See Publisher."""
@@ -93,9 +80,9 @@ class Crew:
         """See Publisher."""
         for member in self._members:
             member.ask()
-        for answer in [member.answer() for member in self._members]:
-            if answer.failure is not None:
-                raise BrokerError(answer.failure)
+        for receipt in [member.receipt() for member in self._members]:
+            if receipt.outage is not None:
+                raise BrokerError(receipt.outage)
 
     def close(self) -> None:
         """Ends the members. The next call starts new ones."""
@@ -124,20 +111,20 @@ class _Member:
         return self._pipe
 
     def ask(self, events: Sequence[Event] = (), targets: Targets | None = None) -> None:
-        """Sends a request. A failure is reported by `answer()`."""
+        """Sends a request. A failure is reported by `receipt()`."""
         pipe = self.start()
         news = None if targets is self._targets else targets
         with suppress(OSError):
             pipe.send_bytes(_encode(_Request(events, news)))
             self._targets = targets or self._targets
 
-    def answer(self) -> _Answer:
-        """Returns the answer to the last request. If the process is gone, the answer is a failure."""
+    def receipt(self) -> Receipt:
+        """Returns the receipt of the last request. If the process is gone, that is an outage."""
         try:
-            return _decode_answer(self._pipe.recv_bytes()) if self._pipe else _GONE
+            return _decode_receipt(self._pipe.recv_bytes()) if self._pipe else Receipt(outage=_GONE)
         except (EOFError, OSError):
             self.end()
-            return _GONE
+            return Receipt(outage=_GONE)
 
     def end(self) -> None:
         """Closes the pipe, upon which the process ends; kills it if it still runs after 5 s."""
@@ -164,7 +151,7 @@ def _work(pipe: Connection, broker_url: str | None, app_path: str | None) -> Non
         # unhandled error with the passwords in it.
         with suppress(EOFError, OSError):
             pipe.recv_bytes()
-            pipe.send_bytes(_encode(_Answer(failure=sentence(error))))
+            pipe.send_bytes(_encode(Receipt(outage=sentence(error))))
         return
     logs.set_up("console", "warning")  # again, since the app may have set up its own logging
     collect_rarely()
@@ -176,17 +163,18 @@ def _work(pipe: Connection, broker_url: str | None, app_path: str | None) -> Non
             return
         targets = request.targets or targets
         try:
-            pipe.send_bytes(_encode(_answer(publisher, request.events, targets)))
+            pipe.send_bytes(_encode(_publish(publisher, request.events, targets)))
         except OSError:
             return
 
 
-def _answer(publisher: Publisher, events: Sequence[Event], targets: Targets) -> _Answer:
+def _publish(publisher: Publisher, events: Sequence[Event], targets: Targets) -> Receipt:
     try:
         publisher.connect()
-        refusals = publisher.publish(events, targets) if events else []
     except BrokerError as error:
-        return _Answer(failure=str(error), settled=tuple(error.settled))
-    # Events are found by identity, since two events may have one id.
-    places = {id(event): place for place, event in enumerate(events)}
-    return _Answer({places[id(refusal.event)]: kept(refusal.reason) for refusal in refusals})
+        return Receipt(outage=str(error))
+    receipt = publisher.publish(events, targets) if events else Receipt()
+    if receipt.outage is None:
+        receipt.arrived.clear()  # all others have arrived; naming them would cost time
+    receipt.refused = {place: kept(reason) for place, reason in receipt.refused.items()}
+    return receipt

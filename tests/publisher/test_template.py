@@ -5,7 +5,7 @@ of one of them makes the bridge fall back to the slow path.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ import yaml
 from celery import Celery, signals
 
 from bridge.call import Call, Target, Targets, call_for
-from bridge.errors import BrokerError
 from bridge.event import Event
 from bridge.publisher import Publisher
-from bridge.publisher.carrier import PlainCarrier
+from bridge.publisher.receipt import Receipt
+from bridge.publisher.sender.kombu import KombuSender
 from tests.fix_broker import Broker
+from tests.publisher.publishing import publish
 from tests.publisher.signing import signed
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -151,8 +152,8 @@ def test_the_context_of_a_transaction_is_in_the_header(broker: Broker, context: 
 
 @pytest.mark.parametrize("watch", ["plain", "headers"])
 def test_kombus_way_sends_the_same(broker: Broker, watch: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.publisher.rabbitmq.RabbitCarrier.form", lambda *_: None)
-    monkeypatch.setattr("bridge.publisher.redis.RedisCarrier.form", lambda *_: None)
+    monkeypatch.setattr("bridge.publisher.sender.rabbitmq.RabbitSender.encoder", lambda *_: None)
+    monkeypatch.setattr("bridge.publisher.sender.redis.RedisSender.encoder", lambda *_: None)
     compare(broker, WATCHES[watch], {})
 
 
@@ -177,7 +178,7 @@ def test_what_cannot_be_signed_is_refused_and_the_rest_is_sent(valkey: Broker, t
     publisher._app.conf.update(task_default_queue=valkey.queue)
     sent = [event([1], 1), event([object()], 2), event([3], 3)]
     with signed(publisher._app, tmp_path):
-        [refusal] = publisher.publish(sent, targets())
+        [refusal] = publish(publisher, sent, targets())
         publisher.close()
         assert refusal.event == sent[1]
         assert len(take_all(valkey, valkey.queue, 2)) == 2
@@ -198,7 +199,7 @@ def compare(
     if "task_default_exchange" in app:
         publisher._app.conf.update(task_default_exchange=queue)
     sent, watched = events(context), targets(**({**watch, "queue": queue} if "queue" in watch else watch))
-    assert publisher.publish(sent, watched) == []
+    assert publish(publisher, sent, watched) == []
     ours = take_all(broker, queue, len(sent))
     publisher.close()
     send_as_celery(publisher, calls(sent, watched))
@@ -219,33 +220,31 @@ def test_the_quick_way_is_taken(broker: Broker, options: dict[str, Any]) -> None
 
 
 def goes_the_quick_way(publisher: Publisher, options: dict[str, Any]) -> bool:
-    line = publisher._connected()
-    message = line._messages.get(Target("shop.tasks.reprice", options))
-    if message is None:
-        return False
-    quick, plain = line._carriers
-    assert isinstance(plain, PlainCarrier)
-    return quick.form(message) is not None
+    connection = publisher._connected()
+    template = connection._templates.get(Target("shop.tasks.reprice", options))
+    quick, plain, _ = connection._senders
+    assert isinstance(plain, KombuSender)
+    return quick.encoder(template) is not None
 
 
 def test_messages_of_many_watches_go_out_together_in_order(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     publisher = Publisher(broker.url)
-    loads: list[int] = []
-    carrier = publisher._connected()._carriers[0]
-    carry = carrier.carry
+    sizes: list[int] = []
+    sender = publisher._connected()._senders[0]
+    send = sender.send
 
-    def counted(load: Sequence[Any]) -> Mapping[int, str]:
-        loads.append(len(load))
-        return carry(load)
+    def counted(messages: Sequence[Any], receipt: Receipt) -> None:
+        sizes.append(len(messages))
+        send(messages, receipt)
 
-    monkeypatch.setattr(carrier, "carry", counted)
+    monkeypatch.setattr(sender, "send", counted)
     watched = Targets({name: Target(f"shop.tasks.{name}", {"queue": broker.queue}) for name in ("reprice", "index")})
     asked = [Event(n, ("reprice", "index")[n % 2], "update", [n], None, None, AT) for n in range(9)]
-    assert publisher.publish(asked, watched) == []
+    assert publish(publisher, asked, watched) == []
     publisher.close()
     sent = calls(asked, watched)
     taken = take_all(broker, broker.queue, len(sent))
-    assert loads == [len(sent)]
+    assert sizes == [len(sent)]
     assert [part["headers"]["task"] for part in taken] == [call.target.task for call in sent]
     assert [part["headers"]["id"] for part in taken] == [call.task_id for call in sent]
 
@@ -254,7 +253,7 @@ def test_each_message_has_a_delivery_tag_of_its_own(valkey: Broker) -> None:
     publishers = [Publisher(valkey.url) for _ in range(2)]
     for publisher in publishers:
         publisher._app.conf.update(task_default_queue=valkey.queue)
-        assert publisher.publish(events(), targets()) == []
+        assert publish(publisher, events(), targets()) == []
         publisher.close()
     with valkey.connect() as connection:
         channel: Any = connection.default_channel
@@ -274,7 +273,7 @@ def test_whoever_listens_to_celerys_signals_hears_of_each_message(broker: Broker
     publisher._app.conf.update(task_default_queue=broker.queue)
     signals.before_task_publish.connect(hear)
     try:
-        assert publisher.publish(events(), targets()) == []
+        assert publish(publisher, events(), targets()) == []
     finally:
         signals.before_task_publish.disconnect(hear)
     publisher.close()
@@ -297,7 +296,7 @@ def test_a_result_backend_is_not_told_and_receivers_of_signals_have_it(
     sent = calls(events(), targets())[0]
     signals.before_task_publish.connect(keep)
     try:
-        assert publisher.publish([sent.event], targets()) == []
+        assert publish(publisher, [sent.event], targets()) == []
     finally:
         signals.before_task_publish.disconnect(keep)
     publisher.close()
@@ -319,7 +318,7 @@ def test_an_app_with_its_own_send_task_sends_by_it(valkey: Broker, monkeypatch: 
     app.conf.update(task_default_queue=valkey.queue, numbers=itertools.count())
     monkeypatch.setattr("bridge.publisher.app.find_app", lambda _: app)
     publisher = Publisher(valkey.url, "numbering:app")
-    assert publisher.publish(events(), targets()) == []
+    assert publish(publisher, events(), targets()) == []
     publisher.close()
     assert [part["headers"]["number"] for part in take_all(valkey, valkey.queue, len(KEYS))] == [*range(len(KEYS))]
 
@@ -332,7 +331,7 @@ def test_a_router_that_looks_at_the_arguments_is_asked_for_each_message(rabbitmq
 
     publisher = Publisher(rabbitmq.url)
     publisher._app.conf.update(task_routes=(route,))
-    assert publisher.publish([event([n], n) for n in range(10)], targets()) == []
+    assert publish(publisher, [event([n], n) for n in range(10)], targets()) == []
     publisher.close()
     for parity, queue in enumerate(queues):
         keys = [part["body"][0] for part in take_all(rabbitmq, queue, 5)]
@@ -343,7 +342,7 @@ def test_what_cannot_be_serialized_is_refused_and_the_rest_is_sent(broker: Broke
     publisher = Publisher(broker.url)
     publisher._app.conf.update(task_default_queue=broker.queue)
     sent = [event([0], 0), event([object()], 1), event([2], 2)]
-    assert [refusal.event.id for refusal in publisher.publish(sent, targets())] == [1]
+    assert [refusal.event.id for refusal in publish(publisher, sent, targets())] == [1]
     publisher.close()
     assert [part["body"][0] for part in take_all(broker, broker.queue, 2)] == [[0], [2]]
 
@@ -352,7 +351,7 @@ def test_what_has_no_watch_is_refused_too(valkey: Broker) -> None:
     publisher = Publisher(valkey.url)
     gone = msgspec.structs.replace(event([2], 2), watch="gone")
     sent = [event([1], 1), gone, event([object()], 3)]
-    refusals = publisher.publish(sent, targets(queue=valkey.queue))
+    refusals = publish(publisher, sent, targets(queue=valkey.queue))
     publisher.close()
     assert [refusal.event.id for refusal in refusals] == [2, 3]
     assert refusals[0].reason == 'watch "gone" does not exist'
@@ -366,7 +365,7 @@ def test_a_queue_that_the_app_does_not_know_is_refused_and_the_rest_is_sent(brok
     queues = {"w": broker.queue, "other": "nobody-knows"}
     watched = Targets({name: Target("shop.tasks.reprice", {"queue": queue}) for name, queue in queues.items()})
     sent = [event([1], 1), msgspec.structs.replace(event([2], 2), watch="other"), event([3], 3)]
-    [refusal] = publisher.publish(sent, watched)
+    [refusal] = publish(publisher, sent, watched)
     assert (refusal.event.id, "nobody-knows" in refusal.reason) == (2, True)
     publisher.close()
     assert [part["body"][0] for part in take_all(broker, broker.queue, 2)] == [[1], [3]]
@@ -377,10 +376,10 @@ def test_a_number_that_amqp_cannot_say_is_refused_and_json_says_it(
     broker: Broker, quick: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not quick:
-        monkeypatch.setattr("bridge.publisher.line.somebody_listens", lambda: True)
+        monkeypatch.setattr("bridge.publisher.connection.somebody_listens", lambda: True)
     publisher = Publisher(broker.url)
     sent = [event([1], 1), event([2], 2, context=str(10**30)), event([3], 3)]
-    refused = [refusal.event.id for refusal in publisher.publish(sent, targets(queue=broker.queue))]
+    refused = [refusal.event.id for refusal in publish(publisher, sent, targets(queue=broker.queue))]
     publisher.close()
     assert refused == ([2] if broker.id == "rabbitmq" else [])
     kept = take_all(broker, broker.queue, 3 - len(refused))
@@ -389,7 +388,7 @@ def test_a_number_that_amqp_cannot_say_is_refused_and_json_says_it(
 
 def test_a_target_that_comes_again_is_recorded_once_and_endless_ones_are_forgotten(valkey: Broker) -> None:
     publisher = Publisher(valkey.url)
-    messages = publisher._connected()._messages
+    messages = publisher._connected()._templates
     first = messages.get(Target("t", {"priority": 1}))
     assert messages.get(Target("t", {"priority": 1})) is first
     for number in range(2500):
@@ -402,7 +401,7 @@ def test_a_long_body_takes_several_frames(rabbitmq: Broker) -> None:
     publisher = Publisher(rabbitmq.url)
     publisher._app.conf.update(task_default_queue=rabbitmq.queue)
     sent = [event([42], 1), event(["x" * 400_000], 2), event([42], 3)]
-    assert publisher.publish(sent, targets()) == []
+    assert publish(publisher, sent, targets()) == []
     publisher.close()
     assert [
         len(part["body"][0][0]) if part["body"][0] != [42] else 42 for part in take_all(rabbitmq, rabbitmq.queue, 3)
@@ -423,9 +422,9 @@ def test_what_was_confirmed_before_a_refusal_is_settled(rabbitmq: Broker) -> Non
     publisher._app.conf.update(task_queues=[kombu.Queue(rabbitmq.queue, queue_arguments=arguments)])
     publisher._app.conf.update(task_default_queue=rabbitmq.queue, task_default_exchange="")
     sent = events()
-    with pytest.raises(BrokerError) as caught:
-        publisher.publish(sent, targets())
-    settled = caught.value.settled
+    receipt = publisher.publish(sent, targets())
+    assert receipt.outage is not None
+    settled = receipt.arrived
     stored = take_all(rabbitmq, rabbitmq.queue, len(settled))
     assert 0 < len(settled) < len(sent)
     assert {part["headers"]["bridge"]["id"] for part in stored} == {sent[place].id for place in settled}

@@ -1,4 +1,4 @@
-"""RabbitMQ: writes filled messages as AMQP 0-9-1 frames, many in one write.
+"""RabbitMQ: writes messages as AMQP 0-9-1 frames, many in one write.
 
 py-amqp spends most of a publish on the table of headers. Nearly all its entries are the same for all messages of a
 target, so these are serialized once. Each message is three frames: method, header, body.
@@ -6,15 +6,17 @@ Source: the AMQP 0-9-1 specification, sections 2.3.5 (frames), 4.2.5 (fields) an
 implements it: https://www.rabbitmq.com/amqp-0-9-1-errata
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from struct import pack
 from typing import Any
 
 from amqp.serialization import dumps
 
-from bridge.publisher.carrier import QuickCarrier, UnsuitableError
+from bridge.call import Call
 from bridge.publisher.confirms import Confirms
-from bridge.publisher.message import TASK_ID, Filled, Message
+from bridge.publisher.receipt import Receipt
+from bridge.publisher.sender.base import QuickSender, UnsuitableError
+from bridge.publisher.template import TASK_ID, Template
 
 _BASIC, _PUBLISH = 60, 40
 _METHOD, _HEADER, _BODY = 1, 2, 3
@@ -22,40 +24,40 @@ _END = b"\xce"
 _FRAME_OVERHEAD = 8
 
 
-class RabbitCarrier(QuickCarrier):
+class RabbitSender(QuickSender):
     """Writes frames to one channel, and announces each message to Confirms."""
 
     portion = 100
     """Small enough that RabbitMQ works on the first messages of a batch while the next ones are made."""
 
     def __init__(self, channel: Any, confirms: Confirms) -> None:
-        super().__init__(lambda message: _Frames(channel, message))
+        super().__init__(lambda template: _Frames(channel, template))
         self._channel = channel
         self._confirms = confirms
 
-    def carry(self, load: Sequence[tuple[int, tuple[str, bytes]]]) -> Mapping[int, str]:
-        """See Carrier. Returns before the broker has confirmed the messages."""
-        for place, (task_id, _) in load:
+    def send(self, messages: Sequence[tuple[int, tuple[str, bytes]]], receipt: Receipt) -> None:
+        """See Sender. Returns before the broker has confirmed the messages."""
+        for place, (task_id, _) in messages:
             self._confirms.expect(place, task_id)
-        self._channel.connection.transport.write(b"".join([frames for _, (_, frames) in load]))
-        return {}
+        self._channel.connection.transport.write(b"".join([frames for _, (_, frames) in messages]))
 
 
 class _Frames:
     """Makes the frames of one target's messages, from parts that all of them share."""
 
-    def __init__(self, channel: Any, message: Message) -> None:
+    def __init__(self, channel: Any, template: Template) -> None:
+        self._template = template
         number, self._largest = channel.channel_id, channel.connection.frame_max - _FRAME_OVERHEAD
         self._number = number
         # True is `mandatory`: RabbitMQ returns a message that no queue takes, instead of dropping it.
-        publish = dumps("Bssbb", (0, message.exchange, message.routing_key, True, False))
+        publish = dumps("Bssbb", (0, template.exchange, template.routing_key, True, False))
         self._method = _frame(_METHOD, number, pack(">HH", _BASIC, _PUBLISH) + publish)
-        properties = {**message.properties, "delivery_mode": message.delivery_mode, "correlation_id": TASK_ID}
+        properties = {**template.properties, "delivery_mode": template.delivery_mode, "correlation_id": TASK_ID}
         prepared = channel.prepare_message(
-            b"", message.priority, message.content_type, message.content_encoding, message.headers, properties
+            b"", template.priority, template.content_type, template.content_encoding, template.headers, properties
         )
         # The table of headers stands in the middle of the properties, and the task's id after it.
-        table = dumps("F", (message.headers,))
+        table = dumps("F", (template.headers,))
         before, found, after = prepared._serialize_properties().partition(table)
         between, found_id, after = after.partition(TASK_ID.encode())
         if not found or not found_id or table in after:
@@ -63,9 +65,9 @@ class _Frames:
         self._before, self._between, self._after = before, between, after
         self._entries = table[4:]
 
-    def fill(self, filled: Filled) -> tuple[str, bytes]:
-        """See Form. Returns the task's id and three frames, or more if the body is long."""
-        task_id, headers, body = filled
+    def encode(self, call: Call) -> tuple[str, bytes]:
+        """See Encoder. Returns the task's id and three frames, or more if the body is long."""
+        task_id, headers, body = self._template.render(call)
         encoded = task_id.encode()
         entries = (
             self._entries

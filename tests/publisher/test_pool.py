@@ -13,12 +13,13 @@ from psycopg.types.json import Jsonb
 from bridge.call import Call, Target, Targets, call_for
 from bridge.errors import BrokerError
 from bridge.event import Event, Origin
-from bridge.publisher import Crew
+from bridge.publisher import Pool
 from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import Database, on_pg18
 from tests.inbox import inbox
+from tests.publisher.publishing import publish
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -31,11 +32,6 @@ def events(count: int, keys: int) -> list[Event]:
     return [Event(n, "w", "update", [n % keys], None, None, AT) for n in range(count)]
 
 
-def without(settled: frozenset[int], sent: list[Event]) -> list[Event]:
-    """Returns the events that a relay would publish again."""
-    return [event for place, event in enumerate(sent) if place not in settled]
-
-
 def exists(group: int) -> bool:
     try:
         os.killpg(group, 0)
@@ -45,22 +41,22 @@ def exists(group: int) -> bool:
 
 
 @pytest.fixture
-def crew(broker: Broker) -> Iterator[Crew]:
-    crew = Crew(2, broker.url, None)
-    yield crew
-    crew.close()
+def pool(broker: Broker) -> Iterator[Pool]:
+    pool = Pool(2, broker.url, None)
+    yield pool
+    pool.close()
 
 
 @pytest.fixture
-def crew_on_valkey(valkey: Broker) -> Iterator[Crew]:
-    crew = Crew(2, valkey.url, None)
-    yield crew
-    crew.close()
+def pool_on_valkey(valkey: Broker) -> Iterator[Pool]:
+    pool = Pool(2, valkey.url, None)
+    yield pool
+    pool.close()
 
 
-def test_all_events_arrive_those_of_one_key_in_order(broker: Broker, crew: Crew) -> None:
+def test_all_events_arrive_those_of_one_key_in_order(broker: Broker, pool: Pool) -> None:
     with inbox(broker) as tasks:
-        assert crew.publish(events(400, 7), targets(broker)) == []
+        assert publish(pool, events(400, 7), targets(broker)) == []
         got = [(task.args[0]["key"][0], task.args[0]["id"]) for task in tasks.take(400)]
     assert sorted(number for _, number in got) == list(range(400))
     for key in range(7):
@@ -69,26 +65,26 @@ def test_all_events_arrive_those_of_one_key_in_order(broker: Broker, crew: Crew)
 
 
 def test_a_member_that_was_killed_is_replaced_and_its_share_is_not_settled(valkey: Broker) -> None:
-    crew = Crew(2, valkey.url, None)
+    pool = Pool(2, valkey.url, None)
     try:
-        crew.connect()
-        process = crew._members[0]._process
+        pool.connect()
+        process = pool._members[0]._process
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         sent = events(100, 10)
         with inbox(valkey) as tasks:
-            with pytest.raises(BrokerError) as caught:
-                crew.publish(sent, targets(valkey))
-            settled = caught.value.settled
+            receipt = pool.publish(sent, targets(valkey))
+            assert receipt.outage is not None
+            settled = receipt.arrived
             assert 0 < len(settled) < 100
-            assert crew.publish(without(settled, sent), targets(valkey)) == []
+            assert publish(pool, receipt.missing(sent), targets(valkey)) == []
             assert {task.args[0]["id"] for task in tasks.take(100)} == {event.id for event in sent}
             assert tasks.waiting() == 0
     finally:
-        crew.close()
+        pool.close()
 
 
-def test_events_arrive_as_they_were_also_values_that_few_formats_know(valkey: Broker, crew_on_valkey: Crew) -> None:
+def test_events_arrive_as_they_were_also_values_that_few_formats_know(valkey: Broker, pool_on_valkey: Pool) -> None:
     values = [2**70, -1.5, None, True, "\u0000ü", {"deep": [1, {}]}]
     data = {"new": {"a": values}, "old_key": [1], "changed": ["a"]}
     context = '{"user": 7}'
@@ -98,54 +94,54 @@ def test_events_arrive_as_they_were_also_values_that_few_formats_know(valkey: Br
     call = call_for(event, watched)
     assert isinstance(call, Call)
     with inbox(valkey) as tasks:
-        assert crew_on_valkey.publish([event], watched) == []
+        assert publish(pool_on_valkey, [event], watched) == []
         [task] = tasks.take(1)
     assert (task.id, task.args, task.headers["bridge"]) == (call.task_id, list(call.args), call.headers["bridge"])
 
 
-def test_targets_that_change_are_known_to_each_member(valkey: Broker, crew_on_valkey: Crew) -> None:
+def test_targets_that_change_are_known_to_each_member(valkey: Broker, pool_on_valkey: Pool) -> None:
     with inbox(valkey) as tasks:
         for name in ("shop.first", "shop.second"):
             watched = targets(valkey, name)
             for _ in range(2):
-                assert crew_on_valkey.publish(events(20, 20), watched) == []
+                assert publish(pool_on_valkey, events(20, 20), watched) == []
         assert [task.name for task in tasks.take(80)] == ["shop.first"] * 40 + ["shop.second"] * 40
 
 
 def test_what_is_refused_comes_back_also_when_it_has_to_be_asked_again(valkey: Broker) -> None:
-    crew = Crew(2, valkey.url, None)
+    pool = Pool(2, valkey.url, None)
     sent = [replace(event, watch="gone") if event.id % 2 else event for event in events(40, 40)]
     try:
-        crew.connect()
-        process = crew._members[0]._process
+        pool.connect()
+        process = pool._members[0]._process
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         with inbox(valkey) as tasks:
-            with pytest.raises(BrokerError) as caught:
-                crew.publish(sent, targets(valkey))
-            settled = caught.value.settled
+            receipt = pool.publish(sent, targets(valkey))
+            assert receipt.outage is not None
+            settled = receipt.arrived
             assert settled
             assert not any(number % 2 for number in settled)
-            refusals = crew.publish(without(settled, sent), targets(valkey))
+            refusals = publish(pool, receipt.missing(sent), targets(valkey))
             assert [refusal.event for refusal in refusals] == [event for event in sent if event.id % 2]
             assert {refusal.reason for refusal in refusals} == {'watch "gone" does not exist'}
             assert {task.args[0]["id"] for task in tasks.take(20)} == set(range(0, 40, 2))
             assert tasks.waiting() == 0
     finally:
-        crew.close()
+        pool.close()
 
 
 def test_a_broker_that_is_away_is_a_failure_with_its_reason() -> None:
-    crew = Crew(2, "redis://127.0.0.1:1/0", None)
+    pool = Pool(2, "redis://127.0.0.1:1/0", None)
     watched = Targets({"w": Target("shop.touch", {})})
     try:
         with pytest.raises(BrokerError, match="refused"):
-            crew.connect()
-        with pytest.raises(BrokerError, match="refused") as caught:
-            crew.publish(events(10, 10), watched)
-        assert caught.value.settled == frozenset()
+            pool.connect()
+        receipt = pool.publish(events(10, 10), watched)
+        assert "refused" in str(receipt.outage)
+        assert receipt.arrived == set()
     finally:
-        crew.close()
+        pool.close()
 
 
 @on_pg18

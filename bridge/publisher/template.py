@@ -1,4 +1,4 @@
-"""Message: the message that Celery sends for a target, recorded once and filled for each call.
+"""Template: the message that Celery sends for a target, recorded once and rendered for each call.
 
 Celery builds a message of some thirty parts for each task. The messages of one target differ in only a few of them. So
 we let Celery build one message, for a call with values that occur nowhere else, and later put the values of each call
@@ -36,7 +36,7 @@ _MOST = 1000
 _VARIABLE = ("id", "root_id", "argsrepr", "kwargsrepr", "bridge")
 
 
-class Filled(NamedTuple):
+class Rendered(NamedTuple):
     """The parts of a message that differ from the other messages of its target."""
 
     task_id: str
@@ -45,8 +45,8 @@ class Filled(NamedTuple):
     body: bytes
 
 
-class Message:
-    """The message of one target. The attributes are the same for all calls; `fill` makes the parts that differ."""
+class Template:
+    """The message of one target. The attributes are the same for all calls; `render` makes the parts that differ."""
 
     def __init__(self, app: Celery, body: Any, options: dict[str, Any]) -> None:
         headers = options["headers"]
@@ -70,7 +70,7 @@ class Message:
         if self._compression:
             _, self.headers["compression"] = compress(b"", self._compression)
 
-    def fill(self, call: Call) -> Filled:
+    def render(self, call: Call) -> Rendered:
         """Returns the parts for this call; raises the serializer's error if it can't express them."""
         args, kwargs = call.args, call.kwargs
         args_size, kwargs_size, levels = self._repr
@@ -83,7 +83,7 @@ class Message:
             "bridge": call.headers["bridge"],
         }
         body = self._serialized((args, kwargs, self._embed))
-        return Filled(call.task_id, headers, compress(body, self._compression)[0] if self._compression else body)
+        return Rendered(call.task_id, headers, compress(body, self._compression)[0] if self._compression else body)
 
     def _serialized(self, body: Any) -> bytes:
         if self._serializer == "json":
@@ -95,15 +95,15 @@ class Message:
         return payload if isinstance(payload, bytes) else payload.encode()
 
 
-class Messages:
-    """The messages of all targets of one app."""
+class Templates:
+    """The templates of all targets of one app."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
-        self._known: dict[bytes, Message | None] = {}
+        self._known: dict[bytes, Template | None] = {}
 
-    def get(self, target: Target) -> Message | None:
-        """Returns the message of this target, or None if Celery has to make each of its messages."""
+    def get(self, target: Target) -> Template | None:
+        """Returns the template of this target, or None if Celery has to make each of its messages."""
         # Targets are compared by value, since each event of `bridge.send` brings a target object of its own.
         name = _encode(target)
         if name not in self._known:
@@ -136,7 +136,7 @@ class _Recorder:
         self.body, self.options = body, options
 
 
-def _record(app: Celery, target: Target) -> Message | None:
+def _record(app: Celery, target: Target) -> Template | None:
     amqp: Any = app.amqp
     if not all(isinstance(route, MapRoute) for route in amqp.router.routes or ()):
         return None
@@ -161,6 +161,6 @@ def _record(app: Celery, target: Target) -> Message | None:
         return None
     if recorded.get("eta") or recorded.get("expires") or options.get("correlation_id") != TASK_ID:
         return None
-    message = Message(app, body, options)
-    rest = repr((message.headers, message.properties, body[2]))
-    return None if TASK_ID in rest or _ARGUMENT in rest or _HEADER["bridge"] in rest else message
+    template = Template(app, body, options)
+    rest = repr((template.headers, template.properties, body[2]))
+    return None if TASK_ID in rest or _ARGUMENT in rest or _HEADER["bridge"] in rest else template

@@ -1,0 +1,83 @@
+"""Dispatch: sends events over one connection, each by the quickest sender that can carry it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from bridge.call import Refusal, Target, Targets, call_for
+from bridge.event import Event
+from bridge.publisher.answer import AnswerError
+from bridge.publisher.connection import Connection
+from bridge.publisher.receipt import Receipt
+from bridge.publisher.sender.base import Encoder, Sender
+from bridge.reason import reason
+
+_NOBODY = Target("", {})
+
+
+class Dispatch:
+    """Pushes events to senders. The broker works on the first messages while the next ones are made."""
+
+    def __init__(self, connection: Connection, targets: Targets, receipt: Receipt) -> None:
+        self._connection = connection
+        self._targets = targets
+        self._receipt = receipt
+        # The sender and the encoder of the last call's target, or the reason why there is none.
+        self._target = _NOBODY
+        self._way: tuple[Sender, Encoder] | str = ""
+        # The sender of the messages that wait.
+        self._sender: Sender | None = None
+        self._messages: list[tuple[int, Any]] = []
+
+    def send(self, events: Iterable[tuple[int, Event]]) -> None:
+        """Sends all events, in order, and waits until the broker has them; each comes with its place in the batch.
+
+        Raises BrokerError or AnswerError. The receipt then has the events that have arrived nevertheless.
+        """
+        with self._connection.confirming(self._receipt):
+            for place, event in events:
+                self._push(place, event)
+            self._flush()
+
+    def _push(self, place: int, event: Event) -> None:
+        """Makes the call of an event, and its message. An error that concerns this event only refuses it."""
+        refused = self._receipt.refused
+        try:
+            call = call_for(event, self._targets)
+        except MemoryError:
+            raise
+        except Exception as error:
+            refused[place] = reason(error)
+            return
+        if isinstance(call, Refusal):
+            refused[place] = call.reason
+            return
+        if call.target is not self._target and call.target != self._target:
+            self._turn_to(call.target)
+        if isinstance(self._way, str):
+            refused[place] = self._way
+            return
+        sender, encoder = self._way
+        if sender is not self._sender:
+            self._flush()
+            self._sender = sender
+        try:
+            self._messages.append((place, encoder.encode(call)))
+        except MemoryError:
+            raise
+        except Exception as error:
+            refused[place] = reason(error)
+            return
+        if len(self._messages) >= sender.portion:
+            self._flush()
+
+    def _turn_to(self, target: Target) -> None:
+        try:
+            self._way = self._connection.way(target)
+        except AnswerError as error:
+            self._way = str(error)
+        self._target = target
+
+    def _flush(self) -> None:
+        messages, self._messages = self._messages, []
+        if messages and self._sender is not None:
+            self._sender.send(messages, self._receipt)
