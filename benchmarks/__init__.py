@@ -3,8 +3,3 @@
 Shared modules: server (PostgreSQL), broker (RabbitMQ, Valkey), bridge (`bridge run`, seen from outside), process
 (memory, CPU), pace (a writer with a steady rate), pgbench, report (options and output), figure (pictures).
 """
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))

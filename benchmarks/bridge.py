@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import msgspec
-from embedded import Child, PrivateDirectory
+
+from tools.servers import Child, PrivateDirectory
 
 _START_SECONDS = 60.0
 _COMMAND = (sys.executable, "-m", "bridge", "run")

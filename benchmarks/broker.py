@@ -8,9 +8,9 @@ from typing import Any
 
 import kombu
 from celery import Celery
-from embedded import RabbitMQ, Valkey
 
 from benchmarks.background import Background
+from tools.servers import RabbitMQ, Valkey
 
 QUEUE = "bench"
 BROKERS = ("rabbitmq", "valkey")

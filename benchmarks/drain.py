@@ -25,13 +25,13 @@ import anyio
 import click
 import msgspec
 import psycopg
-from embedded import Postgres
 from rich.table import Table
 
-from benchmarks import broker, figure, report, rival, server
+from benchmarks import broker, figure, pgqueuer_drain, report, server
 from benchmarks.bridge import Bridge, knows, publishers
 from benchmarks.broker import QUEUE, Broker
-from bridge.event_log import EventLog
+from bridge.stream.event_log import EventLog
+from tools.servers import Postgres
 
 _WRITERS = 4
 _REPEATS = 10
@@ -91,7 +91,7 @@ def main(
         rates: dict[Mode, list[float]] = {mode: [] for mode in modes}
         for mode in report.steps(report.interleaved(rounds, modes), "drain"):
             if mode.way == "pgqueuer":
-                rates[mode].append(rival.drain(postgres, events))
+                rates[mode].append(pgqueuer_drain.drain(postgres, events))
             elif mode.way == "reading":
                 rates[mode].append(read(postgres, conn, events))
             elif mode.way in ("send_task", "confirmed"):

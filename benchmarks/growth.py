@@ -18,7 +18,6 @@ from tempfile import TemporaryDirectory
 import anyio
 import click
 import psycopg
-from embedded import Postgres
 from rich.table import Table
 
 from benchmarks import figure, report, server
@@ -26,6 +25,7 @@ from benchmarks.pgbench import pgbench
 from bridge.database.connect import connect
 from bridge.database.query import query
 from bridge.database.statement import statement
+from tools.servers import Postgres
 
 _ROWS = 100_000
 _SCRIPT = f"\\set id random(1, {_ROWS})\nupdate item set touched = touched + 1 where id = :id;\n"

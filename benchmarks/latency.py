@@ -18,13 +18,13 @@ from pathlib import Path
 import click
 import psycopg
 from celery import Celery
-from embedded import Child, PrivateDirectory
 from rich.table import Table
 
 from benchmarks import broker, figure, report, server
 from benchmarks.bridge import Bridge, publishers
 from benchmarks.broker import QUEUE, Broker
 from benchmarks.pace import Pace, inserting
+from tools.servers import Child, PrivateDirectory
 
 WAYS = ("bridge", "on_commit")
 _ROOT = Path(__file__).parent.parent

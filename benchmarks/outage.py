@@ -15,13 +15,13 @@ from statistics import median
 import click
 import msgspec
 import psycopg
-from embedded import RabbitMQ
 from rich.table import Table
 
 from benchmarks import broker, figure, report, server
 from benchmarks.bridge import Bridge, publishers
 from benchmarks.broker import Arrivals
 from benchmarks.pace import Pace, inserting
+from tools.servers import RabbitMQ
 
 _BEFORE = "select count(*) from bridge.waiting where at <= to_timestamp(%s)"
 _LONGEST = 300.0

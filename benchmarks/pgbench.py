@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from embedded import Postgres
+from tools.servers import Postgres
 
 
 def pgbench(server: Postgres, script: Path, clients: int, seconds: int, database: str = "postgres") -> float:

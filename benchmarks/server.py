@@ -4,10 +4,10 @@ import time
 
 import msgspec
 import psycopg
-from embedded import Postgres
 
 from benchmarks.broker import QUEUE
 from bridge.database import schema
+from tools.servers import Postgres
 
 SETTINGS = {
     "shared_buffers": "256MB",

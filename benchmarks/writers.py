@@ -24,12 +24,12 @@ from tempfile import TemporaryDirectory, gettempdir
 
 import click
 import psycopg
-from embedded import Postgres
 from rich.table import Table
 
 from benchmarks import figure, report
 from benchmarks.pgbench import pgbench
 from bridge.database import schema
+from tools.servers import Postgres
 
 ROWS = 100_000
 SCRIPT = f"\\set id random(1, {ROWS})\nupdate item set touched = touched + 1 where id = :id;\n"

@@ -9,17 +9,17 @@ from contextlib import ExitStack
 import anyio
 from anyio.abc import TaskGroup
 
-from bridge import http
 from bridge.concurrency import task_group
-from bridge.config import Settings, host_and_port
 from bridge.garbage import collect_rarely
-from bridge.health import Health
-from bridge.housekeeping import keep_house
-from bridge.metrics import Metrics
+from bridge.operations.housekeeping import keep_house
 from bridge.publisher import Pool, Publisher
-from bridge.recorder import Recorder
-from bridge.relay import Relay
-from bridge.systemd import Systemd
+from bridge.settings import Settings, host_and_port
+from bridge.stream.relay import Relay
+from bridge.telemetry import http
+from bridge.telemetry.health import Health
+from bridge.telemetry.prometheus import Metrics
+from bridge.telemetry.recorder import Recorder
+from bridge.telemetry.systemd import Systemd
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,8 @@ from django.apps import AppConfig
 from django.core.checks import register
 from django.db.models.signals import post_migrate, pre_migrate
 
-from django_app import checks, registry, router, sync
+from django_app import checks, router
+from django_app.declarations import registry, sync
 
 
 class BridgeConfig(AppConfig):

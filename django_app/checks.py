@@ -6,9 +6,9 @@ from django.core.checks import CheckMessage, Error
 from django.db import connections, router
 from django.db.models import Model
 
-from django_app import registry
 from django_app.database import alias
-from django_app.declaration import Declaration
+from django_app.declarations import registry
+from django_app.declarations.declaration import Declaration
 from django_app.errors import DeclarationError
 
 

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from embedded import RabbitMQ
-
 from tests.eventually import eventually
+from tools.servers import RabbitMQ
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from embedded import Child, PrivateDirectory
 
 from tests.eventually import eventually
+from tools.servers import Child, PrivateDirectory
 
 BRIDGE = Path(sys.executable).with_name("bridge")
 ROOT = Path(__file__).parent.parent

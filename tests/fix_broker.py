@@ -15,9 +15,9 @@ from typing import Any
 import kombu
 import pytest
 import redis
-from embedded import RabbitMQ, Valkey
 
 from tests.absence import absent
+from tools.servers import RabbitMQ, Valkey
 
 MACHINE_REDIS = "redis://127.0.0.1:6379"
 MACHINE_RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"

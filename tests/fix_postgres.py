@@ -17,11 +17,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from embedded import Postgres
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from tests.absence import absent
+from tools.servers import Postgres
 
 TRIGGERS_SQL = Path(__file__).parent.parent / "triggers.sql"
 MACHINE_URL = "postgresql://postgres@127.0.0.1:5432/postgres"

@@ -4,9 +4,9 @@ import re
 import subprocess
 
 import pytest
-from embedded import Postgres
 
 from tests.fix_postgres import Database
+from tools.servers import Postgres
 
 # Lines that differ between versions or machines, or that contain no information.
 _NOISE = re.compile(

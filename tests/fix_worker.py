@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from embedded import Child, PrivateDirectory, Valkey
 
 from tests.eventually import eventually
 from tests.fix_bridge import ROOT, environment
 from tests.fix_broker import Broker, leased_redis, swept_rabbitmq
+from tools.servers import Child, PrivateDirectory, Valkey
 
 CELERY = Path(sys.executable).with_name("celery")
 

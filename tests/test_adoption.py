@@ -9,7 +9,8 @@ import anyio
 import psycopg
 import pytest
 
-from bridge.event_log import Adoption, EventLog
+from bridge.adoption import Adoption
+from bridge.stream.event_log import EventLog
 from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker

@@ -9,8 +9,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from bridge.catalog import Catalog
+from bridge.database.connect import connect
 from bridge.errors import LockTimeoutError
+from bridge.operations import watches
 from bridge.watch import Watch
 from tests.eventually import eventually
 from tests.fix_postgres import Database
@@ -114,9 +115,9 @@ async def test_a_waiting_installation_gives_way_and_then_gives_up(
     database: Database, conn: psycopg.Connection, writer: psycopg.Connection
 ) -> None:
     writer.execute("insert into product values (1)")
-    async with Catalog.open(database.dsn) as catalog:
+    async with connect(database.dsn, "catalog") as connection:
         with pytest.raises(LockTimeoutError, match="nothing was changed"):
-            await catalog.apply([Watch(name="product", table="product", task="t")], False, 0.02)
+            await watches.apply(connection, [Watch(name="product", table="product", task="t")], False, 0.02)
     assert conn.execute("select count(*) from bridge.watch").fetchone() == (0,)
 
 
@@ -133,7 +134,7 @@ async def test_an_installation_tries_again_until_the_lock_is_free(
 
     thread = threading.Thread(target=commit_when_it_waits)
     thread.start()
-    async with Catalog.open(database.dsn) as catalog:
-        [change] = await catalog.apply([Watch(name="product", table="product", task="t")], False, 0.5)
+    async with connect(database.dsn, "catalog") as connection:
+        [change] = await watches.apply(connection, [Watch(name="product", table="product", task="t")], False, 0.5)
     thread.join()
     assert change.action == "create"

@@ -16,8 +16,8 @@ import psycopg
 import pytest
 from psycopg import IsolationLevel
 
-from bridge.event_log import EventLog
-from bridge.listener import Listener, Wakeup
+from bridge.stream.event_log import EventLog
+from bridge.stream.listener import Listener, Wakeup
 from tests.fix_postgres import Database, on_pg18
 
 pytestmark = [pytest.mark.anyio, on_pg18]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.batch_size import BatchSize
+from bridge.stream.batch_size import BatchSize
 
 
 def after(size: BatchSize, *rates: float) -> list[int]:

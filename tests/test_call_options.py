@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 from bridge.call import Call, Refusal, Target, Targets, call_for, targets_of
 from bridge.call_options import RESERVED_HEADERS, complaint
 from bridge.event import Event
-from bridge.event_log import EventLog
+from bridge.stream.event_log import EventLog
 from tests.fix_postgres import TRIGGERS_SQL, Database
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)

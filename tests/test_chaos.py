@@ -5,8 +5,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from monkey.account import Account, balance
-from monkey.ledger import Change
+
+from tools.chaos.account import Account, balance
+from tools.chaos.ledger import Change
 
 ROOT = Path(__file__).parents[1]
 FIRST = Change("valkey", 1, 1, 2, "update")

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
 from bridge.call import NAMESPACE, Call, Target, Targets, call_for, task_id
-from bridge.coalesce import coalesce
 from bridge.event import Event
+from bridge.flow.coalesce import coalesce
+from tests.celery_queue import inbox
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import Database, on_pg18
-from tests.inbox import inbox
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
 MICROSECONDS = 1_795_478_400_000_000

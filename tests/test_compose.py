@@ -13,8 +13,8 @@ from celery.bin.celery import celery
 from click import Command, Context, Group
 from click.testing import CliRunner
 
-from bridge.cli import cli
-from bridge.duration import parsed
+from bridge.cli.duration import parsed
+from bridge.cli.main import cli
 from tests.dockerfile import ROOT, exec_form, last, stages
 
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())

@@ -11,16 +11,17 @@ from psycopg.types.json import Jsonb
 
 import bridge.reason
 from bridge.call import Call, Refusal, call_for
-from bridge.catalog import Catalog
-from bridge.cli import cli
-from bridge.coalesce import coalesce
-from bridge.dead_letter import CHUNK
-from bridge.event_log import EventLog
+from bridge.cli.main import cli
+from bridge.database.connect import connect
+from bridge.flow.coalesce import coalesce
+from bridge.operations import streams
+from bridge.operations.dead_letter import CHUNK
+from bridge.stream.event_log import EventLog
+from tests.celery_queue import Inbox, inbox
 from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import Database, on_pg18
-from tests.inbox import Inbox, inbox
 
 pytestmark = pytest.mark.anyio
 
@@ -361,10 +362,10 @@ async def test_a_time_that_python_cannot_say_stops_no_count(
         conn.execute(
             "insert into bridge.event (stream, watch, op, at) values ('default', 'item', 'truncate', %s)", [time]
         )
-    async with Catalog.open(database.dsn) as catalog:
-        [(_, waiting, oldest)] = await catalog.waiting(["default"])
+    async with connect(database.dsn, "catalog") as connection:
+        [(_, waiting, oldest)] = await streams.waiting(connection, ["default"])
         assert (waiting, oldest is not None) == (2, True)
-        assert [status.waiting for status in await catalog.status()] == [2]
+        assert [status.waiting for status in await streams.status(connection)] == [2]
 
 
 @pytest.fixture

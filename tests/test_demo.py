@@ -12,7 +12,7 @@ from tests.fix_bridge import ROOT, environment
 
 SHOP = ROOT / "examples" / "shop"
 DEMO = (sys.executable, "-m", "demo", "--edits", "2")
-ENVIRONMENT = environment(PYTHONPATH=f"{ROOT / 'scripts'}:{SHOP}")
+ENVIRONMENT = environment(PYTHONPATH=f"{ROOT}:{SHOP}")
 
 
 def test_without_a_terminal_it_ends_and_judges() -> None:

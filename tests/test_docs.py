@@ -9,10 +9,10 @@ from typing import get_args
 import click
 import pytest
 
-from bridge.cli import cli
-from bridge.health import State
-from bridge.listener import Wakeup
-from bridge.metrics import Metrics
+from bridge.cli.main import cli
+from bridge.stream.listener import Wakeup
+from bridge.telemetry.health import State
+from bridge.telemetry.prometheus import Metrics
 from bridge.watch import Watch, read_toml
 
 ROOT = Path(__file__).parents[1]

@@ -3,7 +3,7 @@
 import click
 import pytest
 
-from bridge.duration import duration
+from bridge.cli.duration import duration
 
 
 @pytest.mark.parametrize(

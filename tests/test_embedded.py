@@ -8,19 +8,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-import embedded.postgres
 import kombu
 import psycopg
 import pytest
-from embedded import Child, Postgres, PrivateDirectory, RabbitMQ, StartError, Valkey
 
+import tools.servers.postgres
 from tests.eventually import eventually
+from tools.servers import Child, Postgres, PrivateDirectory, RabbitMQ, StartError, Valkey
 
-SCRIPTS = Path(__file__).parent.parent / "scripts"
+ROOT = Path(__file__).parent.parent
 # A program that starts a server, prints its directory and process id, and waits to be killed.
 PARENT = """
-import sys, signal, embedded
-with getattr(embedded, sys.argv[1])() as server:
+import sys, signal
+from tools import servers
+with getattr(servers, sys.argv[1])() as server:
     print(server.directory.path, server.pid, flush=True)
     signal.pause()
 """
@@ -73,7 +74,7 @@ def test_server_and_its_files_go_when_the_parent_is_killed(server: str, number: 
         [sys.executable, "-c", PARENT, server],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(SCRIPTS)},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     ) as parent:
         assert parent.stdout is not None
         directory, pid = parent.stdout.readline().split()
@@ -172,8 +173,8 @@ def test_postgres_runs_from_a_copy_when_its_user_cannot_read_the_checkout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("embedded.postgres._executable", lambda _: False)
-        patch.setattr("embedded.postgres._binaries", embedded.postgres._binaries.__wrapped__)
+        patch.setattr("tools.servers.postgres._executable", lambda _: False)
+        patch.setattr("tools.servers.postgres._binaries", tools.servers.postgres._binaries.__wrapped__)
         with Postgres() as server:
             psycopg.connect(server.dsn()).close()
 

@@ -12,11 +12,12 @@ import psycopg
 import pytest
 
 from bridge.call import Refusal
-from bridge.catalog import Catalog
+from bridge.database.connect import connect
 from bridge.database.statement import statement
-from bridge.dead_letter import Choice, DeadLetters
 from bridge.errors import DatabaseError, PositionError
-from bridge.event_log import EventLog
+from bridge.operations import streams, upkeep
+from bridge.operations.dead_letter import Choice, DeadLetters
+from bridge.stream.event_log import EventLog
 from tests.eventually import eventually
 from tests.fix_postgres import Database, on_pg18
 
@@ -289,12 +290,12 @@ async def test_no_setting_of_a_role_or_database_keeps_the_log_from_being_read(
         await log.note_broker(None)
         await log.move(batch.position)
         assert await deliver_all(log) == []
-    async with Catalog.open(database.dsn) as catalog:
-        [status] = await catalog.status()
+    async with connect(database.dsn, "catalog") as connection:
+        [status] = await streams.status(connection)
         assert (status.waiting, status.dead_letters, status.lag) == (0, 26, timedelta(0))
-        assert await catalog.waiting(["default"]) == [("default", 0, None)]
-        assert await catalog.recycle(3600) == []
-        await catalog.forget(3600)
+        assert await streams.waiting(connection, ["default"]) == [("default", 0, None)]
+        assert await upkeep.recycle(connection, 3600) == []
+        await upkeep.forget(connection, 3600)
     async with DeadLetters.open(database.dsn) as letters:
         assert (await letters.list(Choice(stream="default"), 1))[1] == 26
 

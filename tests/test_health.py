@@ -6,14 +6,14 @@ from http.client import HTTPConnection
 
 import psycopg
 import pytest
-from embedded import Valkey
 
-from bridge import http
-from bridge.health import Health, State
-from bridge.metrics import Metrics
+from bridge.telemetry import http
+from bridge.telemetry.health import Health, State
+from bridge.telemetry.prometheus import Metrics
 from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_postgres import on_pg18
+from tools.servers import Valkey
 
 
 def get(port: int, path: str) -> tuple[int, str]:

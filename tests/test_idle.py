@@ -3,12 +3,12 @@
 import re
 
 import psycopg
-from embedded import Postgres
 
 from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import TRIGGERS_SQL
+from tools.servers import Postgres
 
 STATEMENT = re.compile(r"^(bridge [^|]+)\|.*(?:statement|execute [^:]*): ", re.MULTILINE)
 

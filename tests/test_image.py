@@ -7,14 +7,14 @@ import sys
 
 import pytest
 from click.testing import CliRunner
-from embedded.port import free_port
 
-from bridge import http
-from bridge.cli import cli
-from bridge.config import host_and_port
-from bridge.health import Health
-from bridge.metrics import Metrics
+from bridge.cli.main import cli
+from bridge.settings import host_and_port
+from bridge.telemetry import http
+from bridge.telemetry.health import Health
+from bridge.telemetry.prometheus import Metrics
 from tests.dockerfile import ROOT, environment, exec_form, instructions, last, stages
+from tools.servers.port import free_port
 
 KNOWN = {"ARG", "FROM", "WORKDIR", "RUN", "COPY", "ENV", "USER", "STOPSIGNAL", "EXPOSE", "HEALTHCHECK", "CMD"}
 

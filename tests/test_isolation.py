@@ -8,8 +8,9 @@ import psycopg
 import pytest
 from psycopg import IsolationLevel
 
-from bridge.catalog import Catalog
-from bridge.event_log import EventLog
+from bridge.database.connect import connect
+from bridge.operations import upkeep
+from bridge.stream.event_log import EventLog
 from tests.eventually import eventually
 from tests.fix_postgres import Database
 from tests.test_event_log import deliver_all, insert
@@ -48,8 +49,8 @@ async def test_an_event_that_is_committed_while_recycle_waits_for_its_lock_is_ke
 
     writer = threading.Thread(target=commit)
     writer.start()
-    async with Catalog.open(database.dsn) as catalog:
-        assert await catalog.recycle(0) == []
+    async with connect(database.dsn, "catalog") as connection:
+        assert await upkeep.recycle(connection, 0) == []
     writer.join()
     await deliver(database)
     assert recycle(conn, 0) == [slot(7)]

@@ -1,10 +1,10 @@
 """The server's side of the keepalives needs no configuration, as docs/howto/deploy.md says."""
 
 import pytest
-from embedded import Postgres
 from psycopg.conninfo import make_conninfo
 
 from bridge.database.connect import connect
+from tools.servers import Postgres
 
 THEIRS = "-c tcp_keepalives_idle=999 -c tcp_keepalives_interval=999 -c tcp_keepalives_count=9 -c tcp_user_timeout=0"
 OURS = {

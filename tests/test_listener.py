@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from bridge.errors import ConfigError, DatabaseError
-from bridge.listener import Listener, Wakeup
+from bridge.stream.listener import Listener, Wakeup
 from tests.fix_postgres import Database
 
 pytestmark = pytest.mark.anyio
@@ -174,7 +174,7 @@ async def test_a_terminated_backend_is_an_error_and_not_silence(database: Databa
 async def test_a_notification_queue_that_fills_up_is_told_once(
     database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("bridge.listener._FULL", -1.0)
+    monkeypatch.setattr("bridge.stream.listener._FULL", -1.0)
     async with listening(database, floor=0.05) as listener:
         for _ in range(6):
             await next_wakeup(listener)

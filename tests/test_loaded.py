@@ -7,16 +7,16 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from embedded import Postgres
 
-from bridge.event_log import EventLog
+from bridge.stream.event_log import EventLog
+from tests.celery_queue import inbox
 from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import TRIGGERS_SQL, Database, PgServer, on_pg18
-from tests.inbox import inbox
 from tests.test_adoption import burn, carry, deliver, waiting
 from tests.test_event_log import deliver_all, insert
+from tools.servers import Postgres
 
 pytestmark = pytest.mark.anyio
 LOADED = "it was loaded from elsewhere: "

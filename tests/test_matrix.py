@@ -6,18 +6,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from versions import python
-from versions.combination import DJANGOS, PYTHONS, combinations, newest
 
 from tests.fix_bridge import ROOT, environment
+from tools.matrix import python
+from tools.matrix.combination import DJANGOS, PYTHONS, combinations, newest
 
 
 def matrix(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Runs the script's part after the set-up of .venv, which it must not change below a running test."""
     return subprocess.run(
-        [sys.executable, "-m", "versions", *arguments],
+        [sys.executable, "-m", "tools.matrix", *arguments],
         check=False,
-        env=environment(PYTHONPATH=str(ROOT / "scripts"), **more),
+        env=environment(PYTHONPATH=str(ROOT), **more),
         capture_output=True,
         text=True,
         timeout=60,

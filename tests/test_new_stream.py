@@ -7,11 +7,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from embedded import Postgres
 from psycopg import IsolationLevel
 
 from tests.capture.log import drift
 from tests.fix_postgres import TRIGGERS_SQL, Database
+from tools.servers import Postgres
 
 LEVELS = [IsolationLevel.READ_COMMITTED, IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE]
 WATCH = "select bridge.watch('seeded', 'seeded', 'shop.touch', stream => 'fresh')"

@@ -6,7 +6,7 @@ from contextlib import closing
 import psycopg
 import pytest
 
-from bridge.event_log import EventLog
+from bridge.stream.event_log import EventLog
 from tests.fix_postgres import Database
 
 pytestmark = pytest.mark.anyio

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from embedded import Postgres
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from bridge.call import Refusal
-from bridge.catalog import Catalog
-from bridge.event_log import EventLog
-from bridge.listener import Listener
+from bridge.database.connect import connect
+from bridge.operations import installation, streams, upkeep, watches
+from bridge.stream.event_log import EventLog
+from bridge.stream.listener import Listener
 from tests.fix_postgres import Database
+from tools.servers import Postgres
 
 ROLES_SQL = Path(__file__).parent.parent / "docs" / "howto" / "roles.sql"
 ROLES = ("owner", "application", "worker", "process")
@@ -220,12 +221,12 @@ async def test_the_process_has_all_it_needs(
         await log.own()
         assert not (await log.read()).events
         await log.finish()
-    async with Catalog.open(dsn) as catalog:
-        await catalog.require()
-        assert [status.waiting for status in await catalog.status()] == [0]
-        assert await catalog.drift() == []
-        assert await catalog.streams() == ["default"]
-        await catalog.recycle(0)
+    async with connect(dsn, "catalog") as connection:
+        await installation.require(connection)
+        assert [status.waiting for status in await streams.status(connection)] == [0]
+        assert await watches.drift(connection) == []
+        assert await streams.names(connection) == ["default"]
+        await upkeep.recycle(connection, 0)
 
 
 def test_planted_objects_are_not_reached(database: Database, conn: psycopg.Connection, names: dict[str, str]) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bridge.health import Health, State
-from bridge.systemd import Systemd
+from bridge.telemetry.health import Health, State
+from bridge.telemetry.systemd import Systemd
 from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker

@@ -8,9 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from bridge.call import NAMESPACE, Call, Target, Targets, call_for
-from bridge.coalesce import coalesce
 from bridge.event import Event
-from bridge.event_log import EventLog
+from bridge.flow.coalesce import coalesce
+from bridge.stream.event_log import EventLog
 from tests.fix_postgres import Database
 
 pytestmark = pytest.mark.anyio

@@ -107,7 +107,7 @@ class Connection:
                 receipt.arrived |= self.confirms.settled
             raise translated(error, self._connection) from error
 
-    def way(self, target: Target) -> tuple[Sender, Encoder]:
+    def route(self, target: Target) -> tuple[Sender, Encoder]:
         """Declares the queue of a target; returns the quickest sender that can carry its messages, and their encoder.
 
         Raises AnswerError if no queue takes them, and the transport's errors.

@@ -23,7 +23,7 @@ class Dispatch:
         self._receipt = receipt
         # The sender and the encoder of the last call's target, or the reason why there is none.
         self._target = _NOBODY
-        self._way: tuple[Sender, Encoder] | str = ""
+        self._route: tuple[Sender, Encoder] | str = ""
         # The sender of the messages that wait.
         self._sender: Sender | None = None
         self._messages: list[tuple[int, Any]] = []
@@ -53,10 +53,10 @@ class Dispatch:
             return
         if call.target is not self._target and call.target != self._target:
             self._turn_to(call.target)
-        if isinstance(self._way, str):
-            refused[place] = self._way
+        if isinstance(self._route, str):
+            refused[place] = self._route
             return
-        sender, encoder = self._way
+        sender, encoder = self._route
         if sender is not self._sender:
             self._flush()
             self._sender = sender
@@ -67,14 +67,14 @@ class Dispatch:
         except Exception as error:
             refused[place] = reason(error)
             return
-        if len(self._messages) >= sender.portion:
+        if len(self._messages) >= sender.batch_size:
             self._flush()
 
     def _turn_to(self, target: Target) -> None:
         try:
-            self._way = self._connection.way(target)
+            self._route = self._connection.route(target)
         except AnswerError as error:
-            self._way = str(error)
+            self._route = str(error)
         self._target = target
 
     def _flush(self) -> None:

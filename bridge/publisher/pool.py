@@ -16,7 +16,6 @@ from typing import Any
 
 import msgspec
 
-from bridge import logs
 from bridge.call import Targets
 from bridge.errors import BrokerError
 from bridge.event import Event
@@ -25,6 +24,7 @@ from bridge.publisher.answer import sentence
 from bridge.publisher.publisher import Publisher
 from bridge.publisher.receipt import Receipt
 from bridge.reason import kept
+from bridge.telemetry import logs
 
 # A fork of a process with threads and connections may hang, so each member is a new process.
 _CONTEXT = get_context("spawn")

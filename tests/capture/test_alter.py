@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.capture.crew import AFTER, BEFORE, write_around
+from tests.capture.around import AFTER, BEFORE, write_around
 from tests.capture.log import carried, drift, recorded, watch, watches
 from tests.eventually import eventually
 from tests.fix_postgres import Database

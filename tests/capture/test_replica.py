@@ -5,11 +5,11 @@ from contextlib import closing
 
 import psycopg
 import pytest
-from embedded import Postgres
 
 from tests.capture.log import ROWS, drift, each, mend, recorded, watch
 from tests.eventually import eventually
 from tests.fix_postgres import TRIGGERS_SQL
+from tools.servers import Postgres
 
 TABLE = "create table product (id int primary key, price int)"
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from embedded import Postgres
 
 from tests.capture.log import ROWS, drift, each, recorded, watch
 from tests.fix_postgres import Database, PgServer
+from tools.servers import Postgres
 
 
 @pytest.fixture(autouse=True)

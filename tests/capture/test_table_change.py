@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from tests.capture.crew import AFTER, BEFORE, write_around
+from tests.capture.around import AFTER, BEFORE, write_around
 from tests.capture.log import drift, each, mend, recorded, watch
 from tests.fix_postgres import Database
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Protocol
 
 import psycopg
-from embedded import Child
 
 from tests.fix_bridge import BRIDGE, environment
+from tools.servers import Child
 
 COMMANDS = ["install", "apply", "run", "status", "tail"]
 SECRET = "tops3cret"

@@ -7,10 +7,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from embedded import Child, PrivateDirectory
 
-from bridge.cli import main
+from bridge.cli.main import main
 from tests.cli.command import WATCH, Command, Launch, Result
+from tools.servers import Child, PrivateDirectory
 
 
 @pytest.fixture

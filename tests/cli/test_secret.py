@@ -12,11 +12,11 @@ import pytest
 from celery import Celery
 
 from bridge import secret
-from bridge.cli import cli
-from bridge.config import Settings
+from bridge.cli.main import cli
 from bridge.errors import BridgeError, BrokerError
 from bridge.publisher import Pool, Publisher
 from bridge.publisher.app import note_secrets
+from bridge.settings import Settings
 from tests.cli.command import Result, started
 from tests.fix_bridge import Bridges
 from tests.fix_postgres import on_pg18

@@ -5,16 +5,16 @@ import re
 from pathlib import Path
 
 import psycopg
-from embedded.port import free_port
 from psycopg.types.json import Jsonb
 
 from bridge.database.schema import version
+from tests.celery_queue import inbox
 from tests.cli.command import SECRET, Command
 from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import Database, on_pg18
-from tests.inbox import inbox
+from tools.servers.port import free_port
 
 
 @on_pg18

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from embedded import Postgres
-from embedded.port import free_port
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -15,6 +13,8 @@ from tests.cli.command import SECRET, Command, Launch, Result, started
 from tests.eventually import eventually
 from tests.fix_bridge import BRIDGE, environment
 from tests.fix_postgres import Database, on_pg15, on_pg18
+from tools.servers import Postgres
+from tools.servers.port import free_port
 
 
 def calls(file: Path) -> dict[str, list[str]]:

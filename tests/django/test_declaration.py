@@ -8,8 +8,9 @@ from django.test import override_settings
 from django.test.utils import isolate_apps
 
 from bridge.watch import Watch
-from django_app import registry, watch
-from django_app.declaration import default_name
+from django_app import watch
+from django_app.declarations import registry
+from django_app.declarations.declaration import default_name
 
 pytestmark = pytest.mark.usefixtures("undeclared")
 

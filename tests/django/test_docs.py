@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.core.management import load_command_class
 
-from django_app.declaration import Rule
+from django_app.declarations.declaration import Rule
 
 ROOT = Path(__file__).parents[2]
 HOWTO = (ROOT / "docs" / "howto" / "django.md").read_text()

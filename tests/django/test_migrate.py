@@ -11,7 +11,8 @@ from catalog.tasks import reprice
 from django.core.management import CommandError, call_command
 from django.db import connections
 
-from django_app import sync, watch
+from django_app import watch
+from django_app.declarations import sync
 from tests.fix_postgres import Database, on_pg18
 
 REPRICE = "catalog.product_reprice"

@@ -18,10 +18,10 @@ from django.test import Client
 from shop.settings import database as database_settings
 
 from bridge.database import schema
-from django_app import registry
 from django_app.database import installed_version
+from django_app.declarations import registry
+from django_app.declarations.sync import bring_in_line, look
 from django_app.inbox import once
-from django_app.sync import bring_in_line, look
 from tests.fix_hostile import Hostile
 
 # Only the statements of the bridge's app contain this text: they name its schema.

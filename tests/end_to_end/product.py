@@ -8,8 +8,8 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from bridge.call import NAMESPACE
+from tests.celery_queue import Inbox
 from tests.eventually import eventually
-from tests.inbox import Inbox
 
 TASK = "shop.tasks.reprice"
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.celery_queue import inbox
 from tests.end_to_end.product import make_products, reprice, watch
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import on_pg18
-from tests.inbox import inbox
 
 
 @on_pg18

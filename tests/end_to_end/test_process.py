@@ -6,6 +6,7 @@ from contextlib import closing
 import psycopg
 import pytest
 
+from tests.celery_queue import inbox
 from tests.end_to_end.product import (
     all_delivered,
     backlog,
@@ -20,7 +21,6 @@ from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import Database, on_pg15, on_pg18
-from tests.inbox import inbox
 
 
 @on_pg18

@@ -5,8 +5,8 @@ from contextlib import closing, contextmanager
 
 import psycopg
 import pytest
-from embedded import Postgres, RabbitMQ, Valkey
 
+from tests.celery_queue import inbox
 from tests.end_to_end.product import (
     all_delivered,
     backlog,
@@ -20,7 +20,7 @@ from tests.end_to_end.product import (
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import TRIGGERS_SQL, on_pg18
-from tests.inbox import inbox
+from tools.servers import Postgres, RabbitMQ, Valkey
 
 needs_rabbitmq = pytest.mark.skipif(not RabbitMQ.available(), reason="RabbitMQ is not installed")
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import psycopg
-from embedded import Postgres
 
+from tests.celery_queue import inbox
 from tests.end_to_end.product import TASK, all_delivered, expected_ids, make_products, reprice, watch
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import TRIGGERS_SQL, Database, on_pg15, on_pg18
 from tests.fix_worker import Worker
-from tests.inbox import inbox
+from tools.servers import Postgres
 
 PSQL = Postgres.bin("psql")
 

@@ -5,11 +5,11 @@ import re
 import psycopg
 import pytest
 
+from tests.celery_queue import inbox
 from tests.end_to_end.product import all_delivered, backlog, expected_ids
 from tests.fix_bridge import Bridge, Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import on_pg18
-from tests.inbox import inbox
 
 MEGABYTE = 1 << 20
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from embedded import Valkey
+
+from tools.servers import Valkey
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
+from tests.celery_queue import inbox
 from tests.eventually import eventually
 from tests.fix_bridge import Bridge
 from tests.fix_broker import Broker
-from tests.inbox import inbox
 
 SAID = {"broker away, trying again": "WARNING", "broker is back": "INFO"}
 NOTED = "select broker_error from bridge.status() where (broker_error is null) = (broker_away_since is null)"

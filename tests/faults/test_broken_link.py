@@ -5,14 +5,14 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from embedded import Valkey
 
+from tests.celery_queue import inbox
 from tests.faults import outage
 from tests.fix_bridge import Bridge, Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import on_pg18
 from tests.fix_proxy import Address, Proxy
-from tests.inbox import inbox
+from tools.servers import Valkey
 
 pytestmark = on_pg18
 

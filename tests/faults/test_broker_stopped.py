@@ -2,12 +2,12 @@
 
 import psycopg
 import pytest
-from embedded import RabbitMQ, Valkey
 
 from tests.faults import outage
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import on_pg18
+from tools.servers import RabbitMQ, Valkey
 
 pytestmark = on_pg18
 

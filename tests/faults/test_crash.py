@@ -5,13 +5,13 @@ from contextlib import closing
 
 import psycopg
 import pytest
-from embedded import Postgres
 from psycopg.types.json import Jsonb
 
+from tests.celery_queue import inbox
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import TRIGGERS_SQL
-from tests.inbox import inbox
+from tools.servers import Postgres
 
 # Commits that don't wait stay in memory for as long as PostgreSQL allows.
 LAZY = {"wal_writer_delay": "10s", "wal_writer_flush_after": "1GB", "wal_buffers": "64MB", "checkpoint_timeout": "1h"}

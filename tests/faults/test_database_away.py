@@ -6,14 +6,14 @@ from typing import Any, Literal
 
 import psycopg
 import pytest
-from embedded import Postgres
 from psycopg.types.json import Jsonb
 
+from tests.celery_queue import inbox
 from tests.eventually import eventually
 from tests.fix_bridge import Bridge, Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import TRIGGERS_SQL
-from tests.inbox import inbox
+from tools.servers import Postgres
 
 
 @pytest.fixture

@@ -15,15 +15,15 @@ from psycopg.types.json import Jsonb
 
 from bridge.database.connect import connect
 from bridge.errors import DatabaseError
-from bridge.event_log import EventLog
-from bridge.listener import Listener
-from bridge.sleep_key import SleepKey
+from bridge.stream.event_log import EventLog
+from bridge.stream.listener import Listener
+from bridge.stream.sleep_key import SleepKey
+from tests.celery_queue import inbox
 from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import Database, on_pg18
 from tests.fix_proxy import Address, Proxy
-from tests.inbox import inbox
 
 pytestmark = [pytest.mark.anyio, on_pg18]
 
@@ -103,7 +103,7 @@ async def test_lost_sleep_key_is_noticed_by_the_heartbeat(
     database: Database, conn: psycopg.Connection, link: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server has ended the session and its lock, and the relay never got the message."""
-    monkeypatch.setattr("bridge.listener._ECHO", 0.5)
+    monkeypatch.setattr("bridge.stream.listener._ECHO", 0.5)
     async with listener(database.dsn, link, floor=0.2) as it:
         await armed(it)
         await anyio.to_thread.run_sync(proxy.swallow)

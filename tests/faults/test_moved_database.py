@@ -11,15 +11,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from embedded import Postgres
 from psycopg.types.json import Jsonb
 
 from tests.absence import absent
+from tests.celery_queue import Inbox, Task, inbox
 from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import MACHINE_BINARIES, TRIGGERS_SQL
-from tests.inbox import Inbox, Task, inbox
+from tools.servers import Postgres
 
 
 @pytest.fixture(params=["15", "18"])

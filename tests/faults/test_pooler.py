@@ -8,16 +8,17 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from bridge.catalog import Catalog
-from bridge.cli import cli
+from bridge.cli.main import cli
+from bridge.database.connect import connect
 from bridge.errors import LockTimeoutError
+from bridge.operations import streams, watches
+from tests.celery_queue import inbox
 from tests.end_to_end.product import make_products, reprice, undelivered, watch
 from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_pooler import Pooler
 from tests.fix_postgres import Database, on_pg18
-from tests.inbox import inbox
 
 pytestmark = on_pg18
 
@@ -125,12 +126,12 @@ def test_a_session_that_the_server_ends_is_replaced(
 
 @pytest.mark.anyio
 async def test_an_error_leaves_the_session_usable(conn: psycopg.Connection, pooler: Pooler, watched: Broker) -> None:
-    async with Catalog.open(pooler.dsn) as catalog:
+    async with connect(pooler.dsn, "catalog") as connection:
         with conn.transaction():
             conn.execute("lock table product")
             with pytest.raises(LockTimeoutError):
-                await catalog.apply([], prune=True, lock_timeout=0.05)
-        assert [status.stream for status in await catalog.status()] == ["default"]
+                await watches.apply(connection, [], prune=True, lock_timeout=0.05)
+        assert [status.stream for status in await streams.status(connection)] == ["default"]
 
 
 def test_commands_work_behind_it(conn: psycopg.Connection, pooler: Pooler, tmp_path: Path) -> None:

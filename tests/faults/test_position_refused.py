@@ -6,15 +6,15 @@ from contextlib import closing
 
 import psycopg
 import pytest
-from embedded import Postgres
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from tests.celery_queue import Inbox, inbox
 from tests.eventually import eventually
 from tests.fix_bridge import Bridge, Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import TRIGGERS_SQL, Database
-from tests.inbox import Inbox, inbox
+from tools.servers import Postgres
 
 PUBLICATIONS = ["for all tables", "for tables in schema bridge"]
 

@@ -5,15 +5,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from embedded import RabbitMQ
 from psycopg.types.json import Jsonb
 
 from tests.alarm import memory_alarm
+from tests.celery_queue import inbox
 from tests.faults import outage
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import on_pg18
-from tests.inbox import inbox
+from tools.servers import RabbitMQ
 
 pytestmark = on_pg18
 

@@ -4,10 +4,10 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from tests.celery_queue import inbox
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import Database, on_pg18
-from tests.inbox import inbox
 
 pytestmark = on_pg18
 

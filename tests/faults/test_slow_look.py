@@ -4,11 +4,11 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
+from tests.celery_queue import inbox
 from tests.end_to_end.product import undelivered
 from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
-from tests.inbox import inbox
 
 SLOW = """
 create or replace function bridge._is_wide(watch text, op text, key jsonb, data jsonb, context text) returns boolean

@@ -6,15 +6,15 @@ import time
 
 import psycopg
 import pytest
-from embedded import Valkey
 from psycopg.types.json import Jsonb
 
+from tests.celery_queue import inbox
 from tests.end_to_end.product import undelivered
 from tests.eventually import eventually
 from tests.fix_bridge import Bridge, Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import on_pg18
-from tests.inbox import inbox
+from tools.servers import Valkey
 
 pytestmark = on_pg18
 GAVE_UP = 3

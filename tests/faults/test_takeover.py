@@ -8,18 +8,18 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from embedded import Postgres, Valkey
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
+from tests.celery_queue import Inbox, inbox
 from tests.end_to_end.product import undelivered
 from tests.eventually import eventually
 from tests.fix_bridge import Bridge, Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import on_pg18
 from tests.fix_proxy import Address, Proxy
-from tests.inbox import Inbox, inbox
+from tools.servers import Postgres, Valkey
 
 pytestmark = on_pg18
 ROLES_SQL = Path(__file__).parents[2] / "docs" / "howto" / "roles.sql"
@@ -225,7 +225,7 @@ def looks(conn: psycopg.Connection, count: int) -> None:
     """Waits until the standby has looked at the owner `count` more times."""
     last = """
         select query_start from pg_stat_activity
-        where application_name = 'bridge succession default' and query like '-- A standby''s look:%'
+        where application_name = 'bridge takeover default' and query like '-- A standby''s look:%'
             -- While the standby looks, each message of the protocol has its own start.
             and state = 'idle'
     """

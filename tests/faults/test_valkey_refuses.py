@@ -5,12 +5,12 @@ from collections.abc import Callable
 import psycopg
 import pytest
 import redis
-from embedded import Valkey
 
 from tests.faults import outage
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import on_pg18
+from tools.servers import Valkey
 
 pytestmark = on_pg18
 

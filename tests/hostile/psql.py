@@ -3,9 +3,8 @@
 import os
 import subprocess
 
-from embedded import Postgres
-
 from tests.fix_postgres import Database
+from tools.servers import Postgres
 
 
 def psql(database: Database, *options: str, script: str = "") -> subprocess.CompletedProcess[str]:

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from embedded import Child, PrivateDirectory
 
 from tests.cli.command import started
 from tests.eventually import eventually
 from tests.fix_bridge import BRIDGE, Bridges, environment
 from tests.fix_hostile import Hostile
+from tools.servers import Child, PrivateDirectory
 
 _TOML = """
 [[watch]]

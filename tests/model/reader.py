@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, ExitStack
 from anyio.from_thread import BlockingPortal
 
 from bridge.event import Event
-from bridge.event_log import EventLog
+from bridge.stream.event_log import EventLog
 
 
 class Reader:

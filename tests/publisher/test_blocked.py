@@ -4,8 +4,6 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
-from embedded import RabbitMQ
-
 from bridge.call import Target, Targets
 from bridge.event import Event
 from bridge.publisher import Publisher
@@ -13,6 +11,7 @@ from tests.alarm import memory_alarm
 from tests.eventually import eventually
 from tests.fix_broker import Broker
 from tests.publisher.publishing import publish
+from tools.servers import RabbitMQ
 
 
 def reminders(broker: Broker, count: int, size: int) -> tuple[list[Event], Targets]:

@@ -5,13 +5,13 @@ from typing import Any
 
 import kombu
 import pytest
-from embedded import RabbitMQ
 
 from bridge.publisher import Publisher
 from tests.eventually import eventually
 from tests.fix_broker import Broker
 from tests.publisher.publishing import publish
 from tests.publisher.test_template import calls, events, send_as_celery, take_all, targets
+from tools.servers import RabbitMQ
 
 # 90 seconds are 64 and 26 more, so the first queue that keeps such a message is the one for 2**6.
 KEEPS_90_SECONDS = "celery_delayed_6"

@@ -9,7 +9,6 @@ import kombu
 import pytest
 import redis
 from celery import Celery, signals
-from embedded import RabbitMQ, Valkey
 from kombu.serialization import registry  # type: ignore[attr-defined]  # the stubs don't have it
 from msgspec.structs import replace
 
@@ -19,6 +18,7 @@ from bridge.publisher import Pool, Publisher
 from tests.fix_broker import Broker
 from tests.publisher.publishing import publish
 from tests.publisher.test_template import event, take_all
+from tools.servers import RabbitMQ, Valkey
 
 LONG = "n" * 300
 

@@ -14,11 +14,11 @@ from bridge.call import Call, Target, Targets, call_for
 from bridge.errors import BrokerError
 from bridge.event import Event, Origin
 from bridge.publisher import Pool
+from tests.celery_queue import inbox
 from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import Database, on_pg18
-from tests.inbox import inbox
 from tests.publisher.publishing import publish
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)

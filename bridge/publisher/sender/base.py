@@ -23,7 +23,7 @@ class Encoder(Protocol):
 class Sender(Protocol):
     """Publishes the messages of a batch. Each message comes with the place of its event in the batch."""
 
-    portion: int
+    batch_size: int
     """The most messages in one `send`."""
 
     def encoder(self, template: Template | None) -> Encoder | None:

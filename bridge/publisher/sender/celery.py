@@ -21,7 +21,7 @@ from bridge.publisher.template import Template
 class CelerySender:
     """Calls `send_task` for each call. Signals, routers and the app's own `send_task` work as in the user's code."""
 
-    portion = 1000
+    batch_size = 1000
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class CelerySender:
 
     def send(self, messages: Sequence[tuple[int, Call]], receipt: Receipt) -> None:
         """See Sender."""
-        with batch(self._outlet, self.portion):
+        with batch(self._outlet, self.batch_size):
             sent = [place for place, call in messages if self._sent(place, call, receipt)]
         if self._confirms is None:
             receipt.arrived.update(sent)

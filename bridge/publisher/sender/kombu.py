@@ -13,7 +13,7 @@ from bridge.publisher.template import Template
 class KombuSender:
     """Calls `Producer.publish` for each message."""
 
-    portion = 1000
+    batch_size = 1000
 
     def __init__(self, producer: Any, extra: Mapping[str, Any], confirms: Confirms | None) -> None:
         """`extra` are the options of each publish."""
@@ -27,7 +27,7 @@ class KombuSender:
 
     def send(self, messages: Sequence[tuple[int, dict[str, Any]]], receipt: Receipt) -> None:
         """See Sender."""
-        with batch(self._producer, self.portion):
+        with batch(self._producer, self.batch_size):
             for place, options in messages:
                 if self._confirms:
                     self._confirms.sending = place

@@ -27,7 +27,7 @@ _FRAME_OVERHEAD = 8
 class RabbitSender(QuickSender):
     """Writes frames to one channel, and announces each message to Confirms."""
 
-    portion = 100
+    batch_size = 100
     """Small enough that RabbitMQ works on the first messages of a batch while the next ones are made."""
 
     def __init__(self, channel: Any, confirms: Confirms) -> None:

@@ -35,7 +35,7 @@ def is_redis(channel: Any) -> bool:
 class RedisSender(QuickSender):
     """Pushes to the Redis lists that are kombu's queues, with the text that kombu makes once for each target."""
 
-    portion = 500
+    batch_size = 500
 
     def __init__(self, channel: Any, connection: Connection) -> None:
         tags, largest = _tags(channel), _largest_value(channel)

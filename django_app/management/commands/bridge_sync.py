@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from django_app import sync
 from django_app.database import alias, connect
+from django_app.declarations import sync
 
 
 class Command(BaseCommand):

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
-from embedded import StartError
 from rich.console import Console
 from rich.live import Live
 
@@ -16,6 +15,7 @@ from demo import screen
 from demo.browser import Browser, PageError
 from demo.edit import Edit, Way, judge
 from demo.stack import Stack
+from tools.servers import StartError
 
 TASK_SECONDS = 15.0
 

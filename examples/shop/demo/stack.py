@@ -12,9 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from embedded import Child, Postgres, PrivateDirectory, StartError, Valkey
-
 from demo.observer import Observer
+from tools.servers import Child, Postgres, PrivateDirectory, StartError, Valkey
 
 SHOP = Path(__file__).parent.parent
 START_SECONDS = 60.0

@@ -1,0 +1,1 @@
+"""Command line: the command `bridge`, one module for each of its commands."""

@@ -1,0 +1,1 @@
+"""Flow: what happens to events between the log and the broker."""

@@ -1,0 +1,1 @@
+"""Operations: what people and the process do with an installed bridge, beside delivering."""

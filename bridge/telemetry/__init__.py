@@ -1,0 +1,1 @@
+"""Telemetry: what the process reports: logs, metrics, health, and its state for systemd."""

@@ -1,0 +1,138 @@
+"""One declaration: what the project wrote about a watch, and the bridge.watch.Watch that it stands for."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypedDict, get_args
+
+import msgspec
+from django.db import models
+
+from bridge.errors import BridgeError
+from bridge.watch import Operation, Watch
+from django_app.declarations.table import ModelTable, NamedTable, Table
+from django_app.errors import DeclarationError
+
+NAME_BYTES = 47
+COLUMN_KEYS: tuple[str, ...] = ("columns", "key", "data")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,46}")
+OPERATIONS = get_args(Operation)
+SOURCE = "django"  # marks the watches that Django made; other watches are never removed here
+
+
+class NamedTask(Protocol):
+    """The part of a Celery task that is needed here."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class Rule(TypedDict, total=False):
+    """The options beside table and task: the keys of bridge.toml."""
+
+    name: str
+    on: Sequence[str]
+    columns: Sequence[str]
+    when: str
+    key: Sequence[str]
+    data: Sequence[str]
+    stream: str
+    call: str
+    queue: str
+    priority: int
+    countdown: float
+    expires: float
+    headers: Mapping[str, Any]
+    coalesce: bool
+    always: bool
+    may_skip: bool
+    named_only: bool
+    notify: bool
+    on_error: str
+
+
+@dataclass(frozen=True)
+class Declaration:
+    table: Any
+    task: Any
+    rule: Mapping[str, Any]
+    origin: str  # where it was written, for messages: "catalog/watches.py:7"
+
+    def watch(self) -> Watch:
+        """Returns the watch that this declaration stands for; raises DeclarationError if it is wrong."""
+        self._check_keys()
+        rule = {key: value for key, value in self.rule.items() if value is not None}
+        table = self._table()
+        task = self._task()
+        name = rule.pop("name", None) or default_name(table.label, task)
+        self._check_name(name)
+        self._check_operations(rule.get("on"))
+        names = {key: self._names(key, rule.pop(key)) for key in COLUMN_KEYS if key in rule}
+        relation, columns = table.place(names)
+        try:
+            said = {"name": name, "table": relation, "task": task, "source": SOURCE}
+            return msgspec.convert({**rule, **columns, **said}, Watch)
+        except (BridgeError, msgspec.ValidationError) as error:
+            raise DeclarationError("bridge.E008", self.origin, str(error).rstrip(".")) from error
+
+    def _check_keys(self) -> None:
+        unknown = sorted(set(self.rule) - set(Rule.__annotations__))
+        if unknown or not self.table or not self.task:
+            said = f"unknown key '{unknown[0]}'" if unknown else "a table and a task must be named"
+            fix = f"Known keys: table, task, {', '.join(Rule.__annotations__)}."
+            raise DeclarationError("bridge.E006", self.origin, said, fix)
+
+    def _table(self) -> Table:
+        if isinstance(self.table, str):
+            return NamedTable(self.table)
+        if isinstance(self.table, type) and issubclass(self.table, models.Model):
+            return ModelTable(self.table, self.origin)
+        raise DeclarationError("bridge.E007", self.origin, f"{self.table!r} is neither a model nor the name of a table")
+
+    def _task(self) -> str:
+        name = self.task if isinstance(self.task, str) else getattr(self.task, "name", None)
+        if not isinstance(name, str) or not re.fullmatch(r"\S+", name):
+            raise DeclarationError(
+                "bridge.E009",
+                self.origin,
+                f"{self.task!r} is not a Celery task",
+                "Pass the task itself (decorated with @shared_task or @app.task) or its full name.",
+            )
+        return name
+
+    def _check_name(self, name: Any) -> None:
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise DeclarationError(
+                "bridge.E005",
+                self.origin,
+                f"{name!r} is not a valid name for a watch",
+                f"Use 1 to {NAME_BYTES} letters, digits, '_', '.' or '-', starting with a letter or '_'.",
+            )
+
+    def _check_operations(self, on: Any) -> None:
+        if on is None:
+            return
+        fix = f"List some of: {', '.join(OPERATIONS)}."
+        if isinstance(on, str) or not on:
+            raise DeclarationError("bridge.E004", self.origin, f"on={on!r} is not a list of operations", fix)
+        for operation in on:
+            if operation not in OPERATIONS:
+                raise DeclarationError("bridge.E004", self.origin, f"unknown operation {operation!r}", fix)
+
+    def _names(self, key: str, names: Any) -> list[str]:
+        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            raise DeclarationError(
+                "bridge.E001", self.origin, f"{key}={names!r} is not a list of names", f'Write {key}=["..."].'
+            )
+        return list(names)
+
+
+def default_name(label: str, task: str) -> str:
+    """Returns `<app>.<model>_<task's function>`; a name over the limit is cut, with a digest of the full name."""
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{label}_{task.rsplit('.', 1)[-1]}")
+    if not re.match(r"[A-Za-z_]", name):
+        name = f"_{name}"
+    if len(name) <= NAME_BYTES:
+        return name
+    return f"{name[: NAME_BYTES - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"

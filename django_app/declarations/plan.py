@@ -1,0 +1,138 @@
+"""The plan: how the watches in the database differ from the declared ones, and the changes that this requires."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import DatabaseError, OperationalError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from bridge.database.statement import statement
+from django_app.database import sentence
+from django_app.declarations.declaration import SOURCE
+
+Definition = dict[str, Any]  # one object of the array that bridge.plan() and bridge.apply() take
+
+# Django's connection has the project's search_path, which may contain objects that other roles have planted. So these
+# statements write each function, operator and type with its schema (docs/decisions/0027-nothing-planted-runs.md).
+_MISSING = statement("find_missing", "django_app")
+_CHANGES = statement("find_changes", "django_app")
+_LOCK = statement("lock_tables", "django_app")
+_VANISHED = statement("find_vanished", "django_app")
+_APPLY = statement("apply_watches", "django_app")
+_REMOVE = statement("remove_watch", "django_app")
+
+
+@dataclass(frozen=True)
+class Change:
+    action: str
+    """The action: install or upgrade (triggers.sql); create, replace, repair or remove (a watch)."""
+    name: str
+    before: Definition | None
+    after: Definition | None
+
+    def lines(self) -> Iterator[str]:
+        yield f"{self.action} {self.name}"
+        before, after = self.before or {}, self.after or {}
+        for key in sorted(before.keys() | after.keys()):
+            if key != "name" and before.get(key) != after.get(key):
+                if before.get(key) is not None:
+                    yield f"  - {key}: {json.dumps(before[key])}"
+                if after.get(key) is not None:
+                    yield f"  + {key}: {json.dumps(after[key])}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    changes: list[Change] = field(default_factory=list)
+    later: dict[str, str] = field(default_factory=dict)
+    """Watches that can't be installed yet, each with the reason."""
+    broken: dict[str, str] = field(default_factory=dict)
+    """Watches that PostgreSQL or triggers.sql refuses, each with the reason. An installed one continues as it was."""
+
+    def __bool__(self) -> bool:
+        """Whether anything differs."""
+        return bool(self.changes or self.later or self.broken)
+
+    def lines(self) -> list[str]:
+        """Returns the plan as a person reads it, as a diff."""
+        changes = [line for change in self.changes for line in change.lines()]
+        later = [f"NOT INSTALLED {name}: {reason}" for name, reason in self.later.items()]
+        return changes + later + [f"broken {name}: {reason}" for name, reason in self.broken.items()]
+
+
+def compare(connection: BaseDatabaseWrapper, wanted: list[Definition], origins: Mapping[str, str]) -> Plan:
+    """Returns the plan for these definitions; `origins` maps the name of each watch to the place of its declaration."""
+    later = _later(connection, wanted, origins)
+    changes: list[Change] = []
+    broken: dict[str, str] = {}
+
+    def ask(definition: Definition) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(_CHANGES, {"wanted": json.dumps([definition])})
+            changes.extend(Change(action, name, _read(old), _read(new)) for action, name, old, new in cursor)
+
+    for definition in wanted:
+        if definition["name"] not in later:
+            broken |= _try(connection, definition, ask)
+    with connection.cursor() as cursor:
+        # A watch whose table is missing is still declared, so it has not vanished.
+        declared = json.dumps([definition["name"] for definition in wanted])
+        cursor.execute(_VANISHED, {"source": SOURCE, "declared": declared})
+        changes += [Change("remove", name, _read(before), None) for name, before in cursor]
+    return Plan(changes, later, broken)
+
+
+def execute(connection: BaseDatabaseWrapper, wanted: list[Definition], plan: Plan) -> dict[str, str]:
+    """Makes the changes of the plan; returns the refused ones with the reasons. Refused watches stay as they were."""
+    removed = [change.name for change in plan.changes if change.action == "remove"]
+    changed = {change.name for change in plan.changes} - set(removed)
+    made = [definition for definition in wanted if definition["name"] in changed]
+    broken: dict[str, str] = {}
+
+    def apply(definition: Definition) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(_APPLY, {"wanted": json.dumps([definition])})
+
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK, {"removed": json.dumps(removed), "made": json.dumps(made)})
+        for definition in made:
+            broken |= _try(connection, definition, apply)
+        for name in removed:
+            cursor.execute(_REMOVE, {"name": name})
+    return broken
+
+
+def _try(connection: BaseDatabaseWrapper, definition: Definition, do: Callable[[Definition], None]) -> dict[str, str]:
+    """Runs a step for one watch; returns the error as {name: reason}, so that it does not affect other watches."""
+    try:
+        with transaction.atomic(using=connection.alias):
+            do(definition)
+    except OperationalError:
+        raise  # the connection or a lock failed, not the watch
+    except DatabaseError as error:
+        return {definition["name"]: sentence(error)}
+    return {}
+
+
+def _later(connection: BaseDatabaseWrapper, wanted: list[Definition], origins: Mapping[str, str]) -> dict[str, str]:
+    later: dict[str, str] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_MISSING, {"wanted": json.dumps(wanted)})
+        for name, relation, no_table, columns in cursor:
+            fix = f"Migrate its app, or correct the name in {origins[name]}."
+            if no_table:
+                later[name] = f"table {relation} does not exist, so its changes start nothing. {fix}"
+            elif columns:
+                listed = ", ".join(f'"{column}"' for column in columns)
+                later[name] = f"table {relation} has no column {listed}, so this declaration has no effect. {fix}"
+    return later
+
+
+def _read(text: str | None) -> Definition | None:
+    # Django's connection returns jsonb as text, since its JSONField decodes it.
+    if text is None:
+        return None
+    found: Definition = json.loads(text)
+    return found

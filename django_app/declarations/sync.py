@@ -1,0 +1,166 @@
+"""Changes the watches in the database to the declared ones: makes the plan and carries it out."""
+
+import sys
+import weakref
+from collections.abc import Callable
+from typing import TextIO
+
+from django.core.management.base import CommandError
+from django.db import DatabaseError, OperationalError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from bridge.database import schema
+from django_app import guard
+from django_app.database import (
+    alias,
+    connect,
+    has_guard,
+    has_schema,
+    installed_version,
+    is_behind,
+    is_wanted,
+    sentence,
+    sqlstate,
+    stranger,
+)
+from django_app.declarations import registry
+from django_app.declarations.plan import Change, Definition, Plan, compare, execute
+from django_app.errors import DeclarationError
+
+LOCK_TIMEOUT = "2s"
+ATTEMPTS = 5
+LOCK_TROUBLE = {"55P03", "40P01"}  # lock_not_available, deadlock_detected
+
+
+def before_migrate(using: str, verbosity: int, stdout: TextIO | None = None) -> None:
+    """Handles pre_migrate: installs the guard, which keeps the watches from blocking the migrations."""
+    if using != alias():
+        return
+    connection = connect(using)
+    installed = has_schema(connection)
+    say = _teller(verbosity, stdout)
+    if installed and (complaint := stranger(connection)):
+        say(complaint)
+    elif installed:
+        # Capture of an older triggers.sql may block the migrations, and lacks the functions that the guard calls.
+        if is_wanted(connection) and (is_behind(installed_version(connection)) or not has_guard(connection)):
+            _patiently(connection, ["triggers.sql"], lambda: _apply_triggers(connection))
+        guard.enter(connection, say, stdout)
+
+
+def after_migrate(using: str, verbosity: int, stdout: TextIO | None = None) -> None:
+    """Handles post_migrate. It changes nothing in other databases, nor before the app's own migration."""
+    if using != alias():
+        return
+    connection = connect(using)
+    guard.leave(connection)
+    if has_schema(connection) and stranger(connection):
+        return  # before_migrate() has reported it
+    if is_wanted(connection):
+        lines = bring_in_line(connection, strict=False).lines()
+    elif registry.declared():
+        lines = ["The watches are not installed: run `manage.py migrate bridge`."]
+    else:
+        lines = []
+    say = _teller(verbosity, stdout)
+    for line in lines:
+        say(line)
+
+
+def _teller(verbosity: int, stdout: TextIO | None) -> Callable[[str], None]:
+    # The guard keeps this function, which must not keep `stdout` alive: the guard ends when `stdout` is gone.
+    write = None if stdout is None else weakref.ref(stdout)
+
+    def say(line: str) -> None:
+        if verbosity >= 1:
+            ((write and write()) or sys.stdout).write(f"  {line}\n")
+
+    return say
+
+
+def look(connection: BaseDatabaseWrapper) -> Plan:
+    """Returns what bring_in_line() would do. A missing or old triggers.sql is handled before any watch."""
+    wanted, origins = _wanted()
+    upgrade = _upgrade(connection)
+    return upgrade if upgrade.changes else compare(connection, wanted, origins)
+
+
+def bring_in_line(connection: BaseDatabaseWrapper, *, strict: bool = True) -> Plan:
+    """Makes the changes and returns them.
+
+    If a watch can't be made, `strict` raises a CommandError and changes nothing; else the other watches are changed.
+    """
+    expected = look(connection)
+    if strict:
+        _refuse(expected.broken)
+    if not expected.changes:
+        return expected  # the usual case takes no lock
+    return _patiently(connection, [change.name for change in expected.changes], lambda: _do(connection, strict))
+
+
+def _patiently(connection: BaseDatabaseWrapper, names: list[str], do: Callable[[], Plan]) -> Plan:
+    for _ in range(ATTEMPTS):
+        try:
+            with transaction.atomic(using=connection.alias):
+                with connection.cursor() as cursor:
+                    cursor.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+                return do()
+        except OperationalError as error:
+            # While DDL waits for a lock, every later writer of the table waits behind it. So let the writers pass, then
+            # try again.
+            if sqlstate(error) not in LOCK_TROUBLE:
+                raise
+        except DatabaseError as error:
+            raise CommandError(f"Nothing was changed: {sentence(error)}") from error
+    raise CommandError(
+        f"Nothing was changed: {ATTEMPTS} attempts of {LOCK_TIMEOUT} could not lock the tables of {', '.join(names)}; "
+        "run `manage.py bridge_sync` when no long transaction uses them."
+    )
+
+
+def _do(connection: BaseDatabaseWrapper, strict: bool) -> Plan:
+    wanted, origins = _wanted()
+    upgrade = _upgrade(connection)
+    if upgrade.changes:
+        _apply_triggers(connection)
+    rest = compare(connection, wanted, origins)
+    broken = rest.broken | execute(connection, wanted, rest)
+    if strict:
+        _refuse(broken)
+    done = [change for change in rest.changes if change.name not in broken]
+    return Plan(upgrade.changes + done, rest.later, broken)
+
+
+def _refuse(broken: dict[str, str]) -> None:
+    if broken:
+        raise CommandError(f"Nothing was changed: {next(iter(broken.values()))}")
+
+
+def _apply_triggers(connection: BaseDatabaseWrapper) -> Plan:
+    with connection.cursor() as cursor:
+        cursor.execute(schema.read())
+    return Plan()
+
+
+def _upgrade(connection: BaseDatabaseWrapper) -> Plan:
+    installed = installed_version(connection)
+    if not is_behind(installed):
+        return Plan()
+    after = {"version": schema.version()}
+    if installed is None:
+        return Plan([Change("install", "triggers.sql", None, after)])
+    return Plan([Change("upgrade", "triggers.sql", {"version": installed}, after)])
+
+
+def _wanted() -> tuple[list[Definition], dict[str, str]]:
+    """Returns the definitions of the declared watches, and the place of each declaration by the watch's name."""
+    wanted: list[Definition] = []
+    origins: dict[str, str] = {}
+    for declaration in registry.declared():
+        try:
+            watch = declaration.watch()
+        except DeclarationError as error:
+            raise CommandError(str(error)) from error
+        wanted.append(watch.definition())
+        origins[watch.name] = declaration.origin
+    return wanted, origins
