@@ -28,36 +28,51 @@ RESERVED_HEADERS = frozenset({
 _Seconds = Annotated[float, Meta(le=3_155_760_000)]
 
 
-class CallOptions(msgspec.Struct, forbid_unknown_fields=True):
-    """All options of a watch. A call does not use those of capture, but they are valid."""
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """All options of a watch, as the database stores them. tests/test_options.py holds every other list of options
+    against this one."""
 
     call: Literal["key", "event"] = "key"
+    """Arguments of the task. key: the key's values, as positional arguments. event: one dict."""
     queue: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
     priority: Annotated[int, Meta(ge=0, le=255)] | UnsetType = UNSET
     countdown: Annotated[_Seconds, Meta(ge=0)] | UnsetType = UNSET
+    """Seconds that a worker waits before it starts the task."""
     expires: Annotated[_Seconds, Meta(gt=0)] | UnsetType = UNSET
-    headers: dict[str, Any] = {}
-    coalesce: bool = False
+    """Seconds after publishing when the task expires."""
+    headers: dict[str, Any] | UnsetType = UNSET
+    coalesce: bool | UnsetType = UNSET
+    """Whether several events of one key that are read together become one task."""
     source: str | UnsetType = UNSET
-    always: bool = False
-    may_skip: bool = False
-    named_only: bool = False
-    notify: bool = True
-    on_error: Literal["fail", "warn"] = "fail"
+    """Name of what declares the watch, such as "django". Pruning removes only watches of one source."""
+    always: bool | UnsetType = UNSET
+    """Whether changes are also captured where ordinary triggers do not fire: session_replication_role = replica,
+    logical replication."""
+    may_skip: bool | UnsetType = UNSET
+    """Whether a transaction may switch capture off with `set local bridge.capture = off`."""
+    named_only: bool | UnsetType = UNSET
+    """Whether only updates whose SET names one of `columns` count. Other updates cost nothing, and changes that BEFORE
+    triggers make are not noticed."""
+    notify: bool | UnsetType = UNSET
+    """Whether writers may NOTIFY. PREPARE TRANSACTION refuses NOTIFY; with False, events wait for the poll floor."""
+    on_error: Literal["fail", "warn"] | UnsetType = UNSET
+    """What happens when a change can't be recorded. fail (the default): the statement fails. warn: it goes on with a
+    warning."""
 
 
 def complaint(options: object) -> str | None:
     """Returns what is wrong with the options, or None."""
     try:
-        checked = msgspec.convert(options, CallOptions)
+        checked = msgspec.convert(options, Options)
     except (msgspec.ValidationError, RecursionError) as error:
         return f"its options can't be used: {error}"
-    if depth_exceeds(checked.headers):
+    headers = checked.headers or {}
+    if depth_exceeds(headers):
         return f"its options can't be used: {TOO_DEEP}"
     if checked.queue and checked.queue.startswith("amq."):
         # RabbitMQ reserves these names, and with kombu's own transports no worker can read such a queue.
         return f'its options can\'t be used: the queue\'s name "{checked.queue}" begins with "amq.", which is reserved'
-    name = reserved_header(checked.headers)
+    name = reserved_header(headers)
     return None if name is None else f"its options can't be used: the header \"{name}\" is Celery's own"
 
 

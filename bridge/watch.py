@@ -7,15 +7,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from bridge.call_options import Options
 from bridge.errors import ConfigError
 
 Operation = Literal["insert", "update", "delete", "truncate"]
-
-# Fields that the database stores in the watch's `options`.
-_OPTIONS = (
-    "call", "queue", "priority", "countdown", "expires", "headers", "coalesce", "source", "always", "may_skip",
-    "named_only", "notify", "on_error",
-)  # fmt: skip
 
 # The place in a complaint of msgspec: "Expected `str`, got `int` - at `$.watch[1].on[0]`".
 _PLACE = re.compile(r"(?:\.watch\[(\d+)\])?\.?(.*)`", re.DOTALL)
@@ -23,7 +18,7 @@ _UNKNOWN_KEY = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING_KEY = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
 
 
-class Watch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Watch(Options, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One rule. The fields are the keys of a `[[watch]]` table in `bridge.toml`."""
 
     name: str
@@ -41,37 +36,11 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     data: tuple[str, ...] | None = None
     """Columns whose old and new values the event carries."""
     stream: str = "default"
-    call: Literal["key", "event"] = "key"
-    """Arguments of the task. key: the key's values, as positional arguments. event: one dict."""
-    queue: str | None = None
-    priority: int | None = None
-    countdown: float | None = None
-    """Seconds that a worker waits before it starts the task."""
-    expires: float | None = None
-    """Seconds after publishing when the task expires."""
-    headers: dict[str, Any] | None = None
-    coalesce: bool | None = None
-    """Whether several events of one key that are read together become one task."""
-    always: bool | None = None
-    """Whether changes are also captured where ordinary triggers do not fire: session_replication_role = replica,
-    logical replication."""
-    may_skip: bool | None = None
-    """Whether a transaction may switch capture off with `set local bridge.capture = off`."""
-    named_only: bool | None = None
-    """Whether only updates whose SET names one of `columns` count. Other updates cost nothing, and changes that BEFORE
-    triggers make are not noticed."""
-    notify: bool | None = None
-    """Whether writers may NOTIFY. PREPARE TRANSACTION refuses NOTIFY; with False, events wait for the poll floor."""
-    on_error: Literal["fail", "warn"] | None = None
-    """What happens when a change can't be recorded. fail (the default): the statement fails. warn: it goes on with a
-    warning."""
-    source: str | None = None
-    """Name of what declares the watch, such as "django". Pruning removes only watches of one source."""
 
     def definition(self) -> dict[str, Any]:
         """Returns one object of the array that `bridge.plan` and `bridge.apply` take."""
         values = msgspec.to_builtins(self)
-        options = {name: values.pop(name) for name in _OPTIONS if name in values}
+        options = {name: values.pop(name) for name in Options.__struct_fields__ if name in values}
         names = {"table": "relation", "on": "operations", "when": "condition"}
         return {names.get(name, name): value for name, value in values.items()} | {"options": options}
 

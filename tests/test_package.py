@@ -57,7 +57,14 @@ def test_sdist_carries_the_sql_at_its_top(built: Path) -> None:
     [file] = built.glob("*.tar.gz")
     with tarfile.open(file) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
-    assert {"triggers.sql", "bridge/cli/main.py", "django_app/apps.py", "LICENSE", "README.md", "pyproject.toml"} <= names
+    assert {
+        "triggers.sql",
+        "bridge/cli/main.py",
+        "django_app/apps.py",
+        "LICENSE",
+        "README.md",
+        "pyproject.toml",
+    } <= names
     assert not {name for name in names if name.startswith((".venv", ".uv", ".git/")) or "__pycache__" in name}
 
 

@@ -96,7 +96,7 @@ BAD_FILES = {
     "unknown column": (WATCH + 'columns = ["prize"]\n', 'watch "reprice": table public.product has no column "prize"'),
     "bad condition": (WATCH + 'on = ["update"]\nwhen = "new.prize > 0"\n', 'watch "reprice": the condition'),
     "no expression": (WATCH + 'when = "true); drop table product; --"\n', 'watch "reprice": the condition'),
-    "bad option": (WATCH + "priority = 999\n", 'watch "reprice": option "priority"'),
+    "bad option": (WATCH + "priority = 999\n", 'watch "reprice": key "priority"'),
     "bad name": (WATCH.replace('"reprice"', '"re price"'), 'watch "re price": a name has'),
     "twice": (WATCH + WATCH, 'watch "reprice" is declared twice'),
 }
