@@ -45,7 +45,7 @@ class Sleeper:
 
     async def look(self) -> None:
         while (batch := await self._log.read()).events:
-            await self._listener.disarm()
+            self._listener.disarm()
             self.seen += [event.key[0] for event in batch.events if event.key]
             await self._log.move(batch.position)
 

@@ -14,7 +14,7 @@ import msgspec
 from bridge.backoff import Backoff
 from bridge.batch import Batch
 from bridge.call import Refusal
-from bridge.concurrency import in_thread, together
+from bridge.concurrency import Step, in_thread, together
 from bridge.errors import BrokerError
 from bridge.event import Event
 from bridge.flow.pace import Pace
@@ -67,9 +67,12 @@ class Delivery:
             self._recorder.holding(batch)
             # A stop takes effect here, between two batches. The steps below are shielded from it.
             await anyio.lowlevel.checkpoint()
-            await listener.disarm()
+            listener.disarm()
             started = anyio.current_time()
-            await together(partial(self._deliver, batch), self._reader.read_ahead)
+            steps: list[Step] = [partial(self._deliver, batch)]
+            if self._reader.expects_more(batch):
+                steps.append(self._reader.read_ahead)
+            await together(*steps)
             self._reader.learn(batch, anyio.current_time() - started)
             await anyio.sleep_until(started + self._pace.shortest(batch))
             batch = await self._reader.next()

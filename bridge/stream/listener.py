@@ -100,10 +100,10 @@ class Listener:
                 case "armed":
                     return await self._sleep()
 
-    async def disarm(self) -> None:
-        """Releases the sleep key, so that writers need not notify while the consumer delivers events."""
+    def disarm(self) -> None:
+        """Begins to release the sleep key, so that writers need not notify while the consumer delivers events."""
         self._state = "awake"
-        await self._key.release()
+        self._key.release()
 
     async def _ask(self) -> Wakeup:
         self._key.ask()
@@ -122,14 +122,14 @@ class Listener:
             self._state = "armed"
             return "armed"
         if notified:
-            await self.disarm()
+            self.disarm()
             return "notified"
         return None
 
     async def _sleep(self) -> Wakeup:
         # A busy stream never sleeps for the whole floor, but it needs its heartbeat too.
         if not self._heartbeat_is_due() and await self._notified_before(self._key.lost, self._floor):
-            await self.disarm()
+            self.disarm()
             return "notified"
         return await self._poll()
 

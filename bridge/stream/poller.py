@@ -25,5 +25,5 @@ class Poller:
         self._started = True
         return "connected"
 
-    async def disarm(self) -> None:
+    def disarm(self) -> None:
         """Does nothing, since a Poller is never armed. The Listener has this method too."""

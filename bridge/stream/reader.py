@@ -16,6 +16,8 @@ _COALESCING = 5
 # With a catch-up rate, such a batch has the tasks of this many seconds, and is published one second's tasks at a time.
 _COALESCING_SECONDS = 10
 _MOST_EVENTS = 500_000
+# Events. A batch of this size suggests that the next one waits already.
+_SMALL = 100
 # Characters of JSON that are read together. Merged events are dropped from memory, but not every event is merged.
 _MOST_WEIGHT = 20_000_000
 
@@ -42,6 +44,11 @@ class Reader:
         if batch.events and batch.generation != self._generation:
             await self.refresh()
         return batch
+
+    def expects_more(self, batch: Batch) -> bool:
+        """Whether to read ahead while this batch is being delivered. A small batch at the end of its window is
+        published sooner if nothing else uses Python meanwhile."""
+        return batch.position.upto is not None or batch.number >= _SMALL
 
     async def read_ahead(self) -> None:
         """Reads the batch that `next` will return, while the last one is being delivered."""

@@ -4,7 +4,7 @@
       ^             |                  |
       '--release----'-----release------'
 
-As soon as the server has queued the request, writers fail to get the key, and notify.
+A release takes a round trip to the server, and the relay looks for events meanwhile. As soon as the server has queued the request, writers fail to get the key, and notify.
 """
 
 import anyio
@@ -25,6 +25,7 @@ class SleepKey:
         self.number = number
         self._group = group
         self._request = _Request()
+        self._request.ended.set()  # nothing was requested yet
         self._asked = False
 
     @property
@@ -34,9 +35,9 @@ class SleepKey:
 
     def ask(self) -> None:
         """Sends the request. `granted` waits for the grant."""
-        self._request = _Request()
+        before, self._request = self._request, _Request()
         self._asked = True
-        self._group.start_soon(self._keep, self._request)
+        self._group.start_soon(self._keep, self._request, before)
 
     async def granted(self) -> None:
         """Waits until the key is granted. Raises an error when the connection is lost before."""
@@ -50,22 +51,25 @@ class SleepKey:
         if self._request.failure is not None:
             raise self._request.failure
 
-    async def release(self) -> None:
-        """Cancels the request, or releases the key."""
+    def release(self) -> None:
+        """Begins to cancel the request, or to release the key. The next request waits for the end of that, and has its
+        error if it fails."""
         if self._asked:
             self._asked = False
-            with anyio.CancelScope(shield=True):
-                self._request.scope.cancel()
-                await self._request.ended.wait()
-                await advisory_unlock_all(self._connection)
+            self._request.scope.cancel()
 
-    async def _keep(self, request: "_Request") -> None:
+    async def _keep(self, request: "_Request", before: "_Request") -> None:
         try:
+            await before.ended.wait()
+            if before.failure is not None:
+                raise before.failure
             with request.scope, translated():
                 await advisory_lock(self._connection, self.number)
                 request.granted.set()
                 # This connection never gets a notification. The wait ends with an error when the connection is lost.
                 await notification(self._connection)
+            with anyio.CancelScope(shield=True):
+                await advisory_unlock_all(self._connection)
         except BridgeError as error:
             request.failure = error
         finally:
