@@ -4,7 +4,8 @@
       ^             |                  |
       '--release----'-----release------'
 
-A release takes a round trip to the server, and the relay looks for events meanwhile. As soon as the server has queued the request, writers fail to get the key, and notify.
+A release takes a round trip to the server, and the relay looks for events meanwhile. As soon as the server has queued
+the request, writers fail to get the key, and notify.
 """
 
 import anyio

@@ -1,4 +1,4 @@
-"""System: all processes: PostgreSQL and a standby, two brokers, two bridges for each stream, a worker for each broker."""
+"""System: all processes: PostgreSQL and a standby, two brokers, two bridges for each stream, two workers."""
 
 import os
 import signal
