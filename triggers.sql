@@ -11,8 +11,27 @@
 --             5 send   6 plan and apply   7 the log's ring   8 dead letters   9 inbox   10 status
 --             11 rights, and upgrade of what is installed
 --
--- Names that start with an underscore are private. This file has no BEGIN and no COMMIT, since a migration tool brings
--- its own transaction. With psql, `--single-transaction` applies all of it or nothing.
+-- What runs in whose transaction, and with whose rights:
+--
+--     writer          the triggers of a watch. The conditions in their WHEN run with the writer's rights. The capture
+--                     function runs with the rights of the schema's owner, so that writers need no right on the log.
+--     relay           `bridge run` reads windows, moves positions and writes dead letters, with the rights of its role.
+--     worker          once: the transaction of a task's own writes also records that the task has run.
+--     administrator   watch, unwatch, alter, plan, apply, retry, discard: with the rights of the schema's owner.
+--     migration       Django's guard calls step_aside and step_back in the transaction of the migration.
+--
+-- Names that start with an underscore are private. A private function that returns SQL text ends in `_sql` if the text
+-- is an expression or a query, and in `_ddl` if it makes or drops something. What `watch` generates has these names:
+--
+--     bridge.capture_<watch>                   the function of a watch, which its triggers call
+--     bridge_<operation>_<watch>               the AFTER triggers of a watch: insert, update, delete, truncate
+--     zzz_bridge_move_<watch>, zzy_bridge_...  BEFORE triggers of a partitioned table. They record updates that move a
+--                                              row to another partition. They come last in alphabetical order.
+--
+-- docs/reference/generated-sql.md shows all that `watch` generates for one watch, with an explanation.
+--
+-- This file has no BEGIN and no COMMIT, since a migration tool brings its own transaction. With psql,
+-- `--single-transaction` applies all of it or nothing.
 
 -- From here on an unqualified name means an object of PostgreSQL's or one of ours, whatever other roles have put into
 -- the schemas of the caller's search_path. The last statement restores the caller's search_path. Where the whole file
@@ -901,7 +920,7 @@ $$;
 
 -- Returns an expression for a JSON object of these pairs ('name', value). A function takes at most 100 arguments, so a
 -- long list becomes several objects that are joined.
-create or replace function bridge._json_object(pairs text[]) returns text
+create or replace function bridge._json_object_sql(pairs text[]) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -918,7 +937,7 @@ as $$
 $$;
 
 
-create or replace function bridge._json_array(items text[]) returns text
+create or replace function bridge._json_array_sql(items text[]) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -956,7 +975,7 @@ $$;
 -- float and lose digits. bytea becomes hex, whatever bytea_output says. to_jsonb and similar functions would use a cast
 -- to json that a role has made for its own type, so a value of such a type becomes its text, and a value that has such
 -- parts is taken apart.
-create or replace function bridge._value(type oid, value text, is_part boolean default false) returns text
+create or replace function bridge._value_sql(type oid, value text, is_part boolean default false) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -995,8 +1014,9 @@ begin
         -- IS NULL would also be true for a row of NULLs.
         return format(
             'case when pg_catalog.num_nonnulls(%1$s) operator(pg_catalog.=) 1 then %2$s end', value,
-            bridge._json_object(array(
-                select format('%L, %s', a.attname, bridge._value(a.atttypid, format('(%s).%I', value, a.attname), true))
+            bridge._json_object_sql(array(
+                select
+                    format('%L, %s', a.attname, bridge._value_sql(a.atttypid, format('(%s).%I', value, a.attname), true))
                 from pg_attribute a
                 where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
                 order by a.attnum
@@ -1013,7 +1033,7 @@ begin
         return format(
             'case when %1$s is not null then (select coalesce(pg_catalog.jsonb_agg(%2$s), ''[]'') '
             'from (select pg_catalog.unnest(%1$s) as item) as i) end',
-            value, bridge._value(t.typelem, 'i.item', true)
+            value, bridge._value_sql(t.typelem, 'i.item', true)
         );
     else
         return format('case when %1$s is not null then pg_catalog.format(''%%s'', %1$s) end', value);
@@ -1062,7 +1082,7 @@ $$;
 
 
 -- Returns the expression for "this column changed" in a trigger's WHEN.
-create or replace function bridge._changed(relation regclass, name text) returns text
+create or replace function bridge._changed_sql(relation regclass, name text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1089,7 +1109,7 @@ as $$ select '"' || replace(name, '"', '""') || '"' $$;
 -- Returns the expression for "this column changed" in a capture function, which is parsed in the session of the writer:
 -- IS DISTINCT FROM would take its operator from the writer's search_path. Texts are compared by their bytes, since the
 -- collation of a column may change without a new plan in sessions that compare.
-create or replace function bridge._differs(relation regclass, name text) returns text
+create or replace function bridge._differs_sql(relation regclass, name text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1169,7 +1189,7 @@ $$;
 
 -- Returns the condition for the trigger of one operation. A row that the operation does not have reads as NULL, of the
 -- type under a domain: the domain itself may refuse NULL, and one that is altered would fail the writer.
-create or replace function bridge._condition(w bridge.watch, op text) returns text
+create or replace function bridge._condition_sql(w bridge.watch, op text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1190,7 +1210,7 @@ $$;
 
 
 -- Returns the condition as it is written in a capture function.
-create or replace function bridge._condition_inside(condition text) returns text
+create or replace function bridge._condition_inside_sql(condition text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1346,7 +1366,7 @@ $$;
 -- Returns the calls of `_fits` for a watch and for the composite types of its columns, which may change by themselves.
 -- For the watch's fingerprint (`portable`) the calls have names instead of numbers, since a restore gives other
 -- numbers.
-create or replace function bridge._fits_call(w bridge.watch, portable boolean) returns text
+create or replace function bridge._fits_sql(w bridge.watch, portable boolean) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1403,7 +1423,7 @@ declare
 begin
     begin
         execute format('select pg_typeof(($1).%I)', name) into type using row_;
-        execute format('select to_jsonb(%s)', bridge._value(type, format('($1).%I', name))) into value using row_;
+        execute format('select to_jsonb(%s)', bridge._value_sql(type, format('($1).%I', name))) into value using row_;
     exception when others then
         execute format('select case when ($1).%1$I is not null then to_jsonb(format(''%%s'', ($1).%1$I)) end', name)
         into value using row_;
@@ -1536,12 +1556,12 @@ $$;
 
 
 -- Returns the key of a row, as an expression over `old` or `new`.
-create or replace function bridge._key_of(w bridge.watch, row_name text) returns text
+create or replace function bridge._key_sql(w bridge.watch, row_name text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select bridge._json_array(array_agg(
-        bridge._value(a.atttypid, format('%s.%s', row_name, bridge._quoted(k.name))) order by k.place
+    select bridge._json_array_sql(array_agg(
+        bridge._value_sql(a.atttypid, format('%s.%s', row_name, bridge._quoted(k.name))) order by k.place
     ))
     from unnest(bridge._key(w.relation, w.key)) with ordinality as k (name, place)
     join pg_attribute a on a.attrelid = w.relation and a.attname = k.name
@@ -1549,12 +1569,12 @@ $$;
 
 
 -- Returns the columns that the events of a watch carry, as an expression over `old` or `new`.
-create or replace function bridge._data_of(w bridge.watch, row_name text) returns text
+create or replace function bridge._data_sql(w bridge.watch, row_name text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select bridge._json_object(array_agg(
-        format('%L, %s', d.name, bridge._value(a.atttypid, format('%s.%s', row_name, bridge._quoted(d.name))))
+    select bridge._json_object_sql(array_agg(
+        format('%L, %s', d.name, bridge._value_sql(a.atttypid, format('%s.%s', row_name, bridge._quoted(d.name))))
         order by d.place
     ))
     from unnest(w.data) with ordinality as d (name, place)
@@ -1563,7 +1583,7 @@ $$;
 
 
 -- Returns the statements that read the row of one operation into k (the key) and d (the data).
-create or replace function bridge._reading(w bridge.watch, op text) returns text
+create or replace function bridge._reading_sql(w bridge.watch, op text) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1573,31 +1593,34 @@ declare
     statements text[];
 begin
     if w.data is not null then
-        parts := parts || case when op <> 'insert' then '''old'', ' || bridge._data_of(w, 'old') end
-            || case when op <> 'delete' then '''new'', ' || bridge._data_of(w, 'new') end;
+        parts := parts || case when op <> 'insert' then '''old'', ' || bridge._data_sql(w, 'old') end
+            || case when op <> 'delete' then '''new'', ' || bridge._data_sql(w, 'new') end;
     end if;
     if op = 'update' and bridge._carries_data(w) then
         parts := parts || (
             select format('''changed'', pg_catalog.array_remove(array[%s]::pg_catalog.text[], null)', string_agg(
-                format('case when %s then %L end', bridge._differs(w.relation, n), n), ', ' order by n collate "C"
+                format('case when %s then %L end', bridge._differs_sql(w.relation, n), n), ', ' order by n collate "C"
             ))
             from unnest(bridge._compared(w)) n
         );
     end if;
     parts := array_remove(parts, null);
-    carried := case when cardinality(parts) > 0 then bridge._json_object(parts) end;
+    carried := case when cardinality(parts) > 0 then bridge._json_object_sql(parts) end;
     statements := array[
-        format('k := %s;', bridge._key_of(w, case op when 'delete' then 'old' else 'new' end)),
+        format('k := %s;', bridge._key_sql(w, case op when 'delete' then 'old' else 'new' end)),
         'd := ' || carried || ';'
     ];
     if op = 'update' then
         -- An update that changes the key is one event, which carries both keys.
         statements := statements || format(
             'if %s then d := %s; end if;',
-            (select string_agg(bridge._differs(w.relation, k), ' or ') from unnest(bridge._key(w.relation, w.key)) k),
+            (
+                select string_agg(bridge._differs_sql(w.relation, k), ' or ')
+                from unnest(bridge._key(w.relation, w.key)) k
+            ),
             concat_ws(
                 ' operator(pg_catalog.||) ', case when carried is not null then 'd' end,
-                bridge._json_object(array['''old_key'', ' || bridge._key_of(w, 'old')])
+                bridge._json_object_sql(array['''old_key'', ' || bridge._key_sql(w, 'old')])
             )
         );
     end if;
@@ -1645,7 +1668,7 @@ begin
         remembered, op,
         case op when 'insert' then 'new' else 'old' end, case op when 'delete' then 'old' else 'new' end
     );
-    reading := bridge._reading(w, op);
+    reading := bridge._reading_sql(w, op);
     if may_fail then
         reading := format(
             E'begin\n            %s\n            exception when others then\n                %s\n            end;',
@@ -1661,13 +1684,13 @@ end
 $$;
 
 
-create or replace function bridge._capture_function(w bridge.watch, portable boolean) returns text
+create or replace function bridge._capture_ddl(w bridge.watch, portable boolean) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     wake constant bigint := (select s.sleep_key from bridge.stream s where s.name = w.stream);
-    fits constant text := bridge._fits_call(w, portable);
+    fits constant text := bridge._fits_sql(w, portable);
     remembered constant jsonb :=
         bridge._remember(w) - case when portable then '{place,relation,numbers}' else '{}' end::text[];
     may_fail constant boolean := bridge._may_fail(w);
@@ -1705,7 +1728,7 @@ begin
         branches := format(
             E'    if tg_op operator(pg_catalog.<>) ''TRUNCATE'' and %s then\n        if (\n%s\n) is not true then\n'
             '            %s\n        end if;\n    end if;\n',
-            fits, bridge._condition_inside(w.condition), leave
+            fits, bridge._condition_inside_sql(w.condition), leave
         ) || branches;
     end if;
     return format(
@@ -1820,7 +1843,7 @@ $$;
 
 -- Returns the statement that makes one trigger of a watch. A loose trigger names only columns of the partition key. It
 -- stands in for the strict one while columns change that the strict one names, and records every change.
-create or replace function bridge._trigger(w bridge.watch, op text, loose boolean) returns text
+create or replace function bridge._trigger_ddl(w bridge.watch, op text, loose boolean) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1829,7 +1852,7 @@ declare
 begin
     if op in ('note', 'move') then
         tests := tests || ('(' || (
-            select string_agg(bridge._changed(w.relation, c), ' or ')
+            select string_agg(bridge._changed_sql(w.relation, c), ' or ')
             from unnest(bridge._partition_columns(w.relation)) c
         ) || ')');
     end if;
@@ -1838,11 +1861,11 @@ begin
     end if;
     if op in ('update', 'move') and w.columns is not null and not loose then
         tests := tests || ('(' || (
-            select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(w.columns) c
+            select string_agg(bridge._changed_sql(w.relation, c), ' or ') from unnest(w.columns) c
         ) || ')');
     end if;
     if op not in ('truncate', 'note') and w.condition is not null and not bridge._asks_inside(w) and not loose then
-        tests := tests || bridge._condition(w, op);
+        tests := tests || bridge._condition_sql(w, op);
     end if;
     if w.options -> 'may_skip' = 'true' then
         tests := tests || 'pg_catalog.current_setting(''bridge.capture'', true) is distinct from ''off'''::text;
@@ -1866,12 +1889,12 @@ $$;
 
 
 -- Returns the statements that make the triggers of a watch, in order.
-create or replace function bridge._trigger_statements(w bridge.watch, loose boolean default false) returns text[]
+create or replace function bridge._triggers_ddl(w bridge.watch, loose boolean default false) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select array(
-            select bridge._trigger(w, op, loose)
+            select bridge._trigger_ddl(w, op, loose)
             from unnest(bridge._operations(w)) with ordinality as o (op, n)
             order by n
         )
@@ -1895,7 +1918,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select md5(array_to_string(
-        bridge._capture_function(w, portable => true) || bridge._trigger_statements(w), E'\n'
+        bridge._capture_ddl(w, portable => true) || bridge._triggers_ddl(w), E'\n'
     ))
 $$;
 
@@ -2117,7 +2140,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    execute bridge._capture_function(w, portable => false);
+    execute bridge._capture_ddl(w, portable => false);
     execute format('revoke all on function bridge.%I() from public', 'capture_' || w.name);
 end
 $$;
@@ -2138,7 +2161,7 @@ begin
     begin
         execute format(
             E'create trigger bridge_probe after update on %s for each row when %s execute function bridge._note_move()',
-            w.relation, bridge._condition(w, 'update')
+            w.relation, bridge._condition_sql(w, 'update')
         );
         select pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid) into foreign_
         from pg_trigger t
@@ -2184,7 +2207,7 @@ begin
     begin
         perform bridge._check_inside(w);
         perform bridge._install_function(w);
-        foreach statement in array bridge._trigger_statements(w) loop
+        foreach statement in array bridge._triggers_ddl(w) loop
             execute statement;
         end loop;
     exception when syntax_error or undefined_column or undefined_table or undefined_function or
@@ -2385,7 +2408,7 @@ begin
     end;
     -- A renamed trigger would stay as strict as it was.
     perform bridge._drop_triggers(w.name, w.relation, bridge._operations(w));
-    foreach statement in array bridge._trigger_statements(w, loose => true) loop
+    foreach statement in array bridge._triggers_ddl(w, loose => true) loop
         execute statement;
     end loop;
     update bridge.watch x set fingerprint = '' where x.name = w.name;
@@ -3337,7 +3360,12 @@ begin
         '_moves(oid, anyelement)', '_object(regclass, text[], text)', '_row_function(text, text, text, text)',
         '_statements(bridge.watch)', '_value(regclass, text, text)', '_trigger(bridge.watch, text)',
         '_capture_branch(bridge.watch, text)', '_capture_function(bridge.watch)', '_drop_functions(text, text[])',
-        '_chosen(bigint[], text, text, timestamptz, timestamptz, integer)'
+        '_chosen(bigint[], text, text, timestamptz, timestamptz, integer)',
+        '_json_object(text[])', '_json_array(text[])', '_value(oid, text, boolean)', '_changed(regclass, text)',
+        '_differs(regclass, text)', '_condition(bridge.watch, text)', '_condition_inside(text)',
+        '_fits_call(bridge.watch, boolean)', '_key_of(bridge.watch, text)', '_data_of(bridge.watch, text)',
+        '_reading(bridge.watch, text)', '_capture_function(bridge.watch, boolean)',
+        '_trigger(bridge.watch, text, boolean)', '_trigger_statements(bridge.watch, boolean)'
     ] loop
         if to_regprocedure('bridge.' || signature) is not null then
             execute format('drop function bridge.%s', signature);

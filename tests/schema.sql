@@ -151,7 +151,7 @@ begin
         remembered, op,
         case op when 'insert' then 'new' else 'old' end, case op when 'delete' then 'old' else 'new' end
     );
-    reading := bridge._reading(w, op);
+    reading := bridge._reading_sql(w, op);
     if may_fail then
         reading := format(
             E'begin\n            %s\n            exception when others then\n                %s\n            end;',
@@ -166,13 +166,13 @@ begin
 end
 $$;
 
-CREATE FUNCTION bridge._capture_function(w bridge.watch, portable boolean) RETURNS text
+CREATE FUNCTION bridge._capture_ddl(w bridge.watch, portable boolean) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
     wake constant bigint := (select s.sleep_key from bridge.stream s where s.name = w.stream);
-    fits constant text := bridge._fits_call(w, portable);
+    fits constant text := bridge._fits_sql(w, portable);
     remembered constant jsonb :=
         bridge._remember(w) - case when portable then '{place,relation,numbers}' else '{}' end::text[];
     may_fail constant boolean := bridge._may_fail(w);
@@ -210,7 +210,7 @@ begin
         branches := format(
             E'    if tg_op operator(pg_catalog.<>) ''TRUNCATE'' and %s then\n        if (\n%s\n) is not true then\n'
             '            %s\n        end if;\n    end if;\n',
-            fits, bridge._condition_inside(w.condition), leave
+            fits, bridge._condition_inside_sql(w.condition), leave
         ) || branches;
     end if;
     return format(
@@ -259,7 +259,7 @@ CREATE FUNCTION bridge._carries_data(w bridge.watch) RETURNS boolean
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ begin return w.data is not null or w.options ->> 'call' is not distinct from 'event'; end $$;
 
-CREATE FUNCTION bridge._changed(relation regclass, name text) RETURNS text
+CREATE FUNCTION bridge._changed_sql(relation regclass, name text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -354,7 +354,7 @@ begin
     begin
         execute format(
             E'create trigger bridge_probe after update on %s for each row when %s execute function bridge._note_move()',
-            w.relation, bridge._condition(w, 'update')
+            w.relation, bridge._condition_sql(w, 'update')
         );
         select pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid) into foreign_
         from pg_trigger t
@@ -622,7 +622,20 @@ CREATE FUNCTION bridge._compares_exactly(a pg_attribute) RETURNS boolean
         and coalesce((select c.collisdeterministic from pg_collation c where c.oid = a.attcollation), true)
 $$;
 
-CREATE FUNCTION bridge._condition(w bridge.watch, op text) RETURNS text
+CREATE FUNCTION bridge._condition_inside_sql(condition text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select string_agg(
+        case
+            when t.column_name <> '*' then format('%s.%s', t.row_name, bridge._quoted(t.column_name))
+            else bridge._as_written(t.token)
+        end, '' order by t.place
+    )
+    from bridge._tokens(condition) t
+$$;
+
+CREATE FUNCTION bridge._condition_sql(w bridge.watch, op text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -641,25 +654,12 @@ CREATE FUNCTION bridge._condition(w bridge.watch, op text) RETURNS text
     left join pg_attribute a on a.attrelid = w.relation and a.attname = t.column_name and a.attnum > 0
 $$;
 
-CREATE FUNCTION bridge._condition_inside(condition text) RETURNS text
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select string_agg(
-        case
-            when t.column_name <> '*' then format('%s.%s', t.row_name, bridge._quoted(t.column_name))
-            else bridge._as_written(t.token)
-        end, '' order by t.place
-    )
-    from bridge._tokens(condition) t
-$$;
-
-CREATE FUNCTION bridge._data_of(w bridge.watch, row_name text) RETURNS text
+CREATE FUNCTION bridge._data_sql(w bridge.watch, row_name text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select bridge._json_object(array_agg(
-        format('%L, %s', d.name, bridge._value(a.atttypid, format('%s.%s', row_name, bridge._quoted(d.name))))
+    select bridge._json_object_sql(array_agg(
+        format('%L, %s', d.name, bridge._value_sql(a.atttypid, format('%s.%s', row_name, bridge._quoted(d.name))))
         order by d.place
     ))
     from unnest(w.data) with ordinality as d (name, place)
@@ -673,7 +673,7 @@ CREATE FUNCTION bridge._definition(w bridge.watch) RETURNS jsonb
     select jsonb_strip_nulls(to_jsonb(w) - '{fingerprint,changed_at,removed_at,remembered}'::text[])
 $$;
 
-CREATE FUNCTION bridge._differs(relation regclass, name text) RETURNS text
+CREATE FUNCTION bridge._differs_sql(relation regclass, name text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -729,7 +729,7 @@ CREATE FUNCTION bridge._fingerprint(w bridge.watch) RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select md5(array_to_string(
-        bridge._capture_function(w, portable => true) || bridge._trigger_statements(w), E'\n'
+        bridge._capture_ddl(w, portable => true) || bridge._triggers_ddl(w), E'\n'
     ))
 $$;
 
@@ -762,7 +762,7 @@ exception when others then
 end
 $$;
 
-CREATE FUNCTION bridge._fits_call(w bridge.watch, portable boolean) RETURNS text
+CREATE FUNCTION bridge._fits_sql(w bridge.watch, portable boolean) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -905,7 +905,7 @@ begin
     begin
         perform bridge._check_inside(w);
         perform bridge._install_function(w);
-        foreach statement in array bridge._trigger_statements(w) loop
+        foreach statement in array bridge._triggers_ddl(w) loop
             execute statement;
         end loop;
     exception when syntax_error or undefined_column or undefined_table or undefined_function or
@@ -932,7 +932,7 @@ CREATE FUNCTION bridge._install_function(w bridge.watch) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    execute bridge._capture_function(w, portable => false);
+    execute bridge._capture_ddl(w, portable => false);
     execute format('revoke all on function bridge.%I() from public', 'capture_' || w.name);
 end
 $$;
@@ -1028,7 +1028,7 @@ exception when data_exception or program_limit_exceeded then
 end
 $$;
 
-CREATE FUNCTION bridge._json_array(items text[]) RETURNS text
+CREATE FUNCTION bridge._json_array_sql(items text[]) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1042,7 +1042,7 @@ CREATE FUNCTION bridge._json_array(items text[]) RETURNS text
     ) a
 $$;
 
-CREATE FUNCTION bridge._json_object(pairs text[]) RETURNS text
+CREATE FUNCTION bridge._json_object_sql(pairs text[]) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1089,12 +1089,12 @@ $$;
 
 COMMENT ON FUNCTION bridge._key(relation regclass, key text[]) IS 'The key columns of a watch: those that it names, otherwise the primary key; null if there is neither.';
 
-CREATE FUNCTION bridge._key_of(w bridge.watch, row_name text) RETURNS text
+CREATE FUNCTION bridge._key_sql(w bridge.watch, row_name text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select bridge._json_array(array_agg(
-        bridge._value(a.atttypid, format('%s.%s', row_name, bridge._quoted(k.name))) order by k.place
+    select bridge._json_array_sql(array_agg(
+        bridge._value_sql(a.atttypid, format('%s.%s', row_name, bridge._quoted(k.name))) order by k.place
     ))
     from unnest(bridge._key(w.relation, w.key)) with ordinality as k (name, place)
     join pg_attribute a on a.attrelid = w.relation and a.attname = k.name
@@ -1195,7 +1195,7 @@ begin
     end;
     -- A renamed trigger would stay as strict as it was.
     perform bridge._drop_triggers(w.name, w.relation, bridge._operations(w));
-    foreach statement in array bridge._trigger_statements(w, loose => true) loop
+    foreach statement in array bridge._triggers_ddl(w, loose => true) loop
         execute statement;
     end loop;
     update bridge.watch x set fingerprint = '' where x.name = w.name;
@@ -1417,7 +1417,7 @@ declare
 begin
     begin
         execute format('select pg_typeof(($1).%I)', name) into type using row_;
-        execute format('select to_jsonb(%s)', bridge._value(type, format('($1).%I', name))) into value using row_;
+        execute format('select to_jsonb(%s)', bridge._value_sql(type, format('($1).%I', name))) into value using row_;
     exception when others then
         execute format('select case when ($1).%1$I is not null then to_jsonb(format(''%%s'', ($1).%1$I)) end', name)
         into value using row_;
@@ -1438,7 +1438,7 @@ CREATE FUNCTION bridge._readable(w bridge.watch) RETURNS text[]
         and (a.attgenerated = '' or a.attgenerated = 's' and (c.relkind <> 'p' or 'update' <> all (w.operations)))
 $$;
 
-CREATE FUNCTION bridge._reading(w bridge.watch, op text) RETURNS text
+CREATE FUNCTION bridge._reading_sql(w bridge.watch, op text) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1448,31 +1448,34 @@ declare
     statements text[];
 begin
     if w.data is not null then
-        parts := parts || case when op <> 'insert' then '''old'', ' || bridge._data_of(w, 'old') end
-            || case when op <> 'delete' then '''new'', ' || bridge._data_of(w, 'new') end;
+        parts := parts || case when op <> 'insert' then '''old'', ' || bridge._data_sql(w, 'old') end
+            || case when op <> 'delete' then '''new'', ' || bridge._data_sql(w, 'new') end;
     end if;
     if op = 'update' and bridge._carries_data(w) then
         parts := parts || (
             select format('''changed'', pg_catalog.array_remove(array[%s]::pg_catalog.text[], null)', string_agg(
-                format('case when %s then %L end', bridge._differs(w.relation, n), n), ', ' order by n collate "C"
+                format('case when %s then %L end', bridge._differs_sql(w.relation, n), n), ', ' order by n collate "C"
             ))
             from unnest(bridge._compared(w)) n
         );
     end if;
     parts := array_remove(parts, null);
-    carried := case when cardinality(parts) > 0 then bridge._json_object(parts) end;
+    carried := case when cardinality(parts) > 0 then bridge._json_object_sql(parts) end;
     statements := array[
-        format('k := %s;', bridge._key_of(w, case op when 'delete' then 'old' else 'new' end)),
+        format('k := %s;', bridge._key_sql(w, case op when 'delete' then 'old' else 'new' end)),
         'd := ' || carried || ';'
     ];
     if op = 'update' then
         -- An update that changes the key is one event, which carries both keys.
         statements := statements || format(
             'if %s then d := %s; end if;',
-            (select string_agg(bridge._differs(w.relation, k), ' or ') from unnest(bridge._key(w.relation, w.key)) k),
+            (
+                select string_agg(bridge._differs_sql(w.relation, k), ' or ')
+                from unnest(bridge._key(w.relation, w.key)) k
+            ),
             concat_ws(
                 ' operator(pg_catalog.||) ', case when carried is not null then 'd' end,
-                bridge._json_object(array['''old_key'', ' || bridge._key_of(w, 'old')])
+                bridge._json_object_sql(array['''old_key'', ' || bridge._key_sql(w, 'old')])
             )
         );
     end if;
@@ -1702,7 +1705,7 @@ CREATE FUNCTION bridge._torn() RETURNS SETOF regclass
     )
 $$;
 
-CREATE FUNCTION bridge._trigger(w bridge.watch, op text, loose boolean) RETURNS text
+CREATE FUNCTION bridge._trigger_ddl(w bridge.watch, op text, loose boolean) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1711,7 +1714,7 @@ declare
 begin
     if op in ('note', 'move') then
         tests := tests || ('(' || (
-            select string_agg(bridge._changed(w.relation, c), ' or ')
+            select string_agg(bridge._changed_sql(w.relation, c), ' or ')
             from unnest(bridge._partition_columns(w.relation)) c
         ) || ')');
     end if;
@@ -1720,11 +1723,11 @@ begin
     end if;
     if op in ('update', 'move') and w.columns is not null and not loose then
         tests := tests || ('(' || (
-            select string_agg(bridge._changed(w.relation, c), ' or ') from unnest(w.columns) c
+            select string_agg(bridge._changed_sql(w.relation, c), ' or ') from unnest(w.columns) c
         ) || ')');
     end if;
     if op not in ('truncate', 'note') and w.condition is not null and not bridge._asks_inside(w) and not loose then
-        tests := tests || bridge._condition(w, op);
+        tests := tests || bridge._condition_sql(w, op);
     end if;
     if w.options -> 'may_skip' = 'true' then
         tests := tests || 'pg_catalog.current_setting(''bridge.capture'', true) is distinct from ''off'''::text;
@@ -1758,27 +1761,6 @@ CREATE FUNCTION bridge._trigger_name(op text, watch_name text) RETURNS text
     end || watch_name
 $$;
 
-CREATE FUNCTION bridge._trigger_statements(w bridge.watch, loose boolean DEFAULT false) RETURNS text[]
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select array(
-            select bridge._trigger(w, op, loose)
-            from unnest(bridge._operations(w)) with ordinality as o (op, n)
-            order by n
-        )
-        || array(
-            -- On a replica (session_replication_role, logical replication) ordinary triggers do not fire.
-            select format(
-                'alter table %s enable %s trigger %I', w.relation,
-                case w.options -> 'always' when 'true' then 'always' else '' end,
-                bridge._trigger_name(op, w.name)
-            )
-            from unnest(bridge._operations(w)) with ordinality as o (op, n)
-            order by n
-        )
-$$;
-
 CREATE FUNCTION bridge._triggers(watch_name text) RETURNS TABLE(relation regclass, trigger_name name, op text, enabled boolean)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1800,7 +1782,28 @@ CREATE FUNCTION bridge._triggers(watch_name text) RETURNS TABLE(relation regclas
     where not t.tgisinternal and t.tgparentid = 0 and (o.op is not null or p.proname = ('capture_' || watch_name)::name)
 $$;
 
-CREATE FUNCTION bridge._value(type oid, value text, is_part boolean DEFAULT false) RETURNS text
+CREATE FUNCTION bridge._triggers_ddl(w bridge.watch, loose boolean DEFAULT false) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select array(
+            select bridge._trigger_ddl(w, op, loose)
+            from unnest(bridge._operations(w)) with ordinality as o (op, n)
+            order by n
+        )
+        || array(
+            -- On a replica (session_replication_role, logical replication) ordinary triggers do not fire.
+            select format(
+                'alter table %s enable %s trigger %I', w.relation,
+                case w.options -> 'always' when 'true' then 'always' else '' end,
+                bridge._trigger_name(op, w.name)
+            )
+            from unnest(bridge._operations(w)) with ordinality as o (op, n)
+            order by n
+        )
+$$;
+
+CREATE FUNCTION bridge._value_sql(type oid, value text, is_part boolean DEFAULT false) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -1839,8 +1842,9 @@ begin
         -- IS NULL would also be true for a row of NULLs.
         return format(
             'case when pg_catalog.num_nonnulls(%1$s) operator(pg_catalog.=) 1 then %2$s end', value,
-            bridge._json_object(array(
-                select format('%L, %s', a.attname, bridge._value(a.atttypid, format('(%s).%I', value, a.attname), true))
+            bridge._json_object_sql(array(
+                select
+                    format('%L, %s', a.attname, bridge._value_sql(a.atttypid, format('(%s).%I', value, a.attname), true))
                 from pg_attribute a
                 where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
                 order by a.attnum
@@ -1857,7 +1861,7 @@ begin
         return format(
             'case when %1$s is not null then (select coalesce(pg_catalog.jsonb_agg(%2$s), ''[]'') '
             'from (select pg_catalog.unnest(%1$s) as item) as i) end',
-            value, bridge._value(t.typelem, 'i.item', true)
+            value, bridge._value_sql(t.typelem, 'i.item', true)
         );
     else
         return format('case when %1$s is not null then pg_catalog.format(''%%s'', %1$s) end', value);
@@ -2935,11 +2939,11 @@ REVOKE ALL ON FUNCTION bridge._bury_written(lanes smallint[], streams text[], xi
 
 REVOKE ALL ON FUNCTION bridge._capture_branch(w bridge.watch, op text, remembered jsonb, fits text, may_fail boolean) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._capture_function(w bridge.watch, portable boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._capture_ddl(w bridge.watch, portable boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._carries_data(w bridge.watch) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._changed(relation regclass, name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._changed_sql(relation regclass, name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._check_columns(watch_name text, parameter text, names text[], relation regclass) FROM PUBLIC;
 
@@ -2971,15 +2975,15 @@ REVOKE ALL ON FUNCTION bridge._compared(w bridge.watch) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._compares_exactly(a pg_attribute) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._condition(w bridge.watch, op text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._condition_inside_sql(condition text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._condition_inside(condition text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._condition_sql(w bridge.watch, op text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._data_of(w bridge.watch, row_name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._data_sql(w bridge.watch, row_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._definition(w bridge.watch) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._differs(relation regclass, name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._differs_sql(relation regclass, name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._drop_functions(watch_name text, kept regprocedure) FROM PUBLIC;
 
@@ -2989,7 +2993,7 @@ REVOKE ALL ON FUNCTION bridge._fingerprint(w bridge.watch) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._fits(place text, relation regclass, columns jsonb, last integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._fits_call(w bridge.watch, portable boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._fits_sql(w bridge.watch, portable boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._follow(w bridge.watch) FROM PUBLIC;
 
@@ -3015,15 +3019,15 @@ REVOKE ALL ON FUNCTION bridge._is_wide(watch text, op text, key jsonb, data json
 
 REVOKE ALL ON FUNCTION bridge._json(value anyelement) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._json_array(items text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._json_array_sql(items text[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._json_object(pairs text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._json_object_sql(pairs text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._keep_position() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._key(relation regclass, key text[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._key_of(w bridge.watch, row_name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._key_sql(w bridge.watch, row_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._lists_all(w bridge.watch) FROM PUBLIC;
 
@@ -3069,7 +3073,7 @@ REVOKE ALL ON FUNCTION bridge._read(row_ anyelement, name text, OUT value jsonb,
 
 REVOKE ALL ON FUNCTION bridge._readable(w bridge.watch) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._reading(w bridge.watch, op text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._reading_sql(w bridge.watch, op text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._refusing(complaint text) FROM PUBLIC;
 
@@ -3087,15 +3091,15 @@ REVOKE ALL ON FUNCTION bridge._tokens(condition text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._torn() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._trigger(w bridge.watch, op text, loose boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._trigger_ddl(w bridge.watch, op text, loose boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._trigger_name(op text, watch_name text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._trigger_statements(w bridge.watch, loose boolean) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION bridge._triggers(watch_name text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._value(type oid, value text, is_part boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._triggers_ddl(w bridge.watch, loose boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._value_sql(type oid, value text, is_part boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._waits_in_foreign_log(id bigint, xid xid8, at timestamp with time zone, seen pg_snapshot, upto pg_snapshot, after_id bigint, largest_id bigint, moved_at timestamp with time zone) FROM PUBLIC;
 
