@@ -12,4 +12,5 @@ pytest_plugins = [
     "tests.fix_pooler",
     "tests.fix_hostile",
     "tests.fix_operations",
+    "tests.fix_package",
 ]
