@@ -27,6 +27,8 @@ def test_without_a_terminal_it_ends_and_judges() -> None:
         timeout=90,
     )
     assert "with the bridge      0 of 2 tasks read the old row" in done.stdout
+    kept = [line.split()[-1] for line in done.stdout.splitlines() if "tasks started" in line or "of it started" in line]
+    assert kept == ["kept"] * 4
     assert "Ctrl-C ends" not in done.stdout
     # Both edits may have gone well without the bridge. Then the run proves nothing.
     assert done.returncode == (1 if "dispatch in save()   0 of 2" in done.stdout else 0), done.stdout + done.stderr

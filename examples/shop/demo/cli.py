@@ -15,6 +15,7 @@ from demo import screen
 from demo.browser import Browser, PageError
 from demo.edit import Edit, Way, judge
 from demo.stack import Stack
+from demo.trial import Trial, trials
 from tools.servers import StartError
 
 TASK_SECONDS = 15.0
@@ -31,8 +32,9 @@ def main(edits: int, check: bool, as_json: bool, svg: Path | None) -> None:
     The demo starts a private PostgreSQL, a Valkey as the broker, a Celery worker, the bridge and the shop (no
     install, no Docker, nothing left behind). It logs in to the admin and edits products over HTTP, by turns of two
     kinds: LegacyProduct, whose save() dispatches the task, and Product, which the bridge watches. The table shows
-    when each change was committed, when its task started and which price the task saw. A task that started before
-    the commit may have read the old price.
+    when each task started, before or after the commit, and which price the task saw. A task that started before
+    the commit may have read the old price. Then four trials follow: a rollback, an UPDATE in SQL, a bridge that is
+    killed between commit and publish, and a broker that is away.
 
     Then the demo keeps running: log in to the admin at the printed address, edit a product, and watch its task.
     Ctrl-C ends everything. Without a terminal nobody could press Ctrl-C, so the demo behaves as with --check.
@@ -52,8 +54,10 @@ def main(edits: int, check: bool, as_json: bool, svg: Path | None) -> None:
             with Browser(stack.address) as browser:
                 browser.log_in(stack.user, stack.password)
                 made = _edit_all(browser, stack, edits, console)
-            judged = judge(made, stack.observer.count(Way.BRIDGE))
+            tasks = stack.observer.count(Way.BRIDGE)
             console.print()  # without a terminal, Live does not end its last line
+            tried = _try_all(stack, console)
+            judged = judge(made, tasks, {trial.name: trial.kept for trial in tried})
             console.print(screen.verdict(judged))
             if svg:
                 screen.save_picture(svg, screen.table(made, len(made)), screen.verdict(judged))
@@ -68,6 +72,7 @@ def main(edits: int, check: bool, as_json: bool, svg: Path | None) -> None:
 
 def _edit_all(browser: Browser, stack: Stack, edits: int, console: Console) -> list[Edit]:
     made: list[Edit] = []
+    console.print(screen.INTRODUCTION)
     pairs = zip(stack.observer.products(Way.OLD), stack.observer.products(Way.BRIDGE), strict=True)
     with Live(screen.table(made, edits * 2), console=console, refresh_per_second=10) as live:
         for pair in pairs:
@@ -78,6 +83,16 @@ def _edit_all(browser: Browser, stack: Stack, edits: int, console: Console) -> l
                 made.append(Edit(way, product_id, price, committed_at, run))
                 live.update(screen.table(made, edits * 2))
     return made
+
+
+def _try_all(stack: Stack, console: Console) -> list[Trial]:
+    tried: list[Trial] = []
+    with Live(screen.promises(tried), console=console, refresh_per_second=10) as live:
+        for trial in trials(stack):
+            tried.append(trial())
+            live.update(screen.promises(tried))
+    console.print()
+    return tried
 
 
 def _stay(stack: Stack, console: Console) -> None:

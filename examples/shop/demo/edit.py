@@ -1,6 +1,6 @@
 """An edit in the admin, what its task saw, and the verdict about all edits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -42,6 +42,15 @@ class Edit:
         return self.run is not None and self.run.price_seen != self.price
 
     @property
+    def outcome(self) -> str:
+        """Returns right, stale, lucky (right, but the task started before the commit) or lost (no task)."""
+        if self.latency_ms is None:
+            return "lost"
+        if self.stale:
+            return "stale"
+        return "right" if self.latency_ms >= 0 else "lucky"
+
+    @property
     def latency_ms(self) -> float | None:
         """The milliseconds from the commit to the start of the task; negative if the task started before the commit."""
         return (self.run.started_at - self.committed_at).total_seconds() * 1000 if self.run else None
@@ -55,10 +64,13 @@ class Verdict:
     bridge_tasks: int
     p50: float
     p99: float
+    promises: Mapping[str, bool]
+    """The other promises by name: whether each was kept."""
 
     @property
     def proven(self) -> bool:
-        return self.old_way_stale > 0 and self.bridge_stale == 0 and self.bridge_tasks == self.edits
+        race = self.old_way_stale > 0 and self.bridge_stale == 0 and self.bridge_tasks == self.edits
+        return race and all(self.promises.values())
 
     def as_dict(self) -> dict[str, object]:
         return {
@@ -67,10 +79,11 @@ class Verdict:
             "bridge_stale": self.bridge_stale,
             "bridge_tasks": self.bridge_tasks,
             "latency_ms": {"p50": round(self.p50, 1), "p99": round(self.p99, 1)},
+            "promises": dict(self.promises),
         }
 
 
-def judge(edits: Sequence[Edit], bridge_tasks: int) -> Verdict:
+def judge(edits: Sequence[Edit], bridge_tasks: int, promises: Mapping[str, bool]) -> Verdict:
     bridge = [edit for edit in edits if edit.way is Way.BRIDGE]
     latencies = [edit.latency_ms for edit in bridge if edit.latency_ms is not None] or [float("nan")]
     # quantiles() needs at least two values, so a single one is doubled.
@@ -82,4 +95,5 @@ def judge(edits: Sequence[Edit], bridge_tasks: int) -> Verdict:
         bridge_tasks=bridge_tasks,
         p50=percentiles[49],
         p99=percentiles[98],
+        promises=promises,
     )

@@ -1,11 +1,11 @@
 """Reads from PostgreSQL what really happened: when a row was committed, and what the tasks recorded."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from types import TracebackType
-from typing import Self
+from typing import LiteralString, Self
 
 import psycopg
 from psycopg import sql
@@ -28,6 +28,7 @@ listen task_run;
 
 class Observer:
     def __init__(self, url: str) -> None:
+        self._url = url
         self._connection = psycopg.connect(url, autocommit=True)
         self._connection.execute(ANNOUNCE)
 
@@ -56,6 +57,24 @@ class Observer:
         """Yields records as they arrive, for `seconds`; without a limit if that is None."""
         for notice in self._connection.notifies(timeout=seconds):
             yield _run(notice.payload)
+
+    def wait_for(self, products: set[int], seconds: float) -> set[int]:
+        """Waits for the bridge's task of each of these products. Returns those that came within `seconds`."""
+        missing = set(products)
+        for run in self.runs(seconds):
+            if run.task == Way.BRIDGE.task:
+                missing.discard(run.product_id)
+            if not missing:
+                break
+        return products - missing
+
+    def execute(self, statement: LiteralString, values: Sequence[object]) -> None:
+        """Runs a statement in a transaction of its own, as somebody in psql would."""
+        self._connection.execute(statement, values)
+
+    def transaction(self) -> psycopg.Connection:
+        """Returns a new connection, whose first statement begins a transaction. The caller closes it."""
+        return psycopg.connect(self._url)
 
     def count(self, way: Way) -> int:
         row = self._connection.execute("select count(*) from catalog_taskrun where task = %s", [way.task]).fetchone()

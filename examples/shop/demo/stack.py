@@ -52,8 +52,8 @@ class Stack:
         # The column "committed at" shows PostgreSQL's commit timestamps.
         postgres = Postgres(settings={"track_commit_timestamp": "on"})
         self._step("PostgreSQL", lambda: self._parts.enter_context(postgres))
-        valkey = self._step("Valkey, the broker", lambda: self._parts.enter_context(Valkey()))
-        database, broker = postgres.dsn(), valkey.url()
+        self.valkey = self._step("Valkey, the broker", lambda: self._parts.enter_context(Valkey()))
+        database, broker = postgres.dsn(), self.valkey.url()
         self._directory = self._parts.enter_context(PrivateDirectory())
         self._env = {
             **{name: value for name, value in os.environ.items() if not name.startswith(OTHERS)},
@@ -75,13 +75,23 @@ class Stack:
         for wait in ended:
             wait()
         self.observer = self._parts.enter_context(Observer(database))
-        bridge = self._service("bridge", "bridge", "run", "--database-url", database, "--broker-url", broker)
+        self._run_bridge = ("bridge", "run", "--database-url", database, "--broker-url", broker)
+        self._bridge = self._service("bridge", *self._run_bridge)
         serve = ("runserver", "--noreload", "--insecure", "127.0.0.1:0")
         server = self._service("server", "python", "manage.py", *serve)
-        self._await("bridge run", bridge, self.observer.is_bridge_ready)
+        self._await("bridge run", self._bridge, self.observer.is_bridge_ready)
         self._await("Celery worker", worker, lambda: " ready." in worker.log.read_text())
         self._await("Django's server", server, lambda: _address(server) is not None)
         self.address = _address(server) or ""
+
+    def freeze_bridge(self) -> None:
+        """Stops the bridge in the middle of what it does: it publishes nothing more."""
+        self._bridge.send(signal.SIGSTOP)
+
+    def restart_bridge(self) -> None:
+        """Kills the bridge as the system would (SIGKILL), and starts another one."""
+        self._bridge.kill()
+        self._bridge = self._service("bridge", *self._run_bridge)
 
     def _service(self, name: str, program: str, *arguments: str) -> Child:
         child = self._child(name, program, *arguments, last_signal=signal.SIGTERM)
