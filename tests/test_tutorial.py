@@ -1,4 +1,6 @@
-"""The Django tutorial, followed word for word in an empty folder. Only addresses and the path of the package differ.
+"""The Django tutorial and README, followed word for word in an empty folder.
+
+Only addresses and the path of the package differ.
 
 A block with the language `console` has commands after `$`, and what they print. "..." stands for any lines. A title is
 the name of another terminal: its commands go on running, and a block without a command is what that terminal prints
@@ -23,7 +25,8 @@ from tests.fix_broker import Broker
 from tests.fix_postgres import PgServer, on_pg18
 from tools.servers import Child, Postgres, PrivateDirectory
 
-PAGE = ROOT / "docs" / "tutorial" / "django.md"
+TUTORIAL = ROOT / "docs" / "tutorial" / "django.md"
+README = ROOT / "README.md"
 BLOCK = re.compile(r'^```(console|python)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 # Parts of a printed line that differ from run to run. The longest form comes first.
 VARIABLE = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|celery@\w+|redis[+a-z]*://[^\s']+|\d+")
@@ -68,7 +71,7 @@ class Reader:
     """A person who follows the tutorial."""
 
     def __init__(self, folder: Path, env: dict[str, str], own: dict[str, str]) -> None:
-        """`own` has this reader's values for what the tutorial tells to replace."""
+        """`own` has this reader's values for what the page says to replace."""
         self._folder = folder
         self._state = folder.parent / "state"
         self._state.write_text(f"cd {folder}\n")
@@ -127,17 +130,14 @@ class Reader:
         return Path(self._state.read_text().rpartition("cd ")[2].strip())
 
 
-@on_pg18
-@pytest.mark.timeout(400)
-def test_the_django_tutorial(wheel: Path, tmp_path: Path, pg_server: PgServer, valkey: Broker) -> None:
-    folder = tmp_path / "reader"
-    folder.mkdir()
+@pytest.fixture
+def place(pg_server: PgServer, valkey: Broker, wheel: Path) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
+    """Yields the environment of a reader, and this reader's values for what a page names."""
     server = conninfo_to_dict(pg_server.url)
     host, port = str(server["host"]), str(server["port"])
     name = f"bridge_test_{pg_server.run}_tutorial"
     python = Path(getattr(sys, "_base_executable", sys.executable)).parent
     path = os.pathsep.join([str(python), str(Postgres.bin("createdb").parent), "/usr/bin", "/bin"])
-    env = environment(PATH=path, PGHOST=host, PGPORT=port, C_FORCE_ROOT="1")
     own = {
         "/path/to/commit-bridge": str(wheel),
         "postgresql://postgres@127.0.0.1/": "postgresql://postgres@/",
@@ -145,9 +145,34 @@ def test_the_django_tutorial(wheel: Path, tmp_path: Path, pg_server: PgServer, v
         "redis://127.0.0.1:6379/0": valkey.url,
         "shop_tutorial": name,
     }
-    try:
-        with ExitStack() as stack:
-            Reader(folder, env, own).follow(PAGE.read_text(), stack)
-        assert list(folder.iterdir()) == []
-    finally:
-        pg_server.drop(name)
+    yield environment(PATH=path, PGHOST=host, PGPORT=port, C_FORCE_ROOT="1"), own
+    pg_server.drop(name)
+
+
+@on_pg18
+@pytest.mark.timeout(400)
+def test_the_django_tutorial(tmp_path: Path, place: tuple[dict[str, str], dict[str, str]]) -> None:
+    folder = tmp_path / "reader"
+    folder.mkdir()
+    with ExitStack() as stack:
+        Reader(folder, *place).follow(TUTORIAL.read_text(), stack)
+    assert list(folder.iterdir()) == []
+
+
+@on_pg18
+@pytest.mark.timeout(400)
+def test_the_four_steps_of_the_readme(tmp_path: Path, place: tuple[dict[str, str], dict[str, str]]) -> None:
+    """The project is that of the tutorial, before it knew the bridge."""
+    project = TUTORIAL.read_text().partition("## 4. ")[0].replace('["catalog", "django_app"]', '["catalog"]')
+    migrated = "```console\n$ python manage.py makemigrations catalog\n$ python manage.py migrate\n```\n"
+    steps = README.read_text().partition("## Django")[2].partition("## psql")[0]
+    for name, value in {
+        'title="settings.py': 'title="shop/settings.py',
+        "@127.0.0.1/shop ": "@127.0.0.1/shop_tutorial ",
+    }.items():
+        assert name in steps
+        steps = steps.replace(name, value)
+    folder = tmp_path / "reader"
+    folder.mkdir()
+    with ExitStack() as stack:
+        Reader(folder, *place).follow(project + migrated + re.sub(r"^   ", "", steps, flags=re.MULTILINE), stack)
