@@ -1,0 +1,28 @@
+"""The site of the documentation: it builds without a warning, and names every page to programs that read it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.fix_bridge import ROOT, environment
+
+MKDOCS = Path(sys.executable).with_name("mkdocs")
+
+
+def test_it_builds_without_a_warning_and_lists_all_pages(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [MKDOCS, "build", "--strict", "--site-dir", tmp_path],
+        check=False,
+        cwd=ROOT,
+        env=environment(NO_MKDOCS_2_WARNING="1"),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = {str(page.relative_to(ROOT / "docs").with_suffix(".html")) for page in (ROOT / "docs").rglob("*.md")}
+    listed = (tmp_path / "llms.txt").read_text()
+    assert [page for page in sorted(pages) if f"]({page}): " not in listed] == []
+    index = json.loads((tmp_path / "search" / "search_index.json").read_text())
+    assert {entry["location"].partition("#")[0] for entry in index["docs"]} >= pages - {"index.html"}
