@@ -1,4 +1,4 @@
-"""Names of ours are never looked up in schemas where others can create objects: the rule of docs/decisions/0027.
+"""Names of ours are never looked up in schemas where others can create objects: the rule of docs/decisions/0013.
 
 The parser checks it. A function has `set search_path = pg_catalog, pg_temp`, or it is one of a few that need the
 caller's path. Those, and all statements on a connection with another path, write every function, operator and type

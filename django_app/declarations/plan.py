@@ -15,7 +15,7 @@ from django_app.declarations.declaration import SOURCE
 Definition = dict[str, Any]  # one object of the array that bridge.plan() and bridge.apply() take
 
 # Django's connection has the project's search_path, which may contain objects that other roles have planted. So these
-# statements write each function, operator and type with its schema (docs/decisions/0027-nothing-planted-runs.md).
+# statements write each function, operator and type with its schema (docs/decisions/0013-nothing-planted-runs.md).
 _MISSING = statement("find_missing", "django_app")
 _CHANGES = statement("find_changes", "django_app")
 _LOCK = statement("lock_tables", "django_app")
