@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
 
-import msgspec
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from bridge.change import Change
 from bridge.operations.dead_letter import DeadLetter
 from bridge.operations.streams import StreamStatus
-from bridge.operations.watches import Change
 from bridge.reason import shown
 from bridge.watch import Watch
 
@@ -26,13 +24,10 @@ def print_plan(changes: Sequence[Change], watches: Sequence[Watch], dry_run: boo
     for change in changes:
         if change.action == "keep":
             continue
-        console.print(Text(f"{change.action} {change.name}", style="bold"))
-        before, after = _flat(change.before), _flat(change.after)
-        for name in sorted(before.keys() | after.keys()):
-            if before.get(name) != after.get(name):
-                for sign, values, style in (("-", before, "red"), ("+", after, "green")):
-                    if name in values:
-                        console.print(Text(f"  {sign} {name} = {values[name]}", style=style))
+        heading, *lines = change.lines()
+        console.print(Text(heading, style="bold"))
+        for line in lines:
+            console.print(Text(line, style="red" if line.startswith("  -") else "green"))
     count = sum(change.action != "keep" for change in changes)
     todo = "to do" if dry_run else "done"
     console.print(f"{count} {todo}, {len(watches)} declared." if count else "Nothing to do: all are as declared.")
@@ -42,13 +37,6 @@ def _console() -> Console:
     """Returns a console as wide as the terminal. In a pipe it is wide enough that lines are not broken."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=200)
-
-
-def _flat(definition: dict[str, Any] | None) -> dict[str, str]:
-    values = dict(definition or {})
-    values.pop("name", None)
-    values |= {f"options.{name}": value for name, value in values.pop("options", {}).items()}
-    return {name: msgspec.json.encode(value).decode() for name, value in values.items()}
 
 
 def print_dead_letters(letters: Sequence[DeadLetter], count: int) -> None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Literal
 
 import anyio
 import msgspec
 
 from bridge.backoff import Backoff
+from bridge.change import Change
 from bridge.database.connection import Connection
 from bridge.database.query import notification, query
 from bridge.database.session import own_search_path
@@ -25,15 +26,6 @@ _CHANGES = {
     "plan": statement("plan_watches"),
     "apply": statement("apply_watches"),
 }
-
-
-class Change(msgspec.Struct, frozen=True):
-    """One row of a plan."""
-
-    action: Literal["create", "replace", "repair", "keep", "remove"]
-    name: str
-    before: dict[str, Any] | None
-    after: dict[str, Any] | None
 
 
 async def plan(connection: Connection, watches: Sequence[Watch], prune: bool) -> list[Change]:

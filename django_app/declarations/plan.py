@@ -1,13 +1,14 @@
 """The plan: how the watches in the database differ from the declared ones, and the changes that this requires."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import DatabaseError, OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from bridge.change import Change
 from bridge.database.statement import statement
 from django_app.database import sentence
 from django_app.declarations.declaration import SOURCE
@@ -22,25 +23,6 @@ _LOCK = statement("lock_tables", "django_app")
 _VANISHED = statement("find_vanished", "django_app")
 _APPLY = statement("apply_watches", "django_app")
 _REMOVE = statement("remove_watch", "django_app")
-
-
-@dataclass(frozen=True)
-class Change:
-    action: str
-    """The action: install or upgrade (triggers.sql); create, replace, repair or remove (a watch)."""
-    name: str
-    before: Definition | None
-    after: Definition | None
-
-    def lines(self) -> Iterator[str]:
-        yield f"{self.action} {self.name}"
-        before, after = self.before or {}, self.after or {}
-        for key in sorted(before.keys() | after.keys()):
-            if key != "name" and before.get(key) != after.get(key):
-                if before.get(key) is not None:
-                    yield f"  - {key}: {json.dumps(before[key])}"
-                if after.get(key) is not None:
-                    yield f"  + {key}: {json.dumps(after[key])}"
 
 
 @dataclass(frozen=True)

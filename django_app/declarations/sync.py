@@ -9,6 +9,7 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError, OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from bridge.change import Change
 from bridge.database import schema
 from django_app import guard
 from django_app.database import (
@@ -24,7 +25,7 @@ from django_app.database import (
     stranger,
 )
 from django_app.declarations import registry
-from django_app.declarations.plan import Change, Definition, Plan, compare, execute
+from django_app.declarations.plan import Definition, Plan, compare, execute
 from django_app.errors import DeclarationError
 
 LOCK_TIMEOUT = "2s"
