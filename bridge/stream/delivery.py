@@ -14,7 +14,7 @@ import msgspec
 from bridge.backoff import Backoff
 from bridge.batch import Batch
 from bridge.call import Refusal
-from bridge.concurrency import Step, in_thread, together
+from bridge.concurrency import in_thread, together
 from bridge.errors import BrokerError
 from bridge.event import Event
 from bridge.flow.pace import Pace
@@ -69,10 +69,10 @@ class Delivery:
             await anyio.lowlevel.checkpoint()
             listener.disarm()
             started = anyio.current_time()
-            steps: list[Step] = [partial(self._deliver, batch)]
             if self._reader.expects_more(batch):
-                steps.append(self._reader.read_ahead)
-            await together(*steps)
+                await together(partial(self._deliver, batch), self._reader.read_ahead)
+            else:
+                await self._deliver(batch)
             self._reader.learn(batch, anyio.current_time() - started)
             await anyio.sleep_until(started + self._pace.shortest(batch))
             batch = await self._reader.next()
