@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from tests.fix_bridge import ROOT, environment
+from tools.site_hook import without_links_to_the_repository
 
 MKDOCS = Path(sys.executable).with_name("mkdocs")
 
@@ -26,3 +27,12 @@ def test_it_builds_without_a_warning_and_lists_all_pages(tmp_path: Path) -> None
     assert [page for page in sorted(pages) if f"]({page}): " not in listed] == []
     index = json.loads((tmp_path / "search" / "search_index.json").read_text())
     assert {entry["location"].partition("#")[0] for entry in index["docs"]} >= pages - {"index.html"}
+
+
+def test_a_link_that_leaves_docs_becomes_the_path_of_the_file() -> None:
+    links = "[notes](../../benchmarks/README.md#idle), [why](../decisions/0001-holdable-cursor.md)"
+    text = f"{links}\n```\n[a](../../b)\n```\n"
+    assert without_links_to_the_repository(text, "explanation/performance.md") == (
+        "notes (`benchmarks/README.md` in the repository), [why](../decisions/0001-holdable-cursor.md)\n"
+        "```\n[a](../../b)\n```\n"
+    )
