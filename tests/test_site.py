@@ -1,6 +1,7 @@
 """The site of the documentation: it builds without a warning, and names every page to programs that read it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,10 @@ def test_it_builds_without_a_warning_and_lists_all_pages(tmp_path: Path) -> None
     assert [page for page in sorted(pages) if f"]({page}): " not in listed] == []
     index = json.loads((tmp_path / "search" / "search_index.json").read_text())
     assert {entry["location"].partition("#")[0] for entry in index["docs"]} >= pages - {"index.html"}
+    loaded = re.compile(
+        r'<(?:script|img|iframe)[^>]* src="(?:https?:)?//|<link[^>]* rel="stylesheet"[^>]*//|class="mermaid"'
+    )
+    assert [page for page in sorted(pages) if loaded.search((tmp_path / page).read_text())] == [], "from other servers"
 
 
 def test_a_link_that_leaves_docs_becomes_the_path_of_the_file() -> None:
