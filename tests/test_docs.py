@@ -223,3 +223,14 @@ def test_every_page_opens_with_what_its_reader_will_be_able_to_do(page: Path) ->
     opening = page.read_text(encoding="utf-8").split("\n\n")[1]
     opens = opening.startswith(("After this page", "At the end of this tutorial", "From this page"))
     assert opens != (str(page.relative_to(DOCS)) in OPENS_DIFFERENTLY)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_decision_is_called_by_the_number_of_its_file(page: Path) -> None:
+    links = re.findall(r"\[[^\]]*?(\d{4})[^\]]*\]\([^)]*?(\d{4})-[a-z-]+\.md", page.read_text(encoding="utf-8"))
+    assert [link for link in links if link[0] != link[1]] == []
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    numbers = [int(path.name[:4]) for path in sorted((DOCS / "decisions").glob("*.md"))]
+    assert numbers == list(range(1, len(numbers) + 1))
