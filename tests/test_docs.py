@@ -17,7 +17,7 @@ from bridge.watch import Watch, read_toml
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "benchmarks" / "README.md", *sorted(DOCS.rglob("*.md"))]
 TRIGGERS = (ROOT / "triggers.sql").read_text(encoding="utf-8")
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 
