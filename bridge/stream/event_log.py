@@ -1,8 +1,7 @@
 """Event log: windows of committed events and the position of one stream, on one connection."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import msgspec
 
@@ -15,20 +14,18 @@ from bridge.database.lock import advisory_lock
 from bridge.database.query import fetch, query
 from bridge.database.statement import statement
 from bridge.database.translation import translated
-from bridge.errors import ConfigError, DatabaseError, PositionError
+from bridge.errors import DatabaseError
 from bridge.event import NO_TIME, Event
 from bridge.reason import kept
 from bridge.stream.portion import portion
 from bridge.stream.row import Row, id_of, window_of
+from bridge.stream.stored_position import StoredPosition, row_of
 
 _KEYS = statement("stream_locks")
 _ADOPT = statement("adopt_log")
-_POSITION = statement("read_position")
 _LOOK = statement("read_window")
 _FLUSH = statement("wait_for_disk")
 _REST = statement("walk_window")
-_MOVE = statement("move_position")
-_BROKER_ERROR = statement("note_broker_error")
 _BURY = statement("add_dead_letters")
 _TARGETS = statement("read_targets")
 _READ_ONLY = statement("is_read_only")
@@ -53,19 +50,17 @@ class EventLog:
         self._connection = connection
         self._flushed_only = flushed_only
         self._stream = stream
+        self._stored = StoredPosition(connection, stream)
         self.batch_size = batch_size
         self._settled = Position(seen="")
         """The position stored in the database."""
         self._read = self._settled
         """The position after the last batch that was read, where the next batch begins."""
-        self._ctid = ""
         self._generation = 0
         self._walking = False
         self._rows: list[Row] = []
         """Rows that the cursor of a walk returned, and that no batch had room for yet. It has at least one row until
         the window ends."""
-        self._broker_away = False
-        """Whether the database has a note that the broker is away."""
 
     @classmethod
     @asynccontextmanager
@@ -106,11 +101,11 @@ class EventLog:
         Returns the adoption if the log had to be adopted first, else None. Ownership is a session advisory lock: it
         ends with the connection, and the server grants it to the next waiting session at once.
         """
-        keys = self._there(await query(self._connection, _KEYS, {"stream": self._stream}))
+        keys = row_of(await query(self._connection, _KEYS, {"stream": self._stream}), self._stream)
         with translated():
             await advisory_lock(self._connection, keys.owner_key)
         adopted = await query(self._connection, _ADOPT, {"stream": self._stream}, slow=True)
-        await self._take_up()
+        self._settled = self._read = await self._stored.read()
         return Adoption(**adopted[0]._asdict()) if adopted else None
 
     async def say(self) -> None:
@@ -137,7 +132,7 @@ class EventLog:
 
     async def move(self, position: Position) -> None:
         """Moves the position in the database. The events before it are never read again."""
-        await self._save(position)
+        await self._stored.move(position)
         self._settled = position
 
     async def finish(self) -> None:
@@ -146,12 +141,8 @@ class EventLog:
             await self.move(self._read)
 
     async def note_broker(self, error: str | None) -> None:
-        """Stores in the database why the broker refuses messages, or None: it accepts them. Costs no statement when
-        nothing has changed."""
-        if self._broker_away != (error is not None):
-            values = {"stream": self._stream, "reason": error}
-            self._ctid = self._there(await query(self._connection, _BROKER_ERROR, values)).ctid
-            self._broker_away = error is not None
+        """Stores in the database why the broker refuses messages, or None: it accepts them."""
+        await self._stored.note_broker(error)
 
     async def bury(self, refusals: Sequence[Refusal]) -> None:
         """Stores the events as dead letters, each as it is in the log, including those that were coalesced."""
@@ -171,13 +162,6 @@ class EventLog:
         """Returns the generation of the watches, and the targets of all watches."""
         [row] = await query(self._connection, _TARGETS)
         return row.generation, targets_of(zip(row.names, row.tasks, row.options, strict=True), row.sendable)
-
-    async def _take_up(self) -> None:
-        with _movable():
-            rows = await query(self._connection, _POSITION, {"stream": self._stream})
-        row = self._there(rows)
-        self._ctid, self._broker_away = row.ctid, row.broker_away
-        self._settled = self._read = Position(row.seen, row.upto, row.after_id, row.largest_id)
 
     async def _look(self) -> Batch:
         seen = self._read.seen
@@ -226,29 +210,3 @@ class EventLog:
         # No position is below the smallest id, so there the position stays where it was.
         position = Position(seen, largest_id=largest) if behind and after_id is None else self._read
         return Batch(events, position, self._generation, len(events), oldest, taken)
-
-    async def _save(self, position: Position) -> None:
-        values = {**msgspec.structs.asdict(position), "stream": self._stream}
-        with _movable():
-            moved = await query(self._connection, _MOVE, {**values, "ctid": self._ctid})
-            if not moved:
-                # The row is at another place now (after a VACUUM FULL, say). This session owns the stream, so it may
-                # look for the row.
-                rows = await query(self._connection, _POSITION, {"stream": self._stream})
-                moved = await query(self._connection, _MOVE, {**values, "ctid": self._there(rows).ctid})
-        self._ctid = self._there(moved).ctid
-
-    def _there(self, rows: Sequence[Any]) -> Any:
-        """Returns the row of the position. Raises PositionError if somebody has deleted it."""
-        if not rows:
-            raise PositionError(f'stream "{self._stream}" has no row in bridge.position any more')
-        return rows[0]
-
-
-@contextmanager
-def _movable() -> Iterator[None]:
-    """Turns every ConfigError in the block into a PositionError: the relay retries, since the cause may go away."""
-    try:
-        yield
-    except ConfigError as error:
-        raise PositionError(f"the position can't be moved: {error}") from error
