@@ -214,15 +214,10 @@ def test_every_page_can_be_reached_from_the_index(page: Path) -> None:
     assert page == index or f"({page.relative_to(DOCS)})" in index.read_text(encoding="utf-8")
 
 
-# Pages that still begin in another way.
-OPENS_DIFFERENTLY = {"reference/sql.md", "explanation/architecture.md"}
-
-
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.relative_to(DOCS)))
 def test_every_page_opens_with_what_its_reader_will_be_able_to_do(page: Path) -> None:
     opening = page.read_text(encoding="utf-8").split("\n\n")[1]
-    opens = opening.startswith(("After this page", "At the end of this tutorial", "From this page"))
-    assert opens != (str(page.relative_to(DOCS)) in OPENS_DIFFERENTLY)
+    assert opening.startswith(("After this page", "At the end of this tutorial", "From this page"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
