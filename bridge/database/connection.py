@@ -8,6 +8,10 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.abc import PQGen
 
+from bridge.database.statement import statement
+
+_BEGIN = statement("begin_pinned").encode()
+
 T = TypeVar("T")
 
 
@@ -35,7 +39,7 @@ class Connection(psycopg.AsyncConnection[Any]):
         When a client disconnects inside a transaction, the pooler closes the session with its locks and settings, so
         they never reach another client.
         """
-        await self.execute("begin isolation level read committed")
+        await self.execute(_BEGIN)
         self.pinned = True
 
     def take_patience(self, times: int) -> None:

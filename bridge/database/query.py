@@ -11,8 +11,12 @@ from psycopg import sql
 from psycopg.rows import namedtuple_row, tuple_row
 
 from bridge.database.connection import Connection
+from bridge.database.statement import statement
 from bridge.database.translation import translated
 from bridge.errors import SilenceError
+
+_COMMIT = statement("commit_and_chain").encode()
+_ROLLBACK = statement("rollback_and_chain").encode()
 
 
 async def query(
@@ -53,11 +57,11 @@ async def rows_of(
     except psycopg.Error:
         if connection.pinned:
             with suppress(psycopg.Error):
-                await connection.execute("rollback and chain")
+                await connection.execute(_ROLLBACK)
         raise
     if connection.pinned:
         # This commits the statement. The next transaction begins at once, so the pooler can't take the session away.
-        await connection.execute("commit and chain")
+        await connection.execute(_COMMIT)
     return rows
 
 

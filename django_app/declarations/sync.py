@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bridge.change import Change
 from bridge.database import schema
+from bridge.database.statement import statement
 from django_app import guard
 from django_app.database import (
     alias,
@@ -30,6 +31,7 @@ from django_app.errors import DeclarationError
 
 LOCK_TIMEOUT = "2s"
 ATTEMPTS = 5
+_LOCK_TIMEOUT = statement("limit_lock_wait", "django_app")
 LOCK_TROUBLE = {"55P03", "40P01"}  # lock_not_available, deadlock_detected
 
 
@@ -104,7 +106,7 @@ def _patiently(connection: BaseDatabaseWrapper, names: list[str], do: Callable[[
         try:
             with transaction.atomic(using=connection.alias):
                 with connection.cursor() as cursor:
-                    cursor.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+                    cursor.execute(_LOCK_TIMEOUT, {"timeout": LOCK_TIMEOUT})
                 return do()
         except OperationalError as error:
             # While DDL waits for a lock, every later writer of the table waits behind it. So let the writers pass, then

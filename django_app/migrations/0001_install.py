@@ -7,6 +7,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
 
 from bridge.database import schema
+from bridge.database.statement import statement
 from django_app.database import alias, connect
 from django_app.text_array import TextArrayField
 
@@ -20,7 +21,7 @@ def install(apps: Any, editor: BaseDatabaseSchemaEditor) -> None:
 def remove(apps: Any, editor: BaseDatabaseSchemaEditor) -> None:
     if editor.connection.alias == alias():
         with connect(alias()).cursor() as cursor:
-            cursor.execute("drop schema if exists bridge cascade")
+            cursor.execute(statement("drop_schema", "django_app"))
 
 
 class Migration(migrations.Migration):

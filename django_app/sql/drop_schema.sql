@@ -1,0 +1,2 @@
+-- Removes everything that triggers.sql has installed: triggers, watches and events.
+drop schema if exists bridge cascade
