@@ -2721,6 +2721,31 @@ set search_path = pg_catalog, pg_temp
 as $$ select case jsonb_typeof(list) when 'array' then array(select jsonb_array_elements_text(list)) end $$;
 
 
+-- Returns why a watch can't be installed yet: its table or columns of it do not exist. Null: nothing is missing.
+create or replace function bridge._missing(item jsonb, relation regclass) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case
+        when item ->> 'relation' is null then null
+        when relation is null then format('table %s does not exist', item ->> 'relation')
+        else (
+            select format(
+                'table %s has no column %s', item ->> 'relation', string_agg(distinct format('"%s"', c), ', ')
+            )
+            from unnest(
+                bridge._texts(item -> 'columns') || bridge._texts(item -> 'key') || bridge._texts(item -> 'data')
+            ) c
+            where not exists (
+                select from pg_attribute a
+                where a.attrelid = relation and a.attname = c and a.attnum > 0 and not a.attisdropped
+            )
+            having count(*) > 0
+        )
+    end
+$$;
+
+
 create or replace function bridge._definition(w bridge.watch) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -2744,10 +2769,19 @@ begin
             using errcode = 'invalid_parameter_value';
     end if;
     return query
-        with target as (
-            select w.name, w as row_, bridge._definition(w) as definition
+        with declared as materialized (
+            select i.item, bridge._missing(i.item, relations[i.place]) as missing, relations[i.place] as relation
             from jsonb_array_elements(wanted) with ordinality as i (item, place)
-            cross join lateral bridge._wanted(i.item, relations[i.place]) w
+        ),
+        checked as materialized (
+            -- A watch whose table is missing can't be checked.
+            select case when d.missing is null then bridge._wanted(d.item, d.relation) end as w from declared d
+        ),
+        target as (
+            select (c.w).name, c.w as row_, bridge._definition(c.w) as definition from checked c where (c.w).name is not null
+        ),
+        late as (
+            select d.item ->> 'name' as name, d.missing from declared d where d.missing is not null
         ),
         present as (
             select w.name, w as row_, bridge._definition(w) as definition from bridge.watch w where w.removed_at is null
@@ -2765,7 +2799,13 @@ begin
         full join present p on p.name = t.name
         -- Pruning removes only watches of the same source: Django's watches and those of a bridge.toml live side by
         -- side.
-        where t.name is not null or prune and p.definition -> 'options' ->> 'source' is not distinct from _plan.source
+        where t.name is not null
+            or prune and p.definition -> 'options' ->> 'source' is not distinct from _plan.source
+            and not exists (select from late l where l.name = p.name)
+        union all
+        select 'later', l.name, p.definition, jsonb_build_object('reason', l.missing)
+        from late l
+        left join present p on p.name = l.name
         order by 2;
 end
 $$;
@@ -2777,7 +2817,7 @@ language sql stable
 as $$ select action, name, before, after from bridge._plan(wanted, bridge._relations(wanted), prune, source) $$;
 comment on function bridge.plan(jsonb, boolean, text) is
 'What apply() would do: one row per watch, with the action create, replace, repair (triggers are missing, disabled or '
-'outdated), keep, or, with prune, remove.';
+'outdated), keep, later (the table or a column does not exist yet: "after" has the reason), or, with prune, remove.';
 
 
 create or replace function bridge._apply(wanted jsonb, relations regclass[], prune boolean, source text)
@@ -2793,7 +2833,7 @@ declare
 begin
     select
         coalesce(
-            array_agg(bridge._wanted(i.item, relations[i.place])) filter (where p.action not in ('keep', 'remove')),
+            array_agg(bridge._wanted(i.item, relations[i.place])) filter (where p.action not in ('keep', 'remove', 'later')),
             '{}'
         ),
         coalesce(array_agg(p.name) filter (where p.action = 'remove'), '{}')
@@ -2804,7 +2844,7 @@ begin
     for step in select * from bridge._plan(wanted, relations, prune, source) loop
         if step.action = 'remove' then
             perform bridge.unwatch(step.name);
-        elsif step.action <> 'keep' then
+        elsif step.action not in ('keep', 'later') then
             perform bridge._install(bridge._wanted(i.item, relations[i.place]))
             from jsonb_array_elements(wanted) with ordinality as i (item, place)
             where i.item ->> 'name' = step.name;
@@ -2822,7 +2862,7 @@ language sql
 as $$ select action, name, before, after from bridge._apply(wanted, bridge._relations(wanted), prune, source) $$;
 comment on function bridge.apply(jsonb, boolean, text) is
 'Changes the watches to those of a JSON array of objects whose keys are the parameters of watch(); '
-'returns the rows of plan().';
+'returns the rows of plan(). A watch that is for later stays as it is.';
 
 
 create or replace function bridge.drift() returns table (name text, relation text)

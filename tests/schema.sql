@@ -22,7 +22,7 @@ declare
 begin
     select
         coalesce(
-            array_agg(bridge._wanted(i.item, relations[i.place])) filter (where p.action not in ('keep', 'remove')),
+            array_agg(bridge._wanted(i.item, relations[i.place])) filter (where p.action not in ('keep', 'remove', 'later')),
             '{}'
         ),
         coalesce(array_agg(p.name) filter (where p.action = 'remove'), '{}')
@@ -33,7 +33,7 @@ begin
     for step in select * from bridge._plan(wanted, relations, prune, source) loop
         if step.action = 'remove' then
             perform bridge.unwatch(step.name);
-        elsif step.action <> 'keep' then
+        elsif step.action not in ('keep', 'later') then
             perform bridge._install(bridge._wanted(i.item, relations[i.place]))
             from jsonb_array_elements(wanted) with ordinality as i (item, place)
             where i.item ->> 'name' = step.name;
@@ -1241,6 +1241,29 @@ CREATE FUNCTION bridge._mentions(statement text, name text) RETURNS boolean
     )
 $_$;
 
+CREATE FUNCTION bridge._missing(item jsonb, relation regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case
+        when item ->> 'relation' is null then null
+        when relation is null then format('table %s does not exist', item ->> 'relation')
+        else (
+            select format(
+                'table %s has no column %s', item ->> 'relation', string_agg(distinct format('"%s"', c), ', ')
+            )
+            from unnest(
+                bridge._texts(item -> 'columns') || bridge._texts(item -> 'key') || bridge._texts(item -> 'data')
+            ) c
+            where not exists (
+                select from pg_attribute a
+                where a.attrelid = relation and a.attname = c and a.attnum > 0 and not a.attisdropped
+            )
+            having count(*) > 0
+        )
+    end
+$$;
+
 CREATE FUNCTION bridge._named(condition text) RETURNS text[]
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1366,10 +1389,19 @@ begin
             using errcode = 'invalid_parameter_value';
     end if;
     return query
-        with target as (
-            select w.name, w as row_, bridge._definition(w) as definition
+        with declared as materialized (
+            select i.item, bridge._missing(i.item, relations[i.place]) as missing, relations[i.place] as relation
             from jsonb_array_elements(wanted) with ordinality as i (item, place)
-            cross join lateral bridge._wanted(i.item, relations[i.place]) w
+        ),
+        checked as materialized (
+            -- A watch whose table is missing can't be checked.
+            select case when d.missing is null then bridge._wanted(d.item, d.relation) end as w from declared d
+        ),
+        target as (
+            select (c.w).name, c.w as row_, bridge._definition(c.w) as definition from checked c where (c.w).name is not null
+        ),
+        late as (
+            select d.item ->> 'name' as name, d.missing from declared d where d.missing is not null
         ),
         present as (
             select w.name, w as row_, bridge._definition(w) as definition from bridge.watch w where w.removed_at is null
@@ -1387,7 +1419,13 @@ begin
         full join present p on p.name = t.name
         -- Pruning removes only watches of the same source: Django's watches and those of a bridge.toml live side by
         -- side.
-        where t.name is not null or prune and p.definition -> 'options' ->> 'source' is not distinct from _plan.source
+        where t.name is not null
+            or prune and p.definition -> 'options' ->> 'source' is not distinct from _plan.source
+            and not exists (select from late l where l.name = p.name)
+        union all
+        select 'later', l.name, p.definition, jsonb_build_object('reason', l.missing)
+        from late l
+        left join present p on p.name = l.name
         order by 2;
 end
 $$;
@@ -2034,7 +2072,7 @@ CREATE FUNCTION bridge.apply(wanted jsonb, prune boolean DEFAULT false, source t
     LANGUAGE sql
     AS $$ select action, name, before, after from bridge._apply(wanted, bridge._relations(wanted), prune, source) $$;
 
-COMMENT ON FUNCTION bridge.apply(wanted jsonb, prune boolean, source text) IS 'Changes the watches to those of a JSON array of objects whose keys are the parameters of watch(); returns the rows of plan().';
+COMMENT ON FUNCTION bridge.apply(wanted jsonb, prune boolean, source text) IS 'Changes the watches to those of a JSON array of objects whose keys are the parameters of watch(); returns the rows of plan(). A watch that is for later stays as it is.';
 
 CREATE FUNCTION bridge.await_lock(key bigint, at_most interval) RETURNS boolean
     LANGUAGE plpgsql
@@ -2172,7 +2210,7 @@ CREATE FUNCTION bridge.plan(wanted jsonb, prune boolean DEFAULT false, source te
     LANGUAGE sql STABLE
     AS $$ select action, name, before, after from bridge._plan(wanted, bridge._relations(wanted), prune, source) $$;
 
-COMMENT ON FUNCTION bridge.plan(wanted jsonb, prune boolean, source text) IS 'What apply() would do: one row per watch, with the action create, replace, repair (triggers are missing, disabled or outdated), keep, or, with prune, remove.';
+COMMENT ON FUNCTION bridge.plan(wanted jsonb, prune boolean, source text) IS 'What apply() would do: one row per watch, with the action create, replace, repair (triggers are missing, disabled or outdated), keep, later (the table or a column does not exist yet: "after" has the reason), or, with prune, remove.';
 
 CREATE FUNCTION bridge.recycle(retention interval) RETURNS smallint[]
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3046,6 +3084,8 @@ REVOKE ALL ON FUNCTION bridge._may_fail(w bridge.watch) FROM PUBLIC;
 REVOKE ALL ON FUNCTION bridge._mentioned(statement text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._mentions(statement text, name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._missing(item jsonb, relation regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._named(condition text) FROM PUBLIC;
 

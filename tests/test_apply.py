@@ -70,7 +70,6 @@ def test_all_or_nothing(conn: psycopg.Connection) -> None:
     ("wanted", "complaint"),
     [
         ([PRODUCT, PRODUCT], 'watch "product" is declared twice'),
-        ([{**PRODUCT, "relation": "nothing"}], "table nothing does not exist"),
         ([{"name": "x", "task": "t"}], "none is named"),
         ([{**PRODUCT, "colour": "red"}], 'unknown parameter "colour"'),
     ],
@@ -80,6 +79,44 @@ def test_wrong_declarations_are_one_clear_error(
 ) -> None:
     with pytest.raises(psycopg.Error, match=complaint):
         run(conn, "plan", *wanted)
+
+
+def reasons(conn: psycopg.Connection, function: str, *wanted: dict[str, Any]) -> dict[str, str | None]:
+    query = f"select name, after ->> 'reason' from bridge.{function}(%s::jsonb) where action = 'later'"
+    return dict(conn.execute(query.encode(), [json.dumps(wanted)]).fetchall())
+
+
+@pytest.mark.parametrize("function", ["plan", "apply"])
+def test_a_watch_whose_table_or_column_does_not_exist_yet_is_for_later(conn: psycopg.Connection, function: str) -> None:
+    wanted: list[dict[str, Any]] = [
+        {**PRODUCT, "name": "table", "relation": '"No Schema".nothing'},
+        {**PRODUCT, "name": "columns", "columns": ["price", "size"], "data": ["size", "Colour"]},
+        {**PRODUCT, "name": "key", "key": ["uid"], "condition": "new.nothing > 1"},
+        {**PRODUCT, "name": "system", "columns": ["ctid"]},
+    ]
+    assert reasons(conn, function, *wanted) == {
+        "table": 'table "No Schema".nothing does not exist',
+        "columns": 'table product has no column "Colour", "size"',
+        "key": 'table product has no column "uid"',
+        "system": 'table product has no column "ctid"',
+    }
+    assert conn.execute("select count(*) from bridge.watch").fetchone() == (0,)
+
+
+def test_what_is_for_later_stays_as_it_was_and_stops_no_other_watch(conn: psycopg.Connection) -> None:
+    conn.execute("alter table product add column size int")
+    wide = {**PRODUCT, "data": ["size"]}
+    run(conn, "apply", wide)
+    conn.execute("alter table product drop column size")
+    assert run(conn, "apply", wide, OTHER, prune=True) == {"product": "later", "other": "create"}
+    assert conn.execute("select count(*) from bridge.watch where removed_at is null").fetchone() == (2,)
+    conn.execute("insert into product values (1, 1)")
+    assert conn.execute("select watch, key from bridge.event order by 1").fetchall() == [
+        ("other", [1]),
+        ("product", [1]),
+    ]
+    conn.execute("alter table product add column size int")
+    assert run(conn, "apply", wide, OTHER, prune=True)["product"] in ("repair", "replace", "keep")
 
 
 @pytest.mark.parametrize(

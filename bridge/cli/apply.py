@@ -28,6 +28,8 @@ async def apply(
 ) -> None:
     """Make the watches match FILE. Show the plan as a diff, then do it in one transaction.
 
+    A watch whose table or column does not exist yet is left for later, with exit code 1.
+
     \b
     [[watch]]
     name = "reprice"
@@ -49,5 +51,5 @@ async def apply(
         print_json(changes)
     else:
         print_plan(changes, declared, dry_run)
-    if dry_run and any(change.action != "keep" for change in changes):
+    if any(change.action == "later" or (dry_run and change.action != "keep") for change in changes):
         sys.exit(1)

@@ -28,9 +28,12 @@ def print_plan(changes: Sequence[Change], watches: Sequence[Watch], dry_run: boo
         console.print(Text(heading, style="bold"))
         for line in lines:
             console.print(Text(line, style="red" if line.startswith("  -") else "green"))
-    count = sum(change.action != "keep" for change in changes)
+    count = sum(change.action not in ("keep", "later") for change in changes)
+    later = sum(change.action == "later" for change in changes)
     todo = "to do" if dry_run else "done"
-    console.print(f"{count} {todo}, {len(watches)} declared." if count else "Nothing to do: all are as declared.")
+    not_installed = f", {later} not installed" if later else ""
+    all_are = "Nothing to do: all are as declared."
+    console.print(f"{count} {todo}{not_installed}, {len(watches)} declared." if count or later else all_are)
 
 
 def _console() -> Console:

@@ -17,7 +17,6 @@ Definition = dict[str, Any]  # one object of the array that bridge.plan() and br
 
 # Django's connection has the project's search_path, which may contain objects that other roles have planted. So these
 # statements write each function, operator and type with its schema (docs/decisions/0013-nothing-planted-runs.md).
-_MISSING = statement("find_missing", "django_app")
 _CHANGES = statement("find_changes", "django_app")
 _LOCK = statement("lock_tables", "django_app")
 _VANISHED = statement("find_vanished", "django_app")
@@ -46,18 +45,22 @@ class Plan:
 
 def compare(connection: BaseDatabaseWrapper, wanted: list[Definition], origins: Mapping[str, str]) -> Plan:
     """Returns the plan for these definitions; `origins` maps the name of each watch to the place of its declaration."""
-    later = _later(connection, wanted, origins)
+    later: dict[str, str] = {}
     changes: list[Change] = []
     broken: dict[str, str] = {}
 
     def ask(definition: Definition) -> None:
         with connection.cursor() as cursor:
             cursor.execute(_CHANGES, {"wanted": json.dumps([definition])})
-            changes.extend(Change(action, name, _read(old), _read(new)) for action, name, old, new in cursor)
+            for action, name, old, new in cursor:
+                change = Change(action, name, _read(old), _read(new))
+                if action == "later":
+                    later[name] = f"{change.reason}. Migrate its app, or correct the name in {origins[name]}."
+                else:
+                    changes.append(change)
 
     for definition in wanted:
-        if definition["name"] not in later:
-            broken |= _try(connection, definition, ask)
+        broken |= _try(connection, definition, ask)
     with connection.cursor() as cursor:
         # A watch whose table is missing is still declared, so it has not vanished.
         declared = json.dumps([definition["name"] for definition in wanted])
@@ -96,20 +99,6 @@ def _try(connection: BaseDatabaseWrapper, definition: Definition, do: Callable[[
     except DatabaseError as error:
         return {definition["name"]: sentence(error)}
     return {}
-
-
-def _later(connection: BaseDatabaseWrapper, wanted: list[Definition], origins: Mapping[str, str]) -> dict[str, str]:
-    later: dict[str, str] = {}
-    with connection.cursor() as cursor:
-        cursor.execute(_MISSING, {"wanted": json.dumps(wanted)})
-        for name, relation, no_table, columns in cursor:
-            fix = f"Migrate its app, or correct the name in {origins[name]}."
-            if no_table:
-                later[name] = f"table {relation} does not exist, so its changes start nothing. {fix}"
-            elif columns:
-                listed = ", ".join(f'"{column}"' for column in columns)
-                later[name] = f"table {relation} has no column {listed}, so this declaration has no effect. {fix}"
-    return later
 
 
 def _read(text: str | None) -> Definition | None:

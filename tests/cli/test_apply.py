@@ -92,8 +92,6 @@ BAD_FILES = {
     "missing task": (WATCH.replace("task", "#"), 'bridge.toml, watch "reprice": the key "task" is missing'),
     "wrong type": (WATCH + 'columns = "price"\n', 'bridge.toml, watch "reprice": key "columns": Expected `array'),
     "unknown operation": (WATCH + 'on = ["upsert"]\n', 'watch "reprice": key "on[0]": Invalid enum value \'upsert\''),
-    "unknown database table": (WATCH.replace("product", "prodcut"), 'watch "reprice": table prodcut does not exist'),
-    "unknown column": (WATCH + 'columns = ["prize"]\n', 'watch "reprice": table public.product has no column "prize"'),
     "bad condition": (WATCH + 'on = ["update"]\nwhen = "new.prize > 0"\n', 'watch "reprice": the condition'),
     "no expression": (WATCH + 'when = "true); drop table product; --"\n', 'watch "reprice": the condition'),
     "bad option": (WATCH + "priority = 999\n", 'watch "reprice": key "priority"'),
@@ -118,6 +116,24 @@ def test_mistake_in_the_file_is_named(
     sentence = bridge("apply", file, "--database-url", database.dsn).sentence()
     assert named in sentence
     assert watches(conn) == [], "a failed apply must change nothing"
+
+
+@on_pg18
+def test_what_has_no_table_yet_is_named_and_does_not_stop_the_others(
+    bridge: Command, file: Path, database: Database, conn: psycopg.Connection, product: None
+) -> None:
+    late = WATCH.replace("reprice", "late").replace('"product"', '"prodcut"')
+    file.write_text(WATCH + late + WATCH.replace("reprice", "half") + 'columns = ["price", "prize"]\n')
+    for options, count in ((["--dry-run"], "1 to do"), ([], "1 done")):
+        done = bridge("apply", file, *options, "--database-url", database.dsn)
+        assert done.code == 1
+        assert "NOT INSTALLED late: table prodcut does not exist, so its changes start nothing\n" in done.out
+        assert 'NOT INSTALLED half: table product has no column "prize", so its changes start nothing\n' in done.out
+        assert f"{count}, 2 not installed, 3 declared." in done.out
+    assert watches(conn) == ["reprice"]
+    conn.execute("create table prodcut (id int primary key); alter table product add prize int")
+    assert bridge("apply", file, "--database-url", database.dsn).code == 0
+    assert sorted(watches(conn)) == ["half", "late", "reprice"]
 
 
 def test_file_that_is_not_there(bridge: Command, tmp_path: Path) -> None:

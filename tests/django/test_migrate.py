@@ -79,7 +79,7 @@ def test_a_watch_without_its_column_is_reported_with_its_declaration(migrated: D
     watch("catalog_product", task="t.t", columns=["colour", "weight"], name="odd")
     status, said = bridge_sync("--check")
     assert status == 1
-    assert 'NOT INSTALLED odd: table catalog_product has no column "colour", "weight", so this declaration' in said
+    assert 'NOT INSTALLED odd: table catalog_product has no column "colour", "weight", so its changes start' in said
     assert re.search(r"correct the name in tests/django/test_migrate\.py:\d+\.$", said, re.MULTILINE)
 
 
