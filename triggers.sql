@@ -1015,8 +1015,9 @@ begin
         return format(
             'case when pg_catalog.num_nonnulls(%1$s) operator(pg_catalog.=) 1 then %2$s end', value,
             bridge._json_object_sql(array(
-                select
-                    format('%L, %s', a.attname, bridge._value_sql(a.atttypid, format('(%s).%I', value, a.attname), true))
+                select format(
+                    '%L, %s', a.attname, bridge._value_sql(a.atttypid, format('(%s).%I', value, a.attname), true)
+                )
                 from pg_attribute a
                 where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
                 order by a.attnum
@@ -1100,7 +1101,7 @@ $$;
 
 -- Returns a column's name as it is written in a capture function. %I would leave words unquoted that are keywords only
 -- in PL/pgSQL, such as begin.
-create or replace function bridge._quoted(name text) returns text
+create or replace function bridge._quoted_sql(name text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select '"' || replace(name, '"', '""') || '"' $$;
@@ -1122,7 +1123,7 @@ as $$
                 then '(old.%1$s operator(pg_catalog.<>) new.%1$s'
                     || ' or (old.%1$s is null) operator(pg_catalog.<>) (new.%1$s is null))'
             else 'pg_catalog.record_image_ne(row(old.%1$s), row(new.%1$s))'
-        end, bridge._quoted(name)
+        end, bridge._quoted_sql(name)
     )
     from pg_attribute a
     where a.attrelid = relation and a.attname = name
@@ -1175,7 +1176,7 @@ $$;
 
 -- Returns a token of a condition in a form that every session reads alike, whatever standard_conforming_strings says
 -- about a backslash in a literal.
-create or replace function bridge._as_written(token text) returns text
+create or replace function bridge._token_sql(token text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1197,7 +1198,7 @@ as $$
         case
             when t.row_name is null
                 or t.row_name is distinct from case op when 'insert' then 'old' when 'delete' then 'new' end
-                then bridge._as_written(t.token)
+                then bridge._token_sql(t.token)
             when t.column_name = '*' then format('(null::%s)', w.relation)
             else coalesce(
                 '(' || format('null::%s', format_type(bridge._base_type(a.atttypid), a.atttypmod)) || ')', t.token
@@ -1216,8 +1217,8 @@ set search_path = pg_catalog, pg_temp
 as $$
     select string_agg(
         case
-            when t.column_name <> '*' then format('%s.%s', t.row_name, bridge._quoted(t.column_name))
-            else bridge._as_written(t.token)
+            when t.column_name <> '*' then format('%s.%s', t.row_name, bridge._quoted_sql(t.column_name))
+            else bridge._token_sql(t.token)
         end, '' order by t.place
     )
     from bridge._tokens(condition) t
@@ -1561,7 +1562,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select bridge._json_array_sql(array_agg(
-        bridge._value_sql(a.atttypid, format('%s.%s', row_name, bridge._quoted(k.name))) order by k.place
+        bridge._value_sql(a.atttypid, format('%s.%s', row_name, bridge._quoted_sql(k.name))) order by k.place
     ))
     from unnest(bridge._key(w.relation, w.key)) with ordinality as k (name, place)
     join pg_attribute a on a.attrelid = w.relation and a.attname = k.name
@@ -1574,7 +1575,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select bridge._json_object_sql(array_agg(
-        format('%L, %s', d.name, bridge._value_sql(a.atttypid, format('%s.%s', row_name, bridge._quoted(d.name))))
+        format('%L, %s', d.name, bridge._value_sql(a.atttypid, format('%s.%s', row_name, bridge._quoted_sql(d.name))))
         order by d.place
     ))
     from unnest(w.data) with ordinality as d (name, place)
@@ -1648,7 +1649,7 @@ $$;
 -- Armed sleep: the relay holds sleep_key exclusively while it sleeps. A writer that gets the key in shared mode keeps
 -- it until its commit is visible, and the relay looks once more after its own lock is granted. A writer that does not
 -- get the key notifies. So NOTIFY, which takes a lock for the whole server, is paid only while a relay sleeps.
-create or replace function bridge._capture_branch(
+create or replace function bridge._capture_branch_sql(
     w bridge.watch, op text, remembered jsonb, fits text, may_fail boolean
 ) returns text
 language plpgsql stable
@@ -1718,7 +1719,7 @@ begin
     into branches
     from (
         select
-            op, bridge._capture_branch(w, op, remembered, fits, may_fail) as branch,
+            op, bridge._capture_branch_sql(w, op, remembered, fits, may_fail) as branch,
             row_number() over (order by array_position('{update,insert,delete}', op)) as n
         from unnest(w.operations) op
     ) o;
@@ -2778,7 +2779,9 @@ begin
             select case when d.missing is null then bridge._wanted(d.item, d.relation) end as w from declared d
         ),
         target as (
-            select (c.w).name, c.w as row_, bridge._definition(c.w) as definition from checked c where (c.w).name is not null
+            select (c.w).name, c.w as row_, bridge._definition(c.w) as definition
+            from checked c
+            where (c.w).name is not null
         ),
         late as (
             select d.item ->> 'name' as name, d.missing from declared d where d.missing is not null
@@ -2833,7 +2836,8 @@ declare
 begin
     select
         coalesce(
-            array_agg(bridge._wanted(i.item, relations[i.place])) filter (where p.action not in ('keep', 'remove', 'later')),
+            array_agg(bridge._wanted(i.item, relations[i.place]))
+                filter (where p.action not in ('keep', 'remove', 'later')),
             '{}'
         ),
         coalesce(array_agg(p.name) filter (where p.action = 'remove'), '{}')
@@ -3405,7 +3409,8 @@ begin
         '_differs(regclass, text)', '_condition(bridge.watch, text)', '_condition_inside(text)',
         '_fits_call(bridge.watch, boolean)', '_key_of(bridge.watch, text)', '_data_of(bridge.watch, text)',
         '_reading(bridge.watch, text)', '_capture_function(bridge.watch, boolean)',
-        '_trigger(bridge.watch, text, boolean)', '_trigger_statements(bridge.watch, boolean)'
+        '_trigger(bridge.watch, text, boolean)', '_trigger_statements(bridge.watch, boolean)',
+        '_quoted(text)', '_as_written(text)', '_capture_branch(bridge.watch, text, jsonb, text, boolean)'
     ] loop
         if to_regprocedure('bridge.' || signature) is not null then
             execute format('drop function bridge.%s', signature);

@@ -22,7 +22,8 @@ declare
 begin
     select
         coalesce(
-            array_agg(bridge._wanted(i.item, relations[i.place])) filter (where p.action not in ('keep', 'remove', 'later')),
+            array_agg(bridge._wanted(i.item, relations[i.place]))
+                filter (where p.action not in ('keep', 'remove', 'later')),
             '{}'
         ),
         coalesce(array_agg(p.name) filter (where p.action = 'remove'), '{}')
@@ -42,17 +43,6 @@ begin
         return next;
     end loop;
 end
-$$;
-
-CREATE FUNCTION bridge._as_written(token text) RETURNS text
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select case
-        when starts_with(token, '''') and strpos(token, chr(92)) > 0
-            then 'E' || replace(token, chr(92), chr(92) || chr(92))
-        else token
-    end
 $$;
 
 CREATE TABLE bridge.watch (
@@ -133,7 +123,7 @@ CREATE FUNCTION bridge._bury_written(lanes smallint[], streams text[], xids xid8
     on conflict do nothing
 $$;
 
-CREATE FUNCTION bridge._capture_branch(w bridge.watch, op text, remembered jsonb, fits text, may_fail boolean) RETURNS text
+CREATE FUNCTION bridge._capture_branch_sql(w bridge.watch, op text, remembered jsonb, fits text, may_fail boolean) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -200,7 +190,7 @@ begin
     into branches
     from (
         select
-            op, bridge._capture_branch(w, op, remembered, fits, may_fail) as branch,
+            op, bridge._capture_branch_sql(w, op, remembered, fits, may_fail) as branch,
             row_number() over (order by array_position('{update,insert,delete}', op)) as n
         from unnest(w.operations) op
     ) o;
@@ -628,8 +618,8 @@ CREATE FUNCTION bridge._condition_inside_sql(condition text) RETURNS text
     AS $$
     select string_agg(
         case
-            when t.column_name <> '*' then format('%s.%s', t.row_name, bridge._quoted(t.column_name))
-            else bridge._as_written(t.token)
+            when t.column_name <> '*' then format('%s.%s', t.row_name, bridge._quoted_sql(t.column_name))
+            else bridge._token_sql(t.token)
         end, '' order by t.place
     )
     from bridge._tokens(condition) t
@@ -643,7 +633,7 @@ CREATE FUNCTION bridge._condition_sql(w bridge.watch, op text) RETURNS text
         case
             when t.row_name is null
                 or t.row_name is distinct from case op when 'insert' then 'old' when 'delete' then 'new' end
-                then bridge._as_written(t.token)
+                then bridge._token_sql(t.token)
             when t.column_name = '*' then format('(null::%s)', w.relation)
             else coalesce(
                 '(' || format('null::%s', format_type(bridge._base_type(a.atttypid), a.atttypmod)) || ')', t.token
@@ -659,7 +649,7 @@ CREATE FUNCTION bridge._data_sql(w bridge.watch, row_name text) RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select bridge._json_object_sql(array_agg(
-        format('%L, %s', d.name, bridge._value_sql(a.atttypid, format('%s.%s', row_name, bridge._quoted(d.name))))
+        format('%L, %s', d.name, bridge._value_sql(a.atttypid, format('%s.%s', row_name, bridge._quoted_sql(d.name))))
         order by d.place
     ))
     from unnest(w.data) with ordinality as d (name, place)
@@ -686,7 +676,7 @@ CREATE FUNCTION bridge._differs_sql(relation regclass, name text) RETURNS text
                 then '(old.%1$s operator(pg_catalog.<>) new.%1$s'
                     || ' or (old.%1$s is null) operator(pg_catalog.<>) (new.%1$s is null))'
             else 'pg_catalog.record_image_ne(row(old.%1$s), row(new.%1$s))'
-        end, bridge._quoted(name)
+        end, bridge._quoted_sql(name)
     )
     from pg_attribute a
     where a.attrelid = relation and a.attname = name
@@ -1094,7 +1084,7 @@ CREATE FUNCTION bridge._key_sql(w bridge.watch, row_name text) RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select bridge._json_array_sql(array_agg(
-        bridge._value_sql(a.atttypid, format('%s.%s', row_name, bridge._quoted(k.name))) order by k.place
+        bridge._value_sql(a.atttypid, format('%s.%s', row_name, bridge._quoted_sql(k.name))) order by k.place
     ))
     from unnest(bridge._key(w.relation, w.key)) with ordinality as k (name, place)
     join pg_attribute a on a.attrelid = w.relation and a.attname = k.name
@@ -1398,7 +1388,9 @@ begin
             select case when d.missing is null then bridge._wanted(d.item, d.relation) end as w from declared d
         ),
         target as (
-            select (c.w).name, c.w as row_, bridge._definition(c.w) as definition from checked c where (c.w).name is not null
+            select (c.w).name, c.w as row_, bridge._definition(c.w) as definition
+            from checked c
+            where (c.w).name is not null
         ),
         late as (
             select d.item ->> 'name' as name, d.missing from declared d where d.missing is not null
@@ -1441,7 +1433,7 @@ CREATE FUNCTION bridge._present() RETURNS pg_snapshot
     from (select pg_current_snapshot(), pg_current_xact_id()) as p (now, me)
 $$;
 
-CREATE FUNCTION bridge._quoted(name text) RETURNS text
+CREATE FUNCTION bridge._quoted_sql(name text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select '"' || replace(name, '"', '""') || '"' $$;
@@ -1701,6 +1693,17 @@ CREATE FUNCTION bridge._texts(list jsonb) RETURNS text[]
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select case jsonb_typeof(list) when 'array' then array(select jsonb_array_elements_text(list)) end $$;
 
+CREATE FUNCTION bridge._token_sql(token text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case
+        when starts_with(token, '''') and strpos(token, chr(92)) > 0
+            then 'E' || replace(token, chr(92), chr(92) || chr(92))
+        else token
+    end
+$$;
+
 CREATE FUNCTION bridge._tokens(condition text) RETURNS TABLE(place bigint, token text, row_name text, column_name text)
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1881,8 +1884,9 @@ begin
         return format(
             'case when pg_catalog.num_nonnulls(%1$s) operator(pg_catalog.=) 1 then %2$s end', value,
             bridge._json_object_sql(array(
-                select
-                    format('%L, %s', a.attname, bridge._value_sql(a.atttypid, format('(%s).%I', value, a.attname), true))
+                select format(
+                    '%L, %s', a.attname, bridge._value_sql(a.atttypid, format('(%s).%I', value, a.attname), true)
+                )
                 from pg_attribute a
                 where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
                 order by a.attnum
@@ -2965,8 +2969,6 @@ REVOKE ALL ON FUNCTION bridge._add_stream(name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._apply(wanted jsonb, relations regclass[], prune boolean, source text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._as_written(token text) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION bridge._asks_inside(w bridge.watch) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._base_type(type oid) FROM PUBLIC;
@@ -2975,7 +2977,7 @@ REVOKE ALL ON FUNCTION bridge._bury_loaded() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._bury_written(lanes smallint[], streams text[], xids xid8[], ids bigint[], own bigint) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._capture_branch(w bridge.watch, op text, remembered jsonb, fits text, may_fail boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._capture_branch_sql(w bridge.watch, op text, remembered jsonb, fits text, may_fail boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._capture_ddl(w bridge.watch, portable boolean) FROM PUBLIC;
 
@@ -3107,7 +3109,7 @@ REVOKE ALL ON FUNCTION bridge._plan(wanted jsonb, relations regclass[], prune bo
 
 REVOKE ALL ON FUNCTION bridge._present() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge._quoted(name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge._quoted_sql(name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._read(row_ anyelement, name text, OUT value jsonb, OUT problem text) FROM PUBLIC;
 
@@ -3126,6 +3128,8 @@ REVOKE ALL ON FUNCTION bridge._require_read_committed(what text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION bridge._slowly(remembered jsonb, op text, relation regclass, old_row anyelement, new_row anyelement, OUT key jsonb, OUT data jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._texts(list jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._token_sql(token text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._tokens(condition text) FROM PUBLIC;
 

@@ -4,6 +4,7 @@
 functions.
 """
 
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -96,6 +97,33 @@ def test_watches_get_the_new_capture_in_an_upgrade(older: psycopg.Connection) ->
         ("bill", [1], {"old": {"total": "9.50"}, "new": {"total": "10"}, "changed": ["total"]}, "me"),
         ("item", [9], None, "me"),
     ]
+
+
+def functions(conn: psycopg.Connection) -> list[tuple[str]]:
+    """Returns all functions of schema bridge, except those that are generated for watches."""
+    return conn.execute(r"""
+        select oid::regprocedure::text from pg_proc
+        where pronamespace = 'bridge'::regnamespace and proname not like 'capture\_%' order by 1
+    """).fetchall()
+
+
+def test_an_upgrade_leaves_only_the_functions_of_a_new_installation(
+    older: psycopg.Connection, conn: psycopg.Connection
+) -> None:
+    install(older)
+    assert functions(older) == functions(conn)
+
+
+def test_each_function_that_the_file_drops_is_gone_after_an_upgrade(conn: psycopg.Connection) -> None:
+    expected = functions(conn)
+    _, _, obsolete = TRIGGERS_SQL.read_text().partition("do $obsolete$")
+    signatures = re.findall(r"'(_\w+\([^']*\))'", obsolete)
+    assert "_quoted(text)" in signatures
+    for signature in signatures:
+        body = "returns text language plpgsql as 'begin return null; end'"
+        conn.execute(f"create function bridge.{signature} {body}".encode())
+    install(conn)
+    assert functions(conn) == expected
 
 
 def test_a_relay_learns_of_an_upgrade(older: psycopg.Connection) -> None:
