@@ -3410,7 +3410,9 @@ begin
         '_fits_call(bridge.watch, boolean)', '_key_of(bridge.watch, text)', '_data_of(bridge.watch, text)',
         '_reading(bridge.watch, text)', '_capture_function(bridge.watch, boolean)',
         '_trigger(bridge.watch, text, boolean)', '_trigger_statements(bridge.watch, boolean)',
-        '_quoted(text)', '_as_written(text)', '_capture_branch(bridge.watch, text, jsonb, text, boolean)'
+        '_quoted(text)', '_as_written(text)', '_capture_branch(bridge.watch, text, jsonb, text, boolean)',
+        '_columns_of_condition(bridge.watch, boolean)', '_capture_branch(bridge.watch, text, boolean)',
+        '_refuse_loaded()', '_bury_loaded(bridge.ring)'
     ] loop
         if to_regprocedure('bridge.' || signature) is not null then
             execute format('drop function bridge.%s', signature);
