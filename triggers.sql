@@ -2317,6 +2317,20 @@ as $$
 $$;
 
 
+-- Returns the current names of these columns, in their order and without those that were dropped; null if none is left.
+create or replace function bridge._followed(names text[], now_ jsonb) returns text[]
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select nullif(array(
+        select now_ ->> n
+        from unnest(names) with ordinality as c (n, place)
+        where now_ ->> n is not null
+        order by place
+    ), '{}')
+$$;
+
+
 -- Returns the watch with the current names of its columns. It loses columns that were dropped, with a notice. A key is
 -- left as it is, since without it an event does not identify the row.
 create or replace function bridge._follow(w bridge.watch) returns bridge.watch
@@ -2356,18 +2370,8 @@ begin
     )
     into w.condition
     from bridge._tokens(w.condition) t;
-    w.columns := nullif(array(
-        select now_ ->> n
-        from unnest(w.columns) with ordinality as c (n, place)
-        where now_ ->> n is not null
-        order by place
-    ), '{}');
-    w.data := nullif(array(
-        select now_ ->> n
-        from unnest(w.data) with ordinality as c (n, place)
-        where now_ ->> n is not null
-        order by place
-    ), '{}');
+    w.columns := bridge._followed(w.columns, now_);
+    w.data := bridge._followed(w.data, now_);
     if w.columns is null and w.options -> 'named_only' = 'true' then
         w.options := w.options - 'named_only';
     end if;

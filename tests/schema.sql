@@ -834,18 +834,8 @@ begin
     )
     into w.condition
     from bridge._tokens(w.condition) t;
-    w.columns := nullif(array(
-        select now_ ->> n
-        from unnest(w.columns) with ordinality as c (n, place)
-        where now_ ->> n is not null
-        order by place
-    ), '{}');
-    w.data := nullif(array(
-        select now_ ->> n
-        from unnest(w.data) with ordinality as c (n, place)
-        where now_ ->> n is not null
-        order by place
-    ), '{}');
+    w.columns := bridge._followed(w.columns, now_);
+    w.data := bridge._followed(w.data, now_);
     if w.columns is null and w.options -> 'named_only' = 'true' then
         w.options := w.options - 'named_only';
     end if;
@@ -856,6 +846,18 @@ begin
     end if;
     return w;
 end
+$$;
+
+CREATE FUNCTION bridge._followed(names text[], now_ jsonb) RETURNS text[]
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select nullif(array(
+        select now_ ->> n
+        from unnest(names) with ordinality as c (n, place)
+        where now_ ->> n is not null
+        order by place
+    ), '{}')
 $$;
 
 CREATE FUNCTION bridge._generated(watch_name text) RETURNS SETOF regprocedure
@@ -3036,6 +3038,8 @@ REVOKE ALL ON FUNCTION bridge._fits(place text, relation regclass, columns jsonb
 REVOKE ALL ON FUNCTION bridge._fits_sql(w bridge.watch, portable boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._follow(w bridge.watch) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._followed(names text[], now_ jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._generated(watch_name text) FROM PUBLIC;
 
