@@ -13,20 +13,38 @@
 --
 -- What runs in whose transaction, and with whose rights:
 --
---     writer          the triggers of a watch. The conditions in their WHEN run with the writer's rights. The capture
---                     function runs with the rights of the schema's owner, so that writers need no right on the log.
---     relay           `bridge run` reads windows, moves positions and writes dead letters, with the rights of its role.
---     worker          once: the transaction of a task's own writes also records that the task has run.
---     administrator   watch, unwatch, alter, plan, apply, retry, discard: with the rights of the schema's owner.
---     migration       Django's guard calls step_aside and step_back in the transaction of the migration.
+--     writer          The triggers of a watch run in the transaction of the write. The condition in a WHEN has the
+--                     writer's rights. The capture function has the rights of the schema's owner, so that writers need
+--                     no right on the log; with on_error "warn" it also evaluates the condition. send() has them too.
+--     relay           `bridge run` reads windows and moves positions with the rights of its own role. The functions
+--                     that it calls for other work (bury, recycle, adopt, set_aside, refresh, forget, status, drift,
+--                     disk_use) have the rights of the schema's owner.
+--     worker          once() notes a task in the transaction of the task's own writes, with the owner's rights.
+--     administrator   watch, unwatch, alter, plan, apply, allow and disallow have the rights of the role that calls
+--                     them, which must be the owner of the schema and of the watched tables. retry and discard have
+--                     the rights of the schema's owner, so that a role needs only the right to call them.
+--     migration       Django's guard calls step_aside and step_back in the transaction of the migration, with the
+--                     rights of the role that migrates.
 --
--- Names that start with an underscore are private. A private function that returns SQL text ends in `_sql` if the text
--- is an expression or a query, and in `_ddl` if it makes or drops something. What `watch` generates has these names:
+-- Names that start with an underscore are private. A private function that returns SQL text ends in `_ddl` if the text
+-- makes or drops something, and in `_sql` if it is a part of a statement or of a function's body.
 --
---     bridge.capture_<watch>                   the function of a watch, which its triggers call
---     bridge_<operation>_<watch>               the AFTER triggers of a watch: insert, update, delete, truncate
---     zzz_bridge_move_<watch>, zzy_bridge_...  BEFORE triggers of a partitioned table. They record updates that move a
---                                              row to another partition. They come last in alphabetical order.
+-- What `watch` generates has these names:
+--
+--     bridge.capture_<watch>         the function of a watch, which its triggers call
+--     bridge_<operation>_<watch>     the AFTER triggers of a watch: insert, update, delete, truncate
+--     zzy_bridge_move_<watch>        a BEFORE trigger of a partitioned table. It notes whether an update moves the row
+--                                    to another partition, and calls bridge._note_move.
+--     zzz_bridge_move_<watch>        the BEFORE trigger that reads the note and records the move. Triggers fire in
+--                                    alphabetical order, so these two see the row as other triggers have left it.
+--     bridge_probe                   a trigger that _check_inside makes and rolls back; nobody ever sees it
+--
+-- An older file also made bridge.<prefix>_<watch>, with the prefixes uses, key, data, rekeyed, changed and when. An
+-- upgrade replaces these functions, and _generated finds them. What this file itself makes for the log:
+--
+--     bridge.event_<slot>            the partitions of the ring, 0 to 7
+--     loaded, replicated             triggers of the log, which find events that were loaded from elsewhere
+--     one                            a trigger of bridge.position, which keeps one position for each stream
 --
 -- docs/reference/generated-sql.md shows all that `watch` generates for one watch, with an explanation.
 --
