@@ -21,15 +21,19 @@ class BridgeConfig(AppConfig):
         router.install()
         register(checks.check_database)
         register(checks.check_declarations)
-        # Django sends these signals once per app. With this sender each arrives once per run: before and after all
-        # migrations.
-        pre_migrate.connect(_guard, sender=self)
-        post_migrate.connect(_bring_in_line, sender=self)
+        # The identifiers keep each receiver single, however often the apps are loaded.
+        pre_migrate.connect(_guard, dispatch_uid="bridge.guard")
+        post_migrate.connect(_bring_in_line, dispatch_uid="bridge.bring_in_line")
 
 
-def _guard(using: str, verbosity: int, **rest: Any) -> None:
-    sync.before_migrate(using, verbosity, rest.get("stdout"))
+# Django sends these signals once per app. Those of this app arrive once per run: before and after all migrations. The
+# sender is compared here, since a connection with a sender compares only its id, which Python may give to another object
+# when the apps are loaded again (in tests).
+def _guard(sender: AppConfig, using: str, verbosity: int, **rest: Any) -> None:
+    if isinstance(sender, BridgeConfig):
+        sync.before_migrate(using, verbosity, rest.get("stdout"))
 
 
-def _bring_in_line(using: str, verbosity: int, **rest: Any) -> None:
-    sync.after_migrate(using, verbosity, rest.get("stdout"))
+def _bring_in_line(sender: AppConfig, using: str, verbosity: int, **rest: Any) -> None:
+    if isinstance(sender, BridgeConfig):
+        sync.after_migrate(using, verbosity, rest.get("stdout"))

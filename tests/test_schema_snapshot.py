@@ -34,3 +34,8 @@ def test_applying_triggers_sql_twice_leaves_the_same_schema(database: Database) 
     with database.connect() as connection:
         connection.execute(TRIGGERS_SQL.read_bytes())
     assert dump(database) == before
+
+
+def test_no_line_of_triggers_sql_has_more_than_120_characters() -> None:
+    lines = enumerate(TRIGGERS_SQL.read_text().splitlines(), 1)
+    assert [number for number, line in lines if len(line) > 120] == []

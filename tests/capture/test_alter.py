@@ -197,6 +197,35 @@ def test_between_stepping_aside_and_back_every_change_is_recorded(conn: psycopg.
     assert conn.execute("select bridge.step_aside('bridge.inbox')").fetchone() == (False,)
 
 
+@pytest.mark.parametrize(
+    ("table", "aside"),
+    [
+        ("whole", ["leaf", "whole"]),
+        ("middle", ["leaf", "whole"]),
+        ("leaf", ["leaf", "whole"]),
+        ("other", ["whole"]),
+        ("product", ["product"]),
+        ("lone", []),
+    ],
+)
+def test_only_watches_of_the_table_its_partitions_and_its_parents_step_aside(
+    conn: psycopg.Connection, table: str, aside: list[str]
+) -> None:
+    conn.execute(
+        "create table whole (id int primary key) partition by range (id);"
+        "create table middle partition of whole for values from (0) to (50) partition by range (id);"
+        "create table leaf partition of middle for values from (0) to (10);"
+        "create table other partition of whole for values from (50) to (90);"
+        "create table lone (id int primary key)"
+    )
+    for name in ("whole", "leaf", "product"):
+        conn.execute("select bridge.watch(%s, %s, 'shop.touch', key => '{id}')", [name, name])
+    assert conn.execute("select bridge.step_aside(%s)", [table]).fetchone() == (aside != [],)
+    assert drift(conn) == aside
+    conn.execute("select bridge.step_back(%s)", [table])
+    assert drift(conn) == []
+
+
 TYPES = {
     "add attribute": ("alter type pair add attribute m text", "(1,x,z)", {"n": 1, "note": "x", "m": "z"}),
     "drop attribute": ("alter type pair drop attribute note", "(1)", {"n": 1}),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, reset_queries
 from django.db.migrations import operations
 from django.test.utils import CaptureQueriesContext
 
@@ -42,7 +42,7 @@ def assert_complete(case: Case, database: Database, writers: Writers) -> None:
         assert ledger.total() <= wide.total()
         return
     lost = ledger - wide
-    assert not lost, f"changes without an event: {lost}"
+    assert not lost, f"changes without an event: {lost}, {writers.places(lost)}"
     if not case.writes:
         invented = wide - ledger
         assert not invented, f"events without a change: {invented}"
@@ -129,6 +129,8 @@ def test_an_operation_passes_with_watches_and_writers(
         during.append(narrowed(shop_database))
 
     try:
+        # Django's log of queries is limited, and hundreds of tests in one process fill it.
+        reset_queries()
         with CaptureQueriesContext(connection) as queries:
             project.migrate(changed, before_sync)
         if how == "gone":

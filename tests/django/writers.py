@@ -33,7 +33,7 @@ class Writer(Thread):
 
     def __init__(self, database: Database, table: str, number: int) -> None:
         super().__init__(name=f"writer {number}", daemon=True)
-        self.ledger: Ledger = Counter()
+        self.history: list[tuple[str, str | None]] = []  # committed changes, in order
         self.priced: Counter[str | None] = Counter()  # updates that gave the third column another value
         self.failures: list[psycopg.Error] = []
         self.crash: BaseException | None = None
@@ -132,7 +132,7 @@ class Writer(Thread):
             if priced:
                 self.priced[chosen] += 1
         operation = "update" if kind == "price" else kind
-        self.ledger[operation, chosen] += 1
+        self.history.append((operation, chosen))
 
     def _insert(self, table: sql.SQL, key: sql.Identifier | None, columns: dict[int, Any]) -> str | None:
         given = {
@@ -202,7 +202,16 @@ class Writers:
 
     @property
     def ledger(self) -> Ledger:
-        return sum((writer.ledger for writer in self._writers), Counter())
+        return sum((Counter(writer.history) for writer in self._writers), Counter())
+
+    def places(self, changes: Ledger) -> list[str]:
+        """Returns where these changes are in the history of each writer, for messages."""
+        return [
+            f"{writer.name}: {change} is {place} of {len(writer.history)}"
+            for writer in self._writers
+            for place, change in enumerate(writer.history, 1)
+            if change in changes
+        ]
 
     @property
     def priced(self) -> Counter[str | None]:
