@@ -27,8 +27,8 @@ class BridgeConfig(AppConfig):
 
 
 # Django sends these signals once per app. Those of this app arrive once per run: before and after all migrations. The
-# sender is compared here, since a connection with a sender compares only its id, which Python may give to another object
-# when the apps are loaded again (in tests).
+# sender is compared here, since a connection with a sender compares only its id. Python may give that id to another
+# object when the apps are loaded again, as tests do.
 def _guard(sender: AppConfig, using: str, verbosity: int, **rest: Any) -> None:
     if isinstance(sender, BridgeConfig):
         sync.before_migrate(using, verbosity, rest.get("stdout"))

@@ -8,9 +8,12 @@ import psycopg
 import pytest
 from catalog.models import Offer, Product
 from catalog.tasks import reprice
+from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connections
+from django.db.models.signals import post_migrate, pre_migrate
 
+from django_app import apps as bridge_app
 from django_app import watch
 from django_app.declarations import sync
 from tests.fix_postgres import Database, on_pg18
@@ -147,3 +150,17 @@ def test_another_database_than_postgresql_is_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(connections.settings, "file", sqlite)
     with pytest.raises(CommandError, match="is SQLite; Commit Bridge needs PostgreSQL"):
         call_command("bridge_sync", database="file")
+
+
+def test_only_the_signals_of_this_app_start_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection with a sender compares only its id, which another app may get when the apps are loaded again."""
+    started: list[str] = []
+    monkeypatch.setattr(sync, "before_migrate", lambda using, *_: started.append(f"before {using}"))
+    monkeypatch.setattr(sync, "after_migrate", lambda using, *_: started.append(f"after {using}"))
+    for config in apps.get_app_configs():
+        bridge_app._guard(sender=config, using="nowhere", verbosity=0)
+        bridge_app._bring_in_line(sender=config, using="nowhere", verbosity=0)
+    keys = [entry[0] for signal in (pre_migrate, post_migrate) for entry in signal.receivers]
+    ours = [sender for name, sender in keys if name in ("bridge.guard", "bridge.bring_in_line")]
+    assert ours == [id(None)] * 2, "no sender is given"
+    assert started == ["before nowhere", "after nowhere"]
