@@ -15,13 +15,14 @@
 --
 --     writer          The triggers of a watch run in the transaction of the write. The condition in a WHEN has the
 --                     writer's rights. The capture function has the rights of the schema's owner, so that writers need
---                     no right on the log; with on_error "warn" it also evaluates the condition. send() has them too.
+--                     no right on the log; with on_error "warn" it also evaluates the condition. send() and
+--                     send_task() have them too.
 --     relay           `bridge run` reads windows and moves positions with the rights of its own role. The functions
 --                     that it calls for other work (bury, recycle, adopt, set_aside, refresh, forget, status, drift,
 --                     disk_use) have the rights of the schema's owner.
 --     worker          once() notes a task in the transaction of the task's own writes, with the owner's rights.
---     administrator   watch, unwatch, alter, plan, apply, allow and disallow have the rights of the role that calls
---                     them, which must be the owner of the schema and of the watched tables. retry and discard have
+--     administrator   watch, unwatch, alter, plan, apply, allow, disallow and allow_only have the rights of the role that
+--                     calls them, which must be the owner of the schema and of the watched tables. retry and discard have
 --                     the rights of the schema's owner, so that a role needs only the right to call them.
 --     migration       Django's guard calls step_aside and step_back in the transaction of the migration, with the
 --                     rights of the role that migrates.
@@ -2617,35 +2618,141 @@ comment on function bridge.refresh() is
 
 -- 5 --- send: any allowed task, as part of the caller's transaction ---------------------------------------------------
 
--- The names of the tasks that `send` may start. Only the owner of the schema changes this table, through allow() and
--- disallow().
-create table if not exists bridge.sendable (task text collate "C" primary key check (task ~ '^\S+$'));
+-- The names of the tasks that `send` and `send_task` may start. Only the owner of the schema changes this table, through
+-- allow(), disallow() and allow_only(). The source is the program that keeps its tasks here up to date, such as
+-- "django"; null: a person has allowed the task.
+create table if not exists bridge.sendable (
+    task text collate "C" primary key check (task ~ '^\S+$'),
+    source text collate "C"
+);
+do $source$
+begin
+    -- An older file made this table without the column.
+    if not exists (select from pg_attribute where attrelid = 'bridge.sendable'::regclass and attname = 'source') then
+        alter table bridge.sendable add column source text collate "C";
+    end if;
+end
+$source$;
+
+-- An older file had these functions without a source. Beside the new ones, their calls would be ambiguous.
+drop function if exists bridge.allow(text);
+drop function if exists bridge.disallow(text);
 
 
-create or replace function bridge.allow(task text) returns void
+create or replace function bridge.allow(task text, source text default null) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     update bridge.installation set generation = generation + 1;
-    insert into bridge.sendable values (task) on conflict do nothing;
+    -- What a person has allowed stays a person's, and what a person allows becomes one's.
+    insert into bridge.sendable as s values (task, allow.source)
+        on conflict on constraint sendable_pkey do update set source = null where excluded.source is null;
 end
 $$;
-comment on function bridge.allow(text) is 'Lets send() start this task.';
+comment on function bridge.allow(text, text) is 'Lets send() and send_task() start this task.';
 
 
-create or replace function bridge.disallow(task text) returns boolean
+create or replace function bridge.disallow(task text, source text default null) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     update bridge.installation set generation = generation + 1;
-    delete from bridge.sendable s where s.task = disallow.task;
+    delete from bridge.sendable s
+    where s.task = disallow.task and (disallow.source is null or s.source = disallow.source);
     return found;
 end
 $$;
-comment on function bridge.disallow(text) is
-'No longer lets send() start this task; a task that was sent and still waits becomes a dead letter.';
+comment on function bridge.disallow(text, text) is
+'No longer lets send() and send_task() start this task; with a source, only if that source has allowed it. A task that '
+'was sent and still waits becomes a dead letter.';
+
+
+create or replace function bridge.allow_only(tasks text[], source text)
+returns table (action text, task text)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if tasks is null or source is null then
+        raise exception 'allow_only: tasks and source can''t be null' using errcode = 'null_value_not_allowed';
+    end if;
+    -- Two programs that migrate together take turns. Without a difference nothing is locked or written.
+    if not exists (
+        select from unnest(tasks) t (name) full join (
+            select s.task as name from bridge.sendable s where s.source = allow_only.source
+        ) kept using (name)
+        where kept.name is null and not exists (select from bridge.sendable s where s.task = t.name)
+            or t.name is null
+    ) then
+        return;
+    end if;
+    update bridge.installation set generation = generation + 1;
+    return query
+        with gone as (
+            delete from bridge.sendable s
+            where s.source = allow_only.source and s.task <> all (tasks)
+            returning s.task
+        ),
+        added as (
+            insert into bridge.sendable as s (task, source)
+            select distinct t, allow_only.source from unnest(tasks) t
+            on conflict on constraint sendable_pkey do nothing
+            returning s.task
+        )
+        select 'disallow', g.task from gone g
+        union all
+        select 'allow', a.task from added a
+        order by 1 desc, 2;
+end
+$$;
+comment on function bridge.allow_only(text[], text) is
+'Allows these tasks for a source, and no longer allows its other ones; returns what it changed. What other sources and '
+'people have allowed stays.';
+
+
+-- Writes a task into the log, and wakes the relay if it sleeps.
+create or replace function bridge._send(data jsonb, stream text) returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    wake bigint;
+    event_id bigint;
+begin
+    select s.sleep_key into wake from bridge.stream s where s.name = _send.stream;
+    if wake is null then
+        raise exception 'there is no stream "%"', stream using errcode = 'invalid_parameter_value';
+    end if;
+    insert into bridge.ring (stream, watch, op, data) values (stream, '', 'send', data) returning id into event_id;
+    if not pg_try_advisory_xact_lock_shared(wake) then
+        perform pg_notify('bridge:' || stream, '');
+    end if;
+    return event_id;
+end
+$$;
+
+
+create or replace function bridge._require_allowed(tasks text[]) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    refused text;
+begin
+    select t into refused
+    from unnest(tasks) with ordinality as u (t, place)
+    where not exists (select from bridge.sendable s where s.task = u.t)
+    order by place
+    limit 1;
+    if found then
+        raise exception 'task "%" may not be sent', refused
+            using errcode = 'insufficient_privilege',
+                hint = 'The owner of schema bridge allows it: select bridge.allow(''...'').';
+    end if;
+end
+$$;
 
 
 create or replace function bridge.send(
@@ -2655,35 +2762,51 @@ create or replace function bridge.send(
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    wake bigint;
-    event_id bigint;
 begin
-    if not exists (select from bridge.sendable s where s.task = send.task) then
-        raise exception 'task "%" may not be sent', task
-            using errcode = 'insufficient_privilege',
-                hint = 'The owner of schema bridge allows it: select bridge.allow(''...'').';
-    end if;
+    perform bridge._require_allowed(array[task]);
     if jsonb_typeof(args) is distinct from 'array' or jsonb_typeof(kwargs) is distinct from 'object' then
         raise exception 'task "%": args must be a JSON array and kwargs a JSON object', task
             using errcode = 'invalid_parameter_value';
     end if;
     perform bridge._check_options(format('task "%s"', task), options);
-    select s.sleep_key into wake from bridge.stream s where s.name = send.stream;
-    if wake is null then
-        raise exception 'there is no stream "%"', stream using errcode = 'invalid_parameter_value';
-    end if;
-    insert into bridge.ring (stream, watch, op, data)
-    values (stream, '', 'send', jsonb_build_object('task', task, 'args', args, 'kwargs', kwargs, 'options', options))
-    returning id into event_id;
-    if not pg_try_advisory_xact_lock_shared(wake) then
-        perform pg_notify('bridge:' || stream, '');
-    end if;
-    return event_id;
+    return bridge._send(
+        jsonb_build_object('task', task, 'args', args, 'kwargs', kwargs, 'options', options), stream
+    );
 end
 $$;
 comment on function bridge.send(text, jsonb, jsonb, jsonb, text) is
 'Starts an allowed task once the calling transaction has committed; returns the id of the event.';
+
+
+-- The same for a message that Celery has made in the program that sends it. Its arguments are JSON texts, which jsonb
+-- would change (1e16 to a whole number, the order of keys), and `message` has what else the message says, with a task id
+-- that the sender chose. `tasks` are all tasks that the message names: itself, callbacks, the rest of a chain, the body
+-- of a chord. They are checked here so that the sender gets an error at once. What decides is the check that `bridge
+-- run` makes on the message itself (bridge/message.py): one program reads these texts, so nobody can make two of them
+-- disagree. It refuses a message that names a task which is not allowed, so here nobody gains by naming fewer. An older
+-- bridge expects arrays, so it makes a dead letter of such an event, and does not start the task without its arguments.
+create or replace function bridge.send_task(
+    task text, args text, kwargs text, message jsonb, tasks text[] default '{}', stream text default 'default'
+) returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform bridge._require_allowed(
+        case when task ~ '^celery\.' then tasks else array_prepend(task, coalesce(tasks, '{}')) end
+    );
+    if task is null or args is null or kwargs is null or jsonb_typeof(message) is distinct from 'object' then
+        raise exception 'task "%": args and kwargs must be JSON texts, and message a JSON object', task
+            using errcode = 'invalid_parameter_value';
+    end if;
+    return bridge._send(
+        jsonb_build_object('task', task, 'args', args, 'kwargs', kwargs, 'message', message), stream
+    );
+end
+$$;
+comment on function bridge.send_task(text, text, text, jsonb, text[], text) is
+'Starts an allowed task, with a message that Celery has made, once the calling transaction has committed; returns the id '
+'of the event. For bridge.sending, which makes the message.';
 
 
 -- 6 --- plan and apply: many watches together, as data ----------------------------------------------------------------

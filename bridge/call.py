@@ -9,7 +9,9 @@ from uuid import UUID
 import msgspec
 
 from bridge.call_options import complaint
+from bridge.canvas import CanvasError
 from bridge.event import Event
+from bridge.message import Message, is_message, read
 from bridge.nesting import is_deep
 from bridge.reason import reason
 
@@ -17,6 +19,7 @@ from bridge.reason import reason
 NAMESPACE = UUID("6a1f2f0e-6d0b-4c39-9d53-0c7c5e1b7f5a")
 _SEED = sha1(NAMESPACE.bytes, usedforsecurity=False)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MAY_NOT = 'task "{}" may not be sent; to allow it, run select bridge.allow(...)'
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -44,7 +47,7 @@ class Targets(msgspec.Struct, frozen=True):
     def _sent(self, sent: dict[str, Any]) -> Target | str:
         task, options = sent.get("task"), sent.get("options", {})
         if not isinstance(task, str) or task not in self.sendable:
-            return f'task "{task}" may not be sent; to allow it, run select bridge.allow(...)'
+            return _MAY_NOT.format(task)
         if not isinstance(sent.get("args", []), list) or not isinstance(sent.get("kwargs", {}), dict):
             return f'task "{task}": its args are not a JSON array, or its kwargs are not a JSON object'
         return complaint(options) or Target(task, options)
@@ -84,6 +87,8 @@ class Call(msgspec.Struct, frozen=True):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     headers: dict[str, Any]
+    message: Message | None = None
+    """What the sender's Celery has said about the task, if `bridge.send_task` sent it."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -101,9 +106,45 @@ def call_for(event: Event, targets: Targets) -> Call | Refusal:
     """
     if event.flaw is not None:
         return Refusal(event, event.flaw)
+    if event.op == "send" and is_message(event.data or {}):
+        return _sent_with_message(event, targets)
     target = targets.target_for(event)
     if isinstance(target, str):
         return Refusal(event, target)
+    args, kwargs = _arguments(event, target)
+    own = target.options.get("headers")
+    header = _header(event)
+    return Call(
+        event=event,
+        target=target,
+        task_id=task_id(_name(event)),
+        args=args,
+        kwargs=kwargs,
+        headers={**own, "bridge": header} if own else {"bridge": header},
+    )
+
+
+def _sent_with_message(event: Event, targets: Targets) -> Call | Refusal:
+    data = event.data or {}
+    try:
+        message = read(data)
+    except CanvasError as error:
+        return Refusal(event, f'task "{data.get("task")}" can\'t be sent: {error}')
+    if refused := sorted(message.tasks - targets.sendable):
+        return Refusal(event, _MAY_NOT.format(refused[0]))
+    return Call(
+        event=event,
+        target=Target(message.task, {}),
+        task_id=message.protocol.id,
+        args=tuple(message.args),
+        kwargs=message.kwargs,
+        headers={**message.headers, "bridge": _header(event)},
+        message=message,
+    )
+
+
+def _header(event: Event) -> dict[str, Any]:
+    """Returns the header `bridge`, which describes the change."""
     header = {
         "id": event.id,
         "watch": event.watch,
@@ -113,16 +154,7 @@ def call_for(event: Event, targets: Targets) -> Call | Refusal:
     }
     if event.merged:
         header["coalesced"] = len(event.merged) + 1
-    args, kwargs = _arguments(event, target)
-    own = target.options.get("headers")
-    return Call(
-        event=event,
-        target=target,
-        task_id=task_id(_name(event)),
-        args=args,
-        kwargs=kwargs,
-        headers={**own, "bridge": header} if own else {"bridge": header},
-    )
+    return header
 
 
 def _name(event: Event) -> str:

@@ -6,7 +6,7 @@ from django.apps import AppConfig
 from django.core.checks import register
 from django.db.models.signals import post_migrate, pre_migrate
 
-from django_app import checks, router
+from django_app import allowances, checks, router
 from django_app.declarations import registry, sync
 
 
@@ -37,3 +37,4 @@ def _guard(sender: AppConfig, using: str, verbosity: int, **rest: Any) -> None:
 def _bring_in_line(sender: AppConfig, using: str, verbosity: int, **rest: Any) -> None:
     if isinstance(sender, BridgeConfig):
         sync.after_migrate(using, verbosity, rest.get("stdout"))
+        allowances.after_migrate(using, verbosity, rest.get("stdout"))
