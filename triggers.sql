@@ -21,9 +21,9 @@
 --                     that it calls for other work (bury, recycle, adopt, set_aside, refresh, forget, status, drift,
 --                     disk_use) have the rights of the schema's owner.
 --     worker          once() notes a task in the transaction of the task's own writes, with the owner's rights.
---     administrator   watch, unwatch, alter, plan, apply, allow, disallow and allow_only have the rights of the role that
---                     calls them, which must be the owner of the schema and of the watched tables. retry and discard have
---                     the rights of the schema's owner, so that a role needs only the right to call them.
+--     administrator   watch, unwatch, alter, plan, apply, allow, disallow and allow_only have the rights of the role
+--                     that calls them, which must be the owner of the schema and of the watched tables. retry and
+--                     discard have the rights of the schema's owner, so that a role needs only the right to call them.
 --     migration       Django's guard calls step_aside and step_back in the transaction of the migration, with the
 --                     rights of the role that migrates.
 --
@@ -2618,8 +2618,8 @@ comment on function bridge.refresh() is
 
 -- 5 --- send: any allowed task, as part of the caller's transaction ---------------------------------------------------
 
--- The names of the tasks that `send` and `send_task` may start. Only the owner of the schema changes this table, through
--- allow(), disallow() and allow_only(). The source is the program that keeps its tasks here up to date, such as
+-- The names of the tasks that `send` and `send_task` may start. Only the owner of the schema changes this table,
+-- through allow(), disallow() and allow_only(). The source is the program that keeps its tasks here up to date, such as
 -- "django"; null: a person has allowed the task.
 create table if not exists bridge.sendable (
     task text collate "C" primary key check (task ~ '^\S+$'),
@@ -2665,8 +2665,8 @@ begin
 end
 $$;
 comment on function bridge.disallow(text, text) is
-'No longer lets send() and send_task() start this task; with a source, only if that source has allowed it. A task that '
-'was sent and still waits becomes a dead letter.';
+'No longer lets send() and send_task() start this task; with a source, only if that source has allowed it. A task '
+'that was sent and still waits becomes a dead letter.';
 
 
 create or replace function bridge.allow_only(tasks text[], source text)
@@ -2778,13 +2778,14 @@ comment on function bridge.send(text, jsonb, jsonb, jsonb, text) is
 'Starts an allowed task once the calling transaction has committed; returns the id of the event.';
 
 
--- The same for a message that Celery has made in the program that sends it. Its arguments are JSON texts, which jsonb
--- would change (1e16 to a whole number, the order of keys), and `message` has what else the message says, with a task id
--- that the sender chose. `tasks` are all tasks that the message names: itself, callbacks, the rest of a chain, the body
--- of a chord. They are checked here so that the sender gets an error at once. What decides is the check that `bridge
--- run` makes on the message itself (bridge/message.py): one program reads these texts, so nobody can make two of them
--- disagree. It refuses a message that names a task which is not allowed, so here nobody gains by naming fewer. An older
--- bridge expects arrays, so it makes a dead letter of such an event, and does not start the task without its arguments.
+-- The same for a message that Celery has made in the program that sends it. Its arguments are JSON texts, since jsonb
+-- would change them (1e16 to a whole number, the order of keys). `message` has what else the message says, with a task
+-- id that the sender chose. `tasks` are all tasks that the message names: itself, callbacks, the rest of a chain, the
+-- body of a chord. They are checked here so that the sender gets an error at once. What decides is the check that
+-- `bridge run` makes on the message itself (bridge/message.py): one program reads these texts, so nobody can make two of
+-- them disagree. It refuses a message that names a task which is not allowed, so here nobody gains by naming fewer. An
+-- older bridge expects arrays, so it makes a dead letter of such an event, and does not start the task without its
+-- arguments.
 create or replace function bridge.send_task(
     task text, args text, kwargs text, message jsonb, tasks text[] default '{}', stream text default 'default'
 ) returns bigint
@@ -2805,8 +2806,8 @@ begin
 end
 $$;
 comment on function bridge.send_task(text, text, text, jsonb, text[], text) is
-'Starts an allowed task, with a message that Celery has made, once the calling transaction has committed; returns the id '
-'of the event. For bridge.sending, which makes the message.';
+'Starts an allowed task, with a message that Celery has made, once the calling transaction has committed; returns the '
+'id of the event. For django_app, which lets Celery make the message.';
 
 
 -- 6 --- plan and apply: many watches together, as data ----------------------------------------------------------------
