@@ -2782,9 +2782,9 @@ comment on function bridge.send(text, jsonb, jsonb, jsonb, text) is
 -- would change them (1e16 to a whole number, the order of keys). `message` has what else the message says, with a task
 -- id that the sender chose. `tasks` are all tasks that the message names: itself, callbacks, the rest of a chain, the
 -- body of a chord. They are checked here so that the sender gets an error at once. What decides is the check that
--- `bridge run` makes on the message itself (bridge/message.py): one program reads these texts, so nobody can make two of
--- them disagree. It refuses a message that names a task which is not allowed, so here nobody gains by naming fewer. An
--- older bridge expects arrays, so it makes a dead letter of such an event, and does not start the task without its
+-- `bridge run` makes on the message itself (bridge/message.py): one program reads these texts, so nobody can make two
+-- of them disagree. It refuses a message that names a task which is not allowed, so here nobody gains by naming fewer.
+-- An older bridge expects arrays, so it makes a dead letter of such an event, and does not start the task without its
 -- arguments.
 create or replace function bridge.send_task(
     task text, args text, kwargs text, message jsonb, tasks text[] default '{}', stream text default 'default'

@@ -1,7 +1,7 @@
 """Letter: turns what Celery has built into the parameters of `bridge.send_task`, or says why it can't be sent."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import kombu.utils.json
@@ -121,7 +121,7 @@ def _text(name: str, what: str, value: Any) -> str:
 def _time(value: Any, app: Any) -> str | None:
     if value is None:
         return None
-    return str(maybe_make_aware(datetime.fromisoformat(value), app.timezone).isoformat())
+    return str(maybe_make_aware(datetime.fromisoformat(value), app.timezone).astimezone(UTC).isoformat())
 
 
 def _name(exchange: Any) -> str:

@@ -1,4 +1,4 @@
-"""A Celery app whose tasks are sent in transactions. Tests use it, and a worker runs it: celery -A tests.django.sending_app
+"""A Celery app whose tasks are sent in transactions. A worker runs it: celery -A tests.django.sending_app
 
 SENDING_BROKER    the broker; the default is an address where nothing listens
 SENDING_BACKEND   the result backend; the default is none
@@ -16,62 +16,70 @@ from celery import Celery
 # Nothing listens there, so a call that connects fails.
 NOWHERE = "amqp://nobody:nothing@127.0.0.1:9//"
 
-app = Celery(
-    "sending",
-    broker=os.environ.get("SENDING_BROKER", NOWHERE),
-    backend=os.environ.get("SENDING_BACKEND"),
-    task_cls="django_app.celery:TransactionalTask",
-    set_as_current="SENDING_QUEUE" in os.environ,
-    fixups=[],
-)
-app.conf.task_default_queue = os.environ.get("SENDING_QUEUE", "sending")
-app.conf.broker_connection_retry_on_startup = True
-app.conf.broker_connection_timeout = 1
-app.conf.result_extended = True
-app.conf.result_chord_retry_interval = 0.1
+
+def shop(broker: str = NOWHERE, backend: str | None = None, queue: str = "sending", **settings: Any) -> Celery:
+    """Returns a new app with all tasks."""
+    settings.setdefault("task_cls", "django_app.celery:TransactionalTask")
+    app = Celery("sending", broker=broker, backend=backend, set_as_current=False, fixups=[], **settings)
+    app.conf.update(
+        task_default_queue=queue,
+        broker_connection_retry_on_startup=True,
+        broker_connection_timeout=1,
+        result_extended=True,
+        result_chord_retry_interval=0.1,
+        worker_enable_remote_control=False,
+    )
+    for body in (add, total, echo, fail, sorry, insist, forbidden):
+        app.task(bind=True, name=f"sending.{body.__name__}", shared=False)(body)
+    return app
 
 
 def note(task: Any, *values: Any) -> None:
-    if "SENDING_NOTES" in os.environ:
-        request = task.request
-        line = {"task": task.name, "id": request.id, "root": request.root_id, "parent": request.parent_id}
-        line |= {"values": list(values), "headers": request.headers, "retries": request.retries, "eta": request.eta}
-        with Path(os.environ["SENDING_NOTES"]).open("a") as file:
-            file.write(json.dumps(line, default=repr) + "\n")
+    if "SENDING_NOTES" not in os.environ:
+        return
+    request = task.request
+    line = {"task": task.name, "id": request.id, "root": request.root_id, "parent": request.parent_id}
+    line |= {"values": [repr(value) for value in values], "headers": request.headers, "retries": request.retries}
+    with Path(os.environ["SENDING_NOTES"]).open("a") as file:
+        file.write(json.dumps(line, default=repr) + "\n")
 
 
-@app.task(bind=True, shared=False)
 def add(self: Any, *numbers: int) -> int:
     note(self, *numbers)
     return sum(numbers)
 
 
-@app.task(bind=True, shared=False)
 def total(self: Any, numbers: list[int], more: int = 0) -> int:
     note(self, numbers, more)
     return sum(numbers) + more
 
 
-@app.task(bind=True, shared=False)
-def echo(self: Any, value: Any) -> str:
-    note(self, repr(value))
+def echo(self: Any, value: Any, *rest: Any, **named: Any) -> str:
+    note(self, value, *rest, named)
     return repr(value)
 
 
-@app.task(bind=True, shared=False)
 def fail(self: Any, *values: Any) -> None:
     note(self, *values)
     raise ValueError("as asked")
 
 
-@app.task(bind=True, shared=False)
 def sorry(self: Any, *values: Any) -> None:
-    note(self, *[repr(value) for value in values])
+    note(self, *values)
 
 
-@app.task(bind=True, shared=False)
+def insist(self: Any, tries: int) -> int:
+    note(self, tries)
+    if self.request.retries < tries:
+        raise self.retry(countdown=0.01)
+    return int(self.request.retries)
+
+
 def forbidden(self: Any, *values: Any) -> None:
     note(self, *values)
 
 
-NAMES = [f"{__name__}.{task}" for task in ("add", "total", "echo", "fail", "sorry")]
+NAMES = [f"sending.{name}" for name in ("add", "total", "echo", "fail", "sorry", "insist")]
+
+if "SENDING_QUEUE" in os.environ:
+    app = shop(os.environ["SENDING_BROKER"], os.environ.get("SENDING_BACKEND"), os.environ["SENDING_QUEUE"])
