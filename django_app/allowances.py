@@ -4,6 +4,7 @@ A role that may call `bridge.send` or `bridge.send_task` can start these tasks a
 (`select bridge.allow(...)`) stays.
 """
 
+import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
@@ -28,8 +29,8 @@ def after_migrate(using: str, verbosity: int, stdout: TextIO | None = None) -> N
     if is_behind(installed_version(connection)):
         return
     for line in bring_in_line(connection):
-        if verbosity > 0:
-            print(f"  {line}", file=stdout)
+        if verbosity >= 1:
+            (stdout or sys.stdout).write(f"  {line}\n")
 
 
 def bring_in_line(connection: BaseDatabaseWrapper) -> Iterator[str]:

@@ -7,6 +7,7 @@ with transaction.atomic():
     reprice.delay(product.pk)  # sent if this commits, and only then; nothing is lost
 """
 
+import json
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -16,6 +17,7 @@ from django.db import transaction
 from bridge.canvas import CanvasError, named
 from django_app.database import alias
 from django_app.errors import SendError
+from django_app.sending.letter import text
 from django_app.sending.post import always, goes_into_the_log, post
 from django_app.sending.recording import RecordableTask, is_recorded
 
@@ -105,7 +107,8 @@ def _send_signature(signature: Any, args: Any, kwargs: Any, options: dict[str, A
 def _require_class(signature: Any) -> None:
     name, app = signature.task, signature.app
     try:
-        tasks = set(named({"chain": signature}))
+        # As a worker would get it: Celery's signatures have tuples, generators and classes of their own.
+        tasks = set(named({"chain": json.loads(text(name, "arguments", signature))}))
     except CanvasError as error:
         raise SendError(name, str(error)) from error
     for task in sorted(tasks):

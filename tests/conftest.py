@@ -13,4 +13,5 @@ pytest_plugins = [
     "tests.fix_hostile",
     "tests.fix_operations",
     "tests.fix_package",
+    "tests.django.fix_sending",
 ]

@@ -8,16 +8,17 @@ import kombu.utils.json
 from celery.utils.time import maybe_make_aware
 from kombu.entity import maybe_delivery_mode
 
+from bridge.call_options import reserved_header
 from bridge.canvas import CanvasError
 from bridge.message import Protocol, read
 from django_app.errors import SendError
 from django_app.sending.recording import Recording
 
-# The options of Producer.publish that Celery sets and that mean nothing before the bridge publishes.
+# What Celery passes to Producer.publish: it is in the message already, or means nothing before the bridge publishes.
 _IGNORED = frozenset({
     "body", "exchange", "routing_key", "declare", "headers", "serializer", "compression", "retry", "retry_policy",
     "timeout", "confirm_timeout", "delivery_mode", "priority", "correlation_id", "reply_to", "expiration", "mandatory",
-    "immediate", "exchange_type",
+    "immediate", "exchange_type", "argsrepr", "kwargsrepr", "origin", "now", "timezone",
 })  # fmt: skip
 # The headers of Celery's protocol that go into the message as they are.
 _KEPT = (
@@ -28,12 +29,27 @@ _PROTOCOL = {*_KEPT, "lang", "task", "eta", "expires", "timelimit", "stamped_hea
 _LONGEST = 10_000
 
 
+def check_options(name: str, options: dict[str, Any]) -> None:
+    """Raises SendError if a call has an option that means nothing for an event, or that would replace Celery's."""
+    if options.get("connection") is not None:
+        raise SendError(name, "the option 'connection' can't be used in a transaction")
+    if options.get("serializer") not in (None, "json"):
+        raise SendError(name, f"the serializer {options['serializer']!r} can't be used in a transaction, only json")
+    reserved = reserved_header(without_repeated(options.get("headers") or {}))
+    if reserved is not None:
+        raise SendError(name, f"the header {reserved!r} is Celery's own")
+
+
 def letter(name: str, recording: Recording, app: Any) -> dict[str, Any]:
     """Returns the parameters of `bridge.send_task`; raises SendError."""
     options = recording.options
     if not isinstance(recording.body, tuple):
         raise SendError(name, "the app has task_protocol = 1", "Set it to 2, Celery's default.")
     args, kwargs, embed = recording.body
+    if options["headers"]["task"] != name:
+        raise SendError(
+            name, f"a receiver of before_task_publish has made another task of it: {options['headers']['task']}"
+        )
     unknown = sorted(options.keys() - _IGNORED)
     if unknown:
         raise SendError(name, f"the option {unknown[0]!r} can't be sent in a transaction")
@@ -42,10 +58,10 @@ def letter(name: str, recording: Recording, app: Any) -> dict[str, Any]:
     _check_serializer(name, options["serializer"], (args, kwargs), app)
     message = _protocol(recording, app)
     if own := _own_headers(options["headers"]):
-        message["headers"] = _text(name, "headers", own)
+        message["headers"] = text(name, "headers", own)
     if any(value is not None for value in embed.values()):
-        message["embed"] = _text(name, "callbacks", embed)
-    data = {"task": name, "args": _text(name, "arguments", list(args)), "kwargs": _text(name, "arguments", kwargs)}
+        message["embed"] = text(name, "callbacks", embed)
+    data = {"task": name, "args": text(name, "arguments", list(args)), "kwargs": text(name, "arguments", kwargs)}
     try:
         found = read({**data, "message": message})
     except CanvasError as error:
@@ -86,10 +102,16 @@ _USUAL = Protocol(id="")
 
 def _own_headers(headers: dict[str, Any]) -> dict[str, Any]:
     """Returns the headers that are not of Celery's protocol."""
-    own = {name: value for name, value in headers.items() if name not in _PROTOCOL}
-    # Some tools (Sentry) repeat their headers under the name "headers", because Celery 4 lost those of a retry.
-    repeated = own.pop("headers", None)
-    return {**repeated, **own} if isinstance(repeated, dict) else own
+    return without_repeated({name: value for name, value in headers.items() if name not in _PROTOCOL})
+
+
+def without_repeated(headers: dict[str, Any]) -> dict[str, Any]:
+    """Returns the headers once. Some tools (Sentry) repeat theirs under the name "headers", because Celery 4 lost them
+    in a retry."""
+    repeated = headers.get("headers")
+    if not isinstance(repeated, dict):
+        return headers
+    return {**repeated, **{name: value for name, value in headers.items() if name != "headers"}}
 
 
 def _check_serializer(name: str, serializer: str, values: Any, app: Any) -> None:
@@ -99,7 +121,7 @@ def _check_serializer(name: str, serializer: str, values: Any, app: Any) -> None
     if serializer in ("json", None):
         return
     plain = [list(values[0]), values[1]]
-    if kombu.utils.json.loads(_text(name, "arguments", plain)) != plain:
+    if kombu.utils.json.loads(text(name, "arguments", plain)) != plain:
         raise SendError(
             name,
             f"its serializer is {serializer!r}, but the message would be JSON, which changes these arguments",
@@ -107,7 +129,7 @@ def _check_serializer(name: str, serializer: str, values: Any, app: Any) -> None
         )
 
 
-def _text(name: str, what: str, value: Any) -> str:
+def text(name: str, what: str, value: Any) -> str:
     """Returns the JSON that Celery's serializer makes."""
     try:
         return str(kombu.utils.json.dumps(value, allow_nan=False))

@@ -10,14 +10,12 @@ from django.db import DatabaseError, connections
 from bridge.database.statement import statement
 from django_app.database import alias, sentence, sqlstate
 from django_app.errors import SendError
-from django_app.sending.letter import letter
+from django_app.sending.letter import check_options, letter
 from django_app.sending.recording import record
 
 _SEND = statement("send_task", "django_app")
 _MAY_NOT = "42501"  # insufficient_privilege
 _MISSING = {"42883", "3F000", "42P01"}  # undefined_function, invalid_schema_name, undefined_table
-# These options would need another connection to the broker than the bridge's.
-_OF_A_CONNECTION = ("connection", "publisher")
 
 # True: every task goes into the log. False: none does. None: those in a transaction do.
 _way: ContextVar[bool | None] = ContextVar("bridge_way", default=None)
@@ -54,12 +52,8 @@ def post(task: Any, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
     Raises SendError if it can't be sent.
     """
     name = task.name
-    for option in _OF_A_CONNECTION:
-        if options.get(option) is not None:
-            raise SendError(name, f"the option {option!r} can't be used in a transaction")
-        options.pop(option, None)
-    if options.get("serializer") not in (None, "json"):
-        raise SendError(name, f"the serializer {options['serializer']!r} can't be used in a transaction, only json")
+    check_options(name, options)
+    options.pop("publisher", None)  # an old name of `producer`, which is ours
     recording, result = record(task, args, kwargs, options)
     _write(name, letter(name, recording, task._get_app()))
     return result
