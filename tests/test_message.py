@@ -1,6 +1,7 @@
 """A message that `bridge.send_task` brings: it starts what is allowed and nothing else, whoever wrote the event."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import NAMESPACE_URL, uuid4, uuid5
@@ -84,8 +85,9 @@ def test_its_headers_are_those_of_celerys_protocol() -> None:
     }
 
 
+NOTE: Any = note
 PLACES = ["callbacks", "errbacks", "chain", "chord"]
-SHAPES: dict[str, Any] = {
+SHAPES: dict[str, Callable[[Any], Any]] = {
     "alone": lambda sig: sig,
     "in a list": lambda sig: [sig],
     "in a chain": lambda sig: chain(note.s(), sig),
@@ -95,12 +97,12 @@ SHAPES: dict[str, Any] = {
     "in a map": lambda sig: xmap(sig, [1]),
     "in a starmap": lambda sig: xstarmap(sig, [[1]]),
     "in chunks": lambda sig: chunks(sig, [[1]], 1),
-    "linked": lambda sig: note.s().set(link=[sig]),
-    "linked to an error": lambda sig: note.s().set(link_error=sig),
-    "in an option": lambda sig: note.s().set(chord=sig),
-    "in the option chain": lambda sig: note.s().set(chain=[sig]),
+    "linked": lambda sig: NOTE.s().set(link=[sig]),
+    "linked to an error": lambda sig: NOTE.s().set(link_error=sig),
+    "in an option": lambda sig: NOTE.s().set(chord=sig),
+    "in the option chain": lambda sig: NOTE.s().set(chain=[sig]),
     "deep inside": lambda sig: chain(
-        note.s(), group(note.s(), chain(note.s(), chord([note.s().set(link=sig)], note.s())))
+        note.s(), group(note.s(), chain(note.s(), chord([NOTE.s().set(link=sig)], note.s())))
     ),
 }
 
@@ -125,7 +127,7 @@ def test_a_task_of_celerys_is_allowed_for_what_it_calls(task: str) -> None:
 
 
 def test_the_unlocking_of_a_chord_is_allowed_for_its_body() -> None:
-    result = {"interval": None, "max_retries": None, "result": []}
+    result: dict[str, Any] = {"interval": None, "max_retries": None, "result": []}
     assert outcome(data("celery.chord_unlock", [str(uuid4()), signature()], result)) == ""
     assert EVIL in outcome(data("celery.chord_unlock", [str(uuid4()), signature(EVIL)], result))
     assert outcome(data("celery.chord_unlock", [str(uuid4())], {**result, "callback": signature(EVIL)}))
@@ -233,7 +235,7 @@ def test_what_a_worker_makes_of_the_message_is_the_task_that_was_checked() -> No
     call = call_for(Event(1, "", "send", None, data(headers={"Task": EVIL}), None, AT), ALLOWED)
     assert isinstance(call, Call)
     assert call.message
-    request = Context({**call.headers, **call.message.fields()})
+    request: Any = Context({**call.headers, **call.message.fields()})
     assert request.task == "shop.mail"
     assert request.headers is not None
     assert set(request.headers) >= {"bridge", "Task"}

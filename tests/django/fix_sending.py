@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery
 
 from tests.django.sending_app import shop
 from tests.eventually import eventually
@@ -25,7 +24,7 @@ class SendingWorker:
 
     broker: Broker
     backend: str
-    app: Celery
+    app: Any
     file: Path
     env: dict[str, str]
 
@@ -62,6 +61,8 @@ def sending_worker(broker: Broker, backend: str) -> Iterator[SendingWorker]:
             child.wait_until(lambda: f"{name} ready." in log.read_text(), 60)
             app = shop(broker.url, backend, broker.queue)
             yield SendingWorker(broker, backend, app, file, env)
+            app.backend.result_consumer.stop()
+            app.backend.client.close()
             app.close()
         finally:
             child.kill()

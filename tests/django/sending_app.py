@@ -17,7 +17,7 @@ from celery import Celery
 NOWHERE = "amqp://nobody:nothing@127.0.0.1:9//"
 
 
-def shop(broker: str = NOWHERE, backend: str | None = None, queue: str = "sending", **settings: Any) -> Celery:
+def shop(broker: str = NOWHERE, backend: str | None = None, queue: str = "sending", **settings: Any) -> Any:
     """Returns a new app with all tasks."""
     settings.setdefault("task_cls", "django_app.celery:TransactionalTask")
     app = Celery("sending", broker=broker, backend=backend, set_as_current=False, fixups=[], **settings)

@@ -1,16 +1,26 @@
 """Reads what the tests of sending have written into the log, as the bridge does."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import kombu
-from celery import Celery
+from django.db import transaction
 
 from bridge.call import Call, Refusal, Targets, call_for
 from bridge.event import Event
 from bridge.publisher import Publisher
 from tests.django.sending_app import NAMES
 from tests.fix_postgres import Database
+
+
+@contextmanager
+def rolled_back() -> Iterator[None]:
+    """Opens a transaction or a savepoint that is rolled back."""
+    with suppress(ZeroDivisionError), transaction.atomic():
+        yield
+        raise ZeroDivisionError
+
 
 ALLOWED = Targets(sendable=frozenset(NAMES))
 
@@ -40,7 +50,7 @@ def allow(database: Database, names: Sequence[str] = NAMES) -> None:
             connection.execute("select bridge.allow(%s)", [name])
 
 
-def publish(app: Celery, found: Sequence[Event]) -> None:
+def publish(app: Any, found: Sequence[Event]) -> None:
     """Publishes events as `bridge run --app` does."""
     publisher = Publisher("memory://")
     publisher._app = app
@@ -50,7 +60,7 @@ def publish(app: Celery, found: Sequence[Event]) -> None:
     assert receipt.refused == {}
 
 
-def arrived(app: Celery, queue: str = "sending") -> list[dict[str, Any]]:
+def arrived(app: Any, queue: str = "sending") -> list[dict[str, Any]]:
     """Takes all messages of a queue that is in the memory of this process."""
     taken: list[dict[str, Any]] = []
     with app.connection_for_read() as connection:
