@@ -49,7 +49,10 @@ def sending_worker(broker: Broker, backend: str) -> Iterator[SendingWorker]:
         file = directory.path / "notes"
         file.touch()
         env = {"SENDING_BROKER": broker.url, "SENDING_BACKEND": backend, "SENDING_QUEUE": broker.queue}
-        env |= {"PYTHONPATH": str(ROOT / "examples" / "shop"), "DJANGO_SETTINGS_MODULE": "shop.settings"}
+        env |= {
+            "PYTHONPATH": str(ROOT / "examples" / "shop"),
+            "DJANGO_SETTINGS_MODULE": "tests.django.sending_settings",
+        }
         log, name = directory.path / "log", f"{broker.queue}@localhost"
         argv: list[str | Path] = [CELERY, "-A", "tests.django.sending_app", "worker", "--pool=solo", "--loglevel=info"]
         argv += [f"--hostname={name}", f"--queues={broker.queue}"]

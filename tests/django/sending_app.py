@@ -8,9 +8,11 @@ SENDING_NOTES     a file; each task that runs adds a line of JSON to it
 
 import json
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import django
 from celery import Celery
 
 # Nothing listens there, so a call that connects fails.
@@ -83,3 +85,7 @@ NAMES = [f"sending.{name}" for name in ("add", "total", "echo", "fail", "sorry",
 
 if "SENDING_QUEUE" in os.environ:
     app = shop(os.environ["SENDING_BROKER"], os.environ.get("SENDING_BACKEND"), os.environ["SENDING_QUEUE"])
+    app.set_current()
+    django.setup()
+    if django.VERSION >= (6, 0):
+        import_module("tests.django.framework_tasks")

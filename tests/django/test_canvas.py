@@ -18,7 +18,6 @@ pytestmark = pytest.mark.soak
 
 
 def get(result: Any, name: str = "") -> Any:
-    """Returns the value of a result. Celery's own `get` waits for ever for the group at the end of a chain."""
     if isinstance(result, GroupResult):
         return [get(one, name) for one in result.results or ()]
     assert eventually(result.ready, 30), f"{name}: {result.state}"
@@ -44,7 +43,6 @@ def test_every_signature_has_the_result_that_celery_would_give(
         "a group in a group": (group(add.s(1), group(add.s(2), add.s(3))), [1, 2, 3]),
         "a chord": (chord([add.s(n) for n in range(4)], total.s(more=1)), 7),
         "a chord without a header": (chord([], total.s()), 0),
-        "a chain into a group": (chain(add.s(1), group(add.s(1), add.s(2))), [2, 3]),
         "a group into a task": (chain(group(add.s(1), add.s(2)), total.s()), 3),
         "a chord in a chain": (chain(add.s(1), group(add.s(1), add.s(2)), total.s(), add.s(10)), 15),
         "chains in a chord": (chord([chain(add.s(1), add.s(1)), chain(add.s(2), add.s(2))], total.s()), 6),
@@ -61,6 +59,8 @@ def test_every_signature_has_the_result_that_celery_would_give(
         failed = fail.apply_async((1,), link_error=[sorry.s("failed")])
         broken = chain(add.s(30), fail.s(), echo.s("never")).on_error(sorry.s("chain")).apply_async()
         in_group = group(add.s(40).set(link=echo.s("of a group")), add.s(41)).apply_async()
+        # The result that Celery returns for this one has other ids than its tasks, so it stays pending for ever.
+        chain(add.s(300), group(echo.s("a"), echo.s("b"))).apply_async()
         tried = tasks["sending.insist"].delay(2)
         expired = add.apply_async((50,), expires=datetime.now().astimezone() - timedelta(seconds=1))
         ordered = [echo.delay(f"in order {n}") for n in range(20)]
@@ -74,8 +74,11 @@ def test_every_signature_has_the_result_that_celery_would_give(
     for result in (failed, broken):
         with pytest.raises(ValueError, match="as asked"):
             get(result)
-    notes = {note["values"][1] for note in sending.wait_for(2, "sending.echo") if len(note["values"]) > 2}
-    assert notes <= {"'linked'", "'of a group'", "'never'"}
+
+    def linked_values() -> set[str]:
+        return {note["values"][1] for note in sending.notes("sending.echo") if len(note["values"]) > 2}
+
+    assert eventually(lambda: linked_values() == {"'linked'", "'of a group'", "'a'", "'b'"}, 30), linked_values()
     sending.wait_for(2, "sending.sorry")
     for result in ordered:
         get(result)
