@@ -50,15 +50,15 @@ class TransactionalTask(RecordableTask):
         return apply_async_in_transaction(self, args, kwargs)
 
     def apply_async_in_transaction(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
-        """The same with the options of apply_async."""
+        """Does what delay_in_transaction does, with the options of apply_async."""
         return apply_async_in_transaction(self, args, kwargs, **options)
 
     async def adelay_in_transaction(self, *args: Any, **kwargs: Any) -> Any:
-        """The same for async code, where Django has no transactions."""
+        """Calls the task from async code, where Django has no transactions, with a commit of its own."""
         return await aapply_async_in_transaction(self, args, kwargs)
 
     async def aapply_async_in_transaction(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
-        """The same for async code, with the options of apply_async."""
+        """Does what adelay_in_transaction does, with the options of apply_async."""
         return await aapply_async_in_transaction(self, args, kwargs, **options)
 
     def delay_on_commit(self, *args: Any, **kwargs: Any) -> Any:
@@ -66,7 +66,7 @@ class TransactionalTask(RecordableTask):
         return self.delay(*args, **kwargs)
 
     def apply_async_on_commit(self, *args: Any, **options: Any) -> Any:
-        """The same with the options of apply_async."""
+        """Does what delay_on_commit does, with the options of apply_async."""
         return self.apply_async(*args, **options)
 
 
@@ -79,7 +79,7 @@ def delay_in_transaction(task: Any, /, *args: Any, **kwargs: Any) -> Any:
 
 
 def apply_async_in_transaction(task: Any, /, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
-    """The same with the options of apply_async. The task may also be a signature (chain, group, chord, ...)."""
+    """Does what delay_in_transaction does, with the options of apply_async. The task may also be a signature (chain, ...)."""
     if isinstance(task, Signature):
         return _send_signature(task, args, kwargs, options)
     if task._get_app().conf.task_always_eager:
@@ -88,12 +88,12 @@ def apply_async_in_transaction(task: Any, /, args: Any = None, kwargs: Any = Non
 
 
 async def adelay_in_transaction(task: Any, /, *args: Any, **kwargs: Any) -> Any:
-    """The same for async code, where Django has no transactions: the call has a commit of its own."""
+    """Calls a task from async code. Django has no transactions there, so the call has a commit of its own."""
     return await aapply_async_in_transaction(task, args, kwargs)
 
 
 async def aapply_async_in_transaction(task: Any, /, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
-    """The same for async code, with the options of apply_async."""
+    """Does what adelay_in_transaction does, with the options of apply_async."""
     return await sync_to_async(apply_async_in_transaction)(task, args, kwargs, **options)
 
 

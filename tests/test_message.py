@@ -1,4 +1,4 @@
-"""A message that `bridge.send_task` brings: it starts what is allowed and nothing else, whoever wrote the event."""
+"""A message that `bridge.send_task` brings: it starts what is allowed and nothing else, also if the event is forged."""
 
 import json
 from collections.abc import Callable

@@ -126,7 +126,7 @@ class Connection:
         raise AssertionError("Celery's sender can send every call")
 
     def route_message(self, message: Message) -> tuple[Sender, Encoder]:
-        """The same for a message that Celery has made already, in the program that sent it."""
+        """Does what `route` does, for a message that Celery has made already, in the program that sent it."""
         said = message.protocol
         delayed: kombu.Queue | None = None
         if said.queue is not None:

@@ -1,5 +1,6 @@
 """A Celery worker for tasks that are sent in transactions, with a result backend, and the bridge that serves it."""
 
+import gc
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,8 +65,10 @@ def sending_worker(broker: Broker, backend: str) -> Iterator[SendingWorker]:
             child.wait_until(lambda: f"{name} ready." in log.read_text(), 60)
             app = shop(broker.url, backend, broker.queue)
             yield SendingWorker(broker, backend, app, file, env)
+            # A result that is collected later would open a new connection, to unsubscribe from its events.
+            gc.collect()
             app.backend.result_consumer.stop()
-            app.backend.client.close()
+            app.backend.client.connection_pool.disconnect()
             app.close()
         finally:
             child.kill()

@@ -336,7 +336,7 @@ def test_a_task_that_is_not_allowed_is_a_clear_error(log: Database, app: Any) ->
 
 
 def test_a_forged_event_becomes_a_dead_letter(log: Database) -> None:
-    """Whoever may call the function can write any message. The bridge decides."""
+    """A role that may call the function can write any message. The bridge decides."""
     forged = """{"id": "a", "embed": "{\\"chain\\": [{\\"task\\": \\"sending.forbidden\\"}]}"}"""
     with connection.cursor() as cursor:
         cursor.execute("select bridge.send_task('sending.add', '[]', '{}', %s)", [forged])
