@@ -2780,8 +2780,8 @@ comment on function bridge.send(text, jsonb, jsonb, jsonb, text) is
 
 -- Sends a task with a message that Celery has made in the program that sends it. Its arguments are JSON texts, since
 -- jsonb would change them (1e16 to a whole number, the order of keys). `message` has what else the message says, with a
--- task id that the sender chose. `tasks` are all tasks that the message names: itself, callbacks, the rest of a chain, the
--- body of a chord. They are checked here so that the sender gets an error at once. What decides is the check that
+-- task id that the sender chose. `tasks` are all tasks that the message names: itself, callbacks, the rest of a chain,
+-- the body of a chord. They are checked here so that the sender gets an error at once. What decides is the check that
 -- `bridge run` makes on the message itself (bridge/message.py): one program reads these texts, so nobody can make two
 -- of them disagree. It refuses a message that names a task which is not allowed, so here nobody gains by naming fewer.
 -- An older bridge expects arrays, so it makes a dead letter of such an event, and does not start the task without its

@@ -79,7 +79,7 @@ def delay_in_transaction(task: Any, /, *args: Any, **kwargs: Any) -> Any:
 
 
 def apply_async_in_transaction(task: Any, /, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
-    """Does what delay_in_transaction does, with the options of apply_async. The task may also be a signature (chain, ...)."""
+    """Does what delay_in_transaction does, with the options of apply_async; the task may also be a signature."""
     if isinstance(task, Signature):
         return _send_signature(task, args, kwargs, options)
     if task._get_app().conf.task_always_eager:

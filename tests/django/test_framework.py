@@ -160,7 +160,7 @@ def test_run_after_becomes_the_eta(log: Database) -> None:
 
 @pytest.mark.parametrize("broker", ["memory://", "redis://127.0.0.1:9/0"])
 def test_priorities_keep_their_order(log: Database, broker: str) -> None:
-    """With Redis the lowest number is the most urgent one."""
+    """The lowest number is the most urgent one with Redis."""
     app = shop(broker)
     app.set_current()
     with settings():

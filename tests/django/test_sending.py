@@ -1,4 +1,4 @@
-"""Tasks as part of the transaction: when they are sent, when they are not, and who may send what."""
+"""Tasks as part of the transaction: when they are sent, when they are not, and what a role may send."""
 
 import asyncio
 from collections.abc import Iterator
@@ -141,7 +141,7 @@ def test_the_methods_are_the_same(log: Database, app: Any) -> None:
 
 
 def test_nothing_is_needed_but_the_database(log: Database, offline: Any, without_broker: Any) -> None:
-    """With Celery's own way each of these calls raises an error. Groups need the result backend, if there is one."""
+    """Each of these calls raises an error with Celery's own way. Groups need the result backend, if there is one."""
     add, total = offline.tasks["sending.add"], offline.tasks["sending.total"]
     with transaction.atomic():
         add.delay(1)
