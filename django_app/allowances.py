@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from celery import Celery, current_app
+from celery import Celery
+from celery.app import app_or_default
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bridge.database.statement import statement
@@ -51,7 +52,7 @@ def bring_in_line(connection: BaseDatabaseWrapper) -> Iterator[str]:
 
 def project_app() -> Celery | None:
     """Returns the current Celery app, or None if the project has made none and Celery would use its own default."""
-    app: Any = current_app._get_current_object()
+    app: Any = app_or_default()
     return None if app.main in ("default", None) and not app.set_as_current else app
 
 

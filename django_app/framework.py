@@ -13,7 +13,8 @@ from traceback import format_exception
 from typing import Any
 from uuid import uuid4
 
-from celery import current_app, shared_task, states
+from celery import shared_task, states
+from celery.app import app_or_default
 from celery.backends.base import DisabledBackend
 from celery.exceptions import Ignore, Reject, Retry
 from django.tasks import DEFAULT_TASK_QUEUE_NAME, Task, TaskContext, TaskResult, TaskResultStatus
@@ -77,7 +78,7 @@ class BridgeBackend(BaseTaskBackend):
 
     @property
     def _app(self) -> Any:
-        return current_app._get_current_object()
+        return app_or_default()
 
     @cached_property
     def _counts_down(self) -> bool:

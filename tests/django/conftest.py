@@ -14,6 +14,7 @@ from django.db import connection  # noqa: E402
 from shop.settings import database as database_settings  # noqa: E402
 
 from django_app.declarations import registry  # noqa: E402
+from tests.django.sent import allow  # noqa: E402
 from tests.fix_postgres import Database  # noqa: E402
 
 # Programs that other tests start in this process inherit its environment, but they must not load Django.
@@ -27,6 +28,17 @@ def shop_database(empty_database: Database, monkeypatch: pytest.MonkeyPatch) -> 
     for name, value in database_settings(empty_database.dsn).items():
         monkeypatch.setitem(connection.settings_dict, name, value)
     yield empty_database
+    connection.close()
+
+
+@pytest.fixture
+def log(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """Points Django's default connection to a new database that has the bridge's schema and no other table."""
+    connection.close()
+    for name, value in database_settings(database.dsn).items():
+        monkeypatch.setitem(connection.settings_dict, name, value)
+    allow(database)
+    yield database
     connection.close()
 
 

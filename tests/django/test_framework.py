@@ -7,7 +7,7 @@ from unittest import mock
 
 import pytest
 from asgiref.sync import sync_to_async
-from celery import current_app
+from celery.app import app_or_default
 from django.db import connections, transaction
 from django.test import override_settings
 
@@ -41,7 +41,7 @@ def settings(**options: Any) -> Any:
 
 @pytest.fixture
 def app() -> Iterator[Any]:
-    before: Any = current_app._get_current_object()
+    before: Any = app_or_default()
     app = shop("memory://")
     app.set_current()
     yield app
@@ -50,17 +50,17 @@ def app() -> Iterator[Any]:
 
 
 @pytest.fixture
-def log(migrated: Database, app: Any) -> Iterator[Database]:
-    allow(migrated, NAMES)
+def framework(log: Database, app: Any) -> Iterator[Database]:
+    allow(log, NAMES)
     with settings():
-        yield migrated
+        yield log
 
 
 def calls(database: Database) -> list[Any]:
     return [call_for(event, Targets(sendable=frozenset(NAMES))) for event in events(database)]
 
 
-def test_using_correct_backend(log: Database) -> None:
+def test_using_correct_backend(framework: Database) -> None:
     assert default_task_backend == task_backends["default"]
     assert isinstance(task_backends["default"], BridgeBackend)
     assert default_task_backend.alias == "default"
@@ -68,7 +68,7 @@ def test_using_correct_backend(log: Database) -> None:
 
 
 @pytest.mark.parametrize("task", [framework_tasks.noop, framework_tasks.noop_async], ids=lambda task: task.name)
-def test_enqueue_task(log: Database, task: Any) -> None:
+def test_enqueue_task(framework: Database, task: Any) -> None:
     result = task.enqueue(1, two=3)
     assert result.status == TaskResultStatus.READY
     assert not result.is_finished
@@ -78,18 +78,18 @@ def test_enqueue_task(log: Database, task: Any) -> None:
     assert (result.task, result.args, result.kwargs, result.attempts) == (task, [1], {"two": 3}, 0)
     assert result.enqueued_at is not None
     assert result.errors == []
-    [call] = calls(log)
+    [call] = calls(framework)
     assert (call.target.task, call.task_id, call.args, call.kwargs) == (task.module_path, result.id, (1,), {"two": 3})
 
 
 @pytest.mark.anyio
-async def test_enqueue_task_async(log: Database) -> None:
+async def test_enqueue_task_async(framework: Database) -> None:
     try:
         result = await framework_tasks.noop_async.aenqueue()
     finally:
         await _close()
     assert result.status == TaskResultStatus.READY
-    assert [call.task_id for call in calls(log)] == [result.id]
+    assert [call.task_id for call in calls(framework)] == [result.id]
 
 
 async def _close() -> None:
@@ -97,7 +97,7 @@ async def _close() -> None:
     await sync_to_async(connections.close_all)()
 
 
-def test_enqueue_logs(log: Database, caplog: pytest.LogCaptureFixture) -> None:
+def test_enqueue_logs(framework: Database, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG", "django.tasks")
     result = framework_tasks.noop.enqueue()
     [line] = [record.getMessage() for record in caplog.records if record.name == "django.tasks"]
@@ -105,31 +105,31 @@ def test_enqueue_logs(log: Database, caplog: pytest.LogCaptureFixture) -> None:
     assert result.id in line
 
 
-def test_validate_disallowed_async_task(log: Database) -> None:
+def test_validate_disallowed_async_task(framework: Database) -> None:
     disallowed = mock.patch.multiple(default_task_backend, supports_async_task=False)
     with disallowed, pytest.raises(InvalidTask, match=r"Backend does not support async Tasks\."):
         default_task_backend.validate_task(framework_tasks.noop_async)
 
 
-def test_check(log: Database) -> None:
+def test_check(framework: Database) -> None:
     assert list(default_task_backend.check()) == []
 
 
 @pytest.mark.anyio
-async def test_validate_on_enqueue(log: Database) -> None:
+async def test_validate_on_enqueue(framework: Database) -> None:
     strange = framework_tasks.noop.using(queue_name="unknown_queue")
     told = "Queue 'unknown_queue' is not valid for backend"
     with settings(QUEUES=["queue-1"]), pytest.raises(InvalidTask, match=told):
         await strange.aenqueue()
 
 
-def test_an_unserializable_argument_is_an_error(log: Database) -> None:
+def test_an_unserializable_argument_is_an_error(framework: Database) -> None:
     with pytest.raises(TypeError):
         framework_tasks.noop.enqueue(object())
-    assert events(log) == []
+    assert events(framework) == []
 
 
-def test_it_is_sent_as_part_of_the_transaction(log: Database, app: Any) -> None:
+def test_it_is_sent_as_part_of_the_transaction(framework: Database, app: Any) -> None:
     heard: list[Any] = []
 
     def hear(sender: Any, task_result: Any, **_: Any) -> None:
@@ -141,32 +141,32 @@ def test_it_is_sent_as_part_of_the_transaction(log: Database, app: Any) -> None:
             framework_tasks.noop.enqueue("rolled back")
         with transaction.atomic():
             result = framework_tasks.noop.enqueue("kept")
-            assert events(log) == []
+            assert events(framework) == []
         alone = framework_tasks.noop.enqueue("alone")
     finally:
         task_enqueued.disconnect(hear)
-    assert [call.args for call in calls(log)] == [("kept",), ("alone",)]
+    assert [call.args for call in calls(framework)] == [("kept",), ("alone",)]
     assert heard[1:] == [(BridgeBackend, result.id), (BridgeBackend, alone.id)]
     assert arrived(app) == []
 
 
-def test_run_after_becomes_the_eta(log: Database) -> None:
+def test_run_after_becomes_the_eta(framework: Database) -> None:
     then = datetime(2100, 1, 2, 3, 4, 5, tzinfo=UTC)
     framework_tasks.noop.using(run_after=then).enqueue()
     with pytest.raises(InvalidTask, match="run_after must be an aware datetime"):
         framework_tasks.noop.using(run_after=then.replace(tzinfo=None))
-    assert [call.message.protocol.eta for call in calls(log)] == [then]
+    assert [call.message.protocol.eta for call in calls(framework)] == [then]
 
 
 @pytest.mark.parametrize("broker", ["memory://", "redis://127.0.0.1:9/0"])
-def test_priorities_keep_their_order(log: Database, broker: str) -> None:
+def test_priorities_keep_their_order(framework: Database, broker: str) -> None:
     """The lowest number is the most urgent one with Redis."""
     app = shop(broker)
     app.set_current()
     with settings():
         for priority in (-100, -50, 0, 50, 100):
             framework_tasks.noop.using(priority=priority).enqueue()
-    found = [call.message.protocol.priority for call in calls(log)]
+    found = [call.message.protocol.priority for call in calls(framework)]
     assert found == sorted(set(found), reverse=broker.startswith("redis"))
     assert {0, 9} <= {value or 0 for value in found}
     for wrong in (-101, 101, 1.5):
@@ -174,14 +174,14 @@ def test_priorities_keep_their_order(log: Database, broker: str) -> None:
             framework_tasks.noop.using(priority=wrong)  # type: ignore[arg-type]
 
 
-def test_queues_are_celerys(log: Database) -> None:
+def test_queues_are_celerys(framework: Database) -> None:
     with settings(OPTIONS={"queues": {"slow": "very-slow"}}):
         for queue in ("default", "mail", "slow"):
             framework_tasks.noop.using(queue_name=queue).enqueue()
-    assert [call.message.protocol.queue for call in calls(log)] == ["sending", "mail", "very-slow"]
+    assert [call.message.protocol.queue for call in calls(framework)] == ["sending", "mail", "very-slow"]
 
 
-def test_only_declared_tasks_can_be_started(log: Database, app: Any) -> None:
+def test_only_declared_tasks_can_be_started(framework: Database, app: Any) -> None:
     """Each is a task of Celery by its own name, so `migrate` allows these and nothing else."""
     framework_tasks.noop.enqueue()
     names = allowances.registered(app)
@@ -189,7 +189,7 @@ def test_only_declared_tasks_can_be_started(log: Database, app: Any) -> None:
     assert not [name for name in names if name.startswith("django_app.")]
 
 
-def test_results_need_a_backend_that_keeps_names(log: Database, app: Any) -> None:
+def test_results_need_a_backend_that_keeps_names(framework: Database, app: Any) -> None:
     assert not default_task_backend.supports_get_result
     with pytest.raises(NotImplementedError, match="CELERY_RESULT_EXTENDED"):
         default_task_backend.get_result("123")
@@ -204,7 +204,7 @@ def test_results_need_a_backend_that_keeps_names(log: Database, app: Any) -> Non
     assert result.status == TaskResultStatus.READY
 
 
-def test_a_worker_runs_it_and_its_result_can_be_read(log: Database) -> None:
+def test_a_worker_runs_it_and_its_result_can_be_read(framework: Database) -> None:
     """Runs the tasks as a worker does, in this process."""
     app = shop("memory://", backend="cache+memory://")
     app.conf.update(task_store_eager_result=True)
@@ -226,13 +226,11 @@ def test_a_worker_runs_it_and_its_result_can_be_read(log: Database) -> None:
             (framework_tasks.leaves, []),
             (framework_tasks.attempt_of, ["x"]),
         ):
-            result = task.enqueue(*args)  # type: ignore[attr-defined]
-            sent = calls(log)[-1]
-            app.tasks[task.module_path].apply(  # type: ignore[attr-defined]
-                sent.args, sent.kwargs, task_id=result.id, headers=sent.headers
-            )
+            result = task.enqueue(*args)
+            sent = calls(framework)[-1]
+            app.tasks[task.module_path].apply(sent.args, sent.kwargs, task_id=result.id, headers=sent.headers)
             result.refresh()
-            outcomes[task.name] = result  # type: ignore[attr-defined]
+            outcomes[task.name] = result
     finally:
         task_started.disconnect(hear)
         task_finished.disconnect(hear)
@@ -253,7 +251,7 @@ def test_a_worker_runs_it_and_its_result_can_be_read(log: Database) -> None:
 
 @pytest.mark.soak
 def test_with_a_real_worker(migrated: Database, sending: SendingWorker, run_bridge: Bridges) -> None:
-    before: Any = current_app._get_current_object()
+    before: Any = app_or_default()
     sending.app.set_current()
     allow(migrated, NAMES)
     try:

@@ -31,12 +31,6 @@ TASK_STACK: Any = vars(_state)["_task_stack"]
 
 
 @pytest.fixture
-def log(migrated: Database) -> Database:
-    allow(migrated)
-    return migrated
-
-
-@pytest.fixture
 def app() -> Iterator[Any]:
     """Yields an app whose broker is in the memory of this process."""
     app = shop("memory://")

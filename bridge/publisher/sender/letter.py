@@ -17,7 +17,7 @@ class Letter:
     """Makes the options of `Producer.publish` from a call and its message."""
 
     def __init__(self, message: Message, extra: Mapping[str, Any], delayed: kombu.Queue | None) -> None:
-        """`delayed` is the queue of a message that RabbitMQ keeps until its time has come (see publisher/delayed.py)."""
+        """`delayed` is the queue of a message that RabbitMQ keeps until its time (see publisher/delayed.py)."""
         self._message = message
         self._extra = extra
         self._delayed = delayed
