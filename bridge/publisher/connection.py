@@ -21,6 +21,7 @@ from bridge.publisher.route import Routes
 from bridge.publisher.sender.base import Encoder, Sender
 from bridge.publisher.sender.celery import CelerySender
 from bridge.publisher.sender.kombu import KombuSender
+from bridge.publisher.sender.letter import LetterSender
 from bridge.publisher.sender.rabbitmq import RabbitSender
 from bridge.publisher.sender.redis import RedisSender, is_redis
 from bridge.publisher.template import Template, Templates, somebody_listens
@@ -76,8 +77,8 @@ class Connection:
         outlet = Outlet(producer, self._connection, self.declare, self._routes)
         self._delayed = DelayedRouter(self._app, self._connection)
         self._celery = CelerySender(self._app, self._connection, outlet, extra, self.confirms, self._delayed)
-        self._kombu = KombuSender(producer, extra, self.confirms)
-        self._senders: list[Sender] = [*quick, self._kombu, self._celery]
+        self._letters = LetterSender(outlet, extra, self.confirms)
+        self._senders: list[Sender] = [*quick, KombuSender(producer, extra, self.confirms), self._celery]
         self._templates = Templates(self._app)
         # Templates whose queues this connection has declared. Declaring again would cost as much as publishing.
         self._declared: WeakSet[Template] = WeakSet()
@@ -134,8 +135,7 @@ class Connection:
             self.declare(queue)
             if said.eta is not None and self._delayed.is_ready(queue):
                 delayed = queue
-        self._routes.check(said.exchange, said.routing_key)
-        return self._kombu, self._kombu.letter(message, delayed)
+        return self._letters, self._letters.letter(message, delayed)
 
     def _queue(self, name: str) -> kombu.Queue:
         app: Any = self._app

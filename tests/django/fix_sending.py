@@ -66,6 +66,7 @@ def sending_worker(broker: Broker, backend: str) -> Iterator[SendingWorker]:
             app = shop(broker.url, backend, broker.queue)
             yield SendingWorker(broker, backend, app, file, env)
             # A result that is collected later would open a new connection, to unsubscribe from its events.
+            app.backend.result_consumer.cancel_for = lambda task_id: None
             gc.collect()
             app.backend.result_consumer.stop()
             app.backend.client.connection_pool.disconnect()

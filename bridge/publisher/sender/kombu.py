@@ -4,14 +4,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import kombu
-
 from bridge.call import Call
-from bridge.message import Message
 from bridge.publisher.confirms import Confirms
 from bridge.publisher.receipt import Receipt
-from bridge.publisher.sender.base import Encoder
-from bridge.publisher.sender.letter import Letter
 from bridge.publisher.template import Template
 
 
@@ -29,13 +24,6 @@ class KombuSender:
     def encoder(self, template: Template | None) -> "_Options | None":
         """See Sender."""
         return None if template is None else _Options(template, self._extra)
-
-    def letter(self, message: Message, delayed: kombu.Queue | None) -> Encoder:
-        """Returns the encoder of a message that Celery has made in the program that sent it.
-
-        With a queue, RabbitMQ keeps the message until its time has come.
-        """
-        return Letter(message, self._extra, delayed)
 
     def send(self, messages: Sequence[tuple[int, dict[str, Any]]], receipt: Receipt) -> None:
         """See Sender."""
