@@ -107,7 +107,7 @@ def read(data: dict[str, Any]) -> Message:
     """Returns the message that is in an event's data; raises CanvasError with the reason why it can't be sent."""
     try:
         protocol = msgspec.convert(data.get("message"), Protocol)
-        args, kwargs = _decode(data["args"]), _decode(data["kwargs"])
+        args, kwargs = _value(data["args"]), _value(data["kwargs"])
         embed = {} if protocol.embed is None else _decode(protocol.embed)
         headers = {} if protocol.headers is None else _decode(protocol.headers)
     except (msgspec.MsgspecError, KeyError, TypeError, RecursionError, UnicodeError) as error:
@@ -121,6 +121,11 @@ def read(data: dict[str, Any]) -> Message:
     return Message(
         task=str(task), protocol=protocol, args=args, kwargs=kwargs, embed=embed, headers=headers, tasks=tasks
     )
+
+
+def _value(given: Any) -> Any:
+    """Returns the value of a JSON text. A person who has corrected a dead letter may have written the value itself."""
+    return _decode(given) if isinstance(given, str) else given
 
 
 def _check(protocol: Protocol) -> None:

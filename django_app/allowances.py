@@ -14,8 +14,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bridge.database.statement import statement
 from django_app.database import alias, connect, has_schema, installed_version, is_behind, is_wanted, stranger
+from django_app.declarations.declaration import SOURCE
 
-SOURCE = "django"
 _ALLOW_ONLY = statement("allow_only", "django_app")
 
 

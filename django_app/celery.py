@@ -28,12 +28,21 @@ class TransactionalTask(RecordableTask):
     abstract = True
 
     def apply_async(
-        self, args: Any = None, kwargs: Any = None, task_id: Any = None, producer: Any = None, **options: Any
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        task_id: Any = None,
+        producer: Any = None,
+        link: Any = None,
+        link_error: Any = None,
+        shadow: Any = None,
+        **options: Any,
     ) -> Any:
         """See Celery. The result has the id that the task will have."""
+        options |= {"task_id": task_id, "link": link, "link_error": link_error, "shadow": shadow}
         if is_recorded(self) or self._get_app().conf.task_always_eager or not goes_into_the_log():
-            return super().apply_async(args, kwargs, task_id=task_id, producer=producer, **options)
-        return post(self, args, kwargs, {"task_id": task_id, **options})
+            return super().apply_async(args, kwargs, producer=producer, **options)
+        return post(self, args, kwargs, options)
 
     def retry(self, *args: Any, **options: Any) -> Any:
         """See Celery. It ends the task by an exception, which rolls back what the task has open, so it is Celery's."""

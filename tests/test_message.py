@@ -75,6 +75,11 @@ def test_the_message_is_made_from_what_was_read() -> None:
     assert call.headers["bridge"]["context"] == {"user": 1}
 
 
+def test_arguments_that_a_person_has_corrected_in_a_dead_letter_are_used() -> None:
+    message = read({**data(), "args": [1, {"a": None}], "kwargs": {"b": 2}})
+    assert (message.args, message.kwargs) == ([1, {"a": None}], {"b": 2})
+
+
 def test_its_headers_are_those_of_celerys_protocol() -> None:
     ours = read(data()).fields()
     theirs = app.amqp.as_task_v2(ours["id"], "shop.mail", (), {}).headers
@@ -151,7 +156,8 @@ FORGED: dict[str, dict[str, Any]] = {
     "args that are not JSON": data(args="[NaN]"),
     "args too deep": data(args="[" * 300 + "]" * 300),
     "args far too deep": data(args="[" * 100_000),
-    "args that are an array": {**data(), "args": [1]},
+    "args that are an object of jsonb": {**data(), "args": {"a": 1}},
+    "kwargs that are a list of jsonb": {**data(), "kwargs": [1]},
     "no args": {name: value for name, value in data().items() if name != "args"},
     "kwargs that are a list": {**data(), "kwargs": "[]"},
     "no message": {**data(), "message": None},

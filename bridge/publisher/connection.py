@@ -82,6 +82,8 @@ class Connection:
         self._templates = Templates(self._app)
         # Templates whose queues this connection has declared. Declaring again would cost as much as publishing.
         self._declared: WeakSet[Template] = WeakSet()
+        # The names of the queues that it has declared for messages without a template.
+        self._queues: set[str] = set()
         self._denied: dict[object, str] = {}
 
     def close(self) -> None:
@@ -130,9 +132,10 @@ class Connection:
         """Does what `route` does, for a message that Celery has made already, in the program that sent it."""
         said = message.protocol
         delayed: kombu.Queue | None = None
-        if said.queue is not None:
+        if said.queue is not None and (said.queue not in self._queues or said.eta is not None):
             queue = self._queue(said.queue)
             self.declare(queue)
+            self._queues.add(said.queue)
             if said.eta is not None and self._delayed.is_ready(queue):
                 delayed = queue
         return self._letters, self._letters.letter(message, delayed)

@@ -189,6 +189,16 @@ def test_what_cannot_be_sent_is_an_error_of_the_caller(log: Database, app: Any) 
     assert events(log) == []
 
 
+def test_parameters_may_be_positional_as_with_celery(log: Database, app: Any) -> None:
+    echo = app.tasks["sending.echo"]
+    with transaction.atomic():
+        echo.apply_async((1,), {}, ID, None, echo.s(), None, "shadow")
+    [call] = calls(log)
+    assert call.message
+    assert (call.task_id, call.message.protocol.shadow) == (ID, "shadow")
+    assert [callback["task"] for callback in call.message.embed["callbacks"]] == ["sending.echo"]
+
+
 def test_wrong_arguments_are_found_at_the_call_as_with_celery(log: Database, app: Any) -> None:
     with transaction.atomic(), pytest.raises(TypeError, match="missing 1 required positional argument"):
         app.tasks["sending.total"].delay()
