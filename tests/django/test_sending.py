@@ -373,7 +373,7 @@ def test_other_errors_of_the_database_are_djangos(log: Database, app: Any) -> No
 
 
 def sendable(database: Database) -> dict[str, str | None]:
-    """Returns who has allowed each task, without the tasks that other tests share with every app of this process."""
+    """Returns the source of each allowance, without the tasks that other tests share with every app of this process."""
     with database.connect() as other:
         rows = other.execute("select task, source from bridge.sendable").fetchall()
     return {task: source for task, source in rows if not task.startswith("tests.")}
