@@ -22,8 +22,7 @@ pytestmark = pytest.mark.usefixtures("undeclared")
 def only() -> CheckMessage:
     found = run_checks()
     assert len(found) == 1, found
-    message = found[0]
-    return message
+    return found[0]
 
 
 def test_good_declarations_pass() -> None:
