@@ -29,7 +29,7 @@ def test_wheel_carries_the_sql_inside_the_package(built: Path) -> None:
             assert f"{folder}/{file.name}" in names
     assert {"bridge/py.typed", "django_app/apps.py", "django_app/migrations/__init__.py"} <= set(names)
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"bridge", "django_app"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"bridge", "django_app", "pytest_commit_bridge"}
 
 
 def test_sdist_carries_the_sql_at_its_top(built: Path) -> None:

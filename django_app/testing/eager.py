@@ -32,9 +32,10 @@ def run(call: Call, using: str) -> Any:
             try:
                 return apply(retries=retries, throw=True).get(disable_sync_subtasks=False)
             except Retry as again:  # the task is run again at once
-                if again.sig is None:
+                signature = getattr(again, "sig", None)
+                if signature is None:
                     raise
-                apply = again.sig.apply
+                apply = signature.apply
         return None
 
 

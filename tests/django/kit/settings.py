@@ -7,11 +7,12 @@ from shop.settings import *  # noqa: F403 - as settings of one project for sever
 from shop.settings import DATABASES, database
 
 _SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
-DATABASES["other"] = database(os.environ["SHOP_DATABASE_URL"]) | {"TEST": {"NAME": os.environ["KIT_OTHER"]}}
+if other := os.environ.get("KIT_OTHER"):
+    DATABASES["other"] = database(os.environ["SHOP_DATABASE_URL"]) | {"TEST": {"NAME": other}}
 DATABASES["file"] = _SQLITE
 
 BRIDGE_TEST_TRIGGERS = os.environ.get("KIT_TRIGGERS", "1") == "1"
-CELERY_IMPORTS = ["tests.django.kit_tasks"]
+CELERY_IMPORTS = ["tests.django.kit.tasks"]
 FIXTURE_DIRS = [Path(__file__).parent / "fixtures"]
 BRIDGE_WATCHES = [
     {
@@ -24,9 +25,27 @@ BRIDGE_WATCHES = [
         "call": "event",
     },
     {"name": "product.named", "table": "catalog_product", "task": "kit.note", "on": ["insert"], "stream": "notes"},
-    {"name": "legacy.loop", "table": "catalog_legacyproduct", "task": "kit.loop", "on": ["update"], "columns": ["price"]},
-    {"name": "legacy.ping", "table": "catalog_legacyproduct", "task": "kit.ping", "on": ["update"], "columns": ["name"]},
-    {"name": "legacy.pong", "table": "catalog_legacyoffer", "task": "kit.pong", "on": ["update"], "key": ["product_id"]},
+    {
+        "name": "legacy.loop",
+        "table": "catalog_legacyproduct",
+        "task": "kit.loop",
+        "on": ["update"],
+        "columns": ["price"],
+    },
+    {
+        "name": "legacy.ping",
+        "table": "catalog_legacyproduct",
+        "task": "kit.ping",
+        "on": ["update"],
+        "columns": ["name"],
+    },
+    {
+        "name": "legacy.pong",
+        "table": "catalog_legacyoffer",
+        "task": "kit.pong",
+        "on": ["update"],
+        "key": ["product_id"],
+    },
     {
         "name": "offer.index",
         "table": "catalog_offer",
