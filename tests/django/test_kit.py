@@ -1,5 +1,6 @@
 """The testing kit inside the test runs of a sample project: tests/django/kit/*_cases.py has the cases."""
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from django_app import testing
+from django_app.testing import CapturedEvent, CapturedTask
 from tests.fix_bridge import ROOT, environment
 from tests.fix_postgres import Database, PgServer, on_pg18
 
@@ -20,18 +23,19 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def run(empty_database: Database, pg_server: PgServer) -> Iterator[Run]:
     """Runs a module of Python in the sample project, with its own test databases."""
 
+    project = {
+        "PYTHONPATH": f"{ROOT / 'examples' / 'shop'}:{ROOT}",
+        "DJANGO_SETTINGS_MODULE": "tests.django.kit.settings",
+        "SHOP_DATABASE_URL": make_conninfo(empty_database.dsn),
+        "SHOP_BROKER_URL": "memory://",
+    }
+
     def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-W", "error", "-m", *arguments],
             check=False,
             cwd=ROOT,
-            env=environment(
-                PYTHONPATH=f"{ROOT / 'examples' / 'shop'}:{ROOT}",
-                DJANGO_SETTINGS_MODULE="tests.django.kit.settings",
-                SHOP_DATABASE_URL=make_conninfo(empty_database.dsn),
-                SHOP_BROKER_URL="memory://",
-                **env,
-            ),
+            env=environment(**(project | env)),
             capture_output=True,
             text=True,
             timeout=100,
@@ -60,6 +64,36 @@ def test_with_the_runner_of_django(run: Run, empty_database: Database) -> None:
     other = f"{empty_database.name}_other"
     assert ran(run(*MANAGE, "--exclude-tag", "serialized", "--exclude-tag", "unwatched", KIT_OTHER=other)) > 60
     assert ran(run(*MANAGE, "--tag", "serialized")) == 5
+
+
+@on_pg18
+def test_the_examples_of_the_howto(run: Run, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "howto" / "testing.md").read_text()
+    blocks = re.findall(r'```python title="catalog/tests.py"\n(.*?)```', page, re.DOTALL)
+    (tmp_path / "howto_cases.py").write_text("".join(blocks))
+    done = run(*MANAGE[:-1], "howto_cases", PYTHONPATH=f"{tmp_path}:{ROOT / 'examples' / 'shop'}:{ROOT}")
+    assert ran(done) == 5
+
+
+@pytest.mark.parametrize("name", [*testing.__all__, "BRIDGE_TEST_SQLITE", "BRIDGE_TEST_TRIGGERS"])
+def test_the_reference_names_everything(name: str) -> None:
+    kinds = {
+        "Block": "a block is used with",
+        "TestingError": "`TestingError`",
+        "EndlessChainError": "`EndlessChainError`",
+    }
+    said = kinds.get(name) or rf"(^\| |^## )`{name}[`(]"
+    page = (ROOT / "docs" / "reference" / "testing.md").read_text()
+    assert re.search(said, page, re.MULTILINE | re.IGNORECASE)
+
+
+def fields() -> list[str]:
+    return [field.name for kind in (CapturedEvent, CapturedTask) for field in dataclasses.fields(kind)]
+
+
+@pytest.mark.parametrize("name", sorted({name for name in fields() if not name.startswith("_")}))
+def test_the_reference_names_every_attribute(name: str) -> None:
+    assert re.search(rf"^\| [^|]*`{name}`", (ROOT / "docs" / "reference" / "testing.md").read_text(), re.MULTILINE)
 
 
 @on_pg18
