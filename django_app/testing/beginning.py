@@ -2,8 +2,8 @@
 
 Django sends no signal when a test begins, and a test that has begun can't find out which events are those of
 `setUpTestData`: they are in the same transaction. So this module wraps the method with which Django prepares each test.
-It costs a query only where rows can have been written before the test: once in a class that has its own
-`setUpTestData`, `setUpClass` or `fixtures`, and once in each test of a TransactionTestCase.
+It queries the database only where rows can have been written before the test: once in a class that has its own
+`setUpTestData`, `setUpClass` or `fixtures`, and in each test of a TransactionTestCase.
 """
 
 from dataclasses import dataclass, field

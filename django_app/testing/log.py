@@ -4,6 +4,7 @@ import unittest
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -82,7 +83,7 @@ class Log:
             own = [row[0] for row in rows if row[7] == now]
             last = own[-1] if own else mark.id if mark.xid == now else 0
             mark = Mark(snapshot, now, last)
-        return [event_of(row) for row in rows], mark
+        return [event_of((*row[:6], row[6] and datetime.fromisoformat(row[6]), *row[7:])) for row in rows], mark
 
     @cached_property
     def watches(self) -> list[Installed]:

@@ -1,6 +1,7 @@
 """Cases: assert_starts() and assert_starts_nothing(), with their messages."""
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
 
@@ -54,7 +55,9 @@ class AssertStartsTest(Shop):
         assert "no statement of the block names catalog_product" in said
 
     def test_other_columns(self) -> None:
-        said = self.complaint(reprice, change=lambda: Product.objects.update(name="Mate"))
+        said = self.complaint(reprice, self.product.pk, change=lambda: Product.objects.update(name="Mate"))
+        page = Path("docs/howto/testing.md").read_text()
+        assert f"AssertionError: {said.replace(f'({self.product.pk})', '(1)')}\n" in page
         assert "the update set only name." in said
 
     def test_no_value_has_changed(self) -> None:

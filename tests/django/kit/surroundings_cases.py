@@ -1,13 +1,18 @@
 """Cases: kinds of tests, databases, rights and settings."""
 
+from datetime import UTC, datetime
+from typing import Any
 from unittest import SkipTest
+from unittest.mock import patch
 
 import pytest
 from catalog.models import LegacyProduct, Product, TaskRun
 from catalog.tasks import reprice
+from celery import current_app
 from django.db import connection, transaction
 from django.test import TestCase, TransactionTestCase, override_settings, tag
 
+from django_app.inbox import atomic_once
 from django_app.models import Watch
 from django_app.testing import (
     EndlessChainError,
@@ -15,12 +20,13 @@ from django_app.testing import (
     arun_bridge,
     assert_starts,
     assert_starts_nothing,
+    beginning,
     captured_events,
     captured_tasks,
     run_bridge,
 )
-from tests.django.kit.shop import Shop, call
-from tests.django.kit.tasks import note
+from tests.django.kit.shop import Shop, call, run_of
+from tests.django.kit.tasks import note, seen
 
 
 class AsyncTest(Shop):
@@ -199,3 +205,71 @@ class WithoutWatchesTest(TestCase):
     def test_a_test_that_uses_the_kit_is_skipped(self) -> None:
         with assert_starts(reprice):
             raise AssertionError
+
+
+class TimeTest(TestCase):
+    @override_settings(USE_TZ=False)
+    def test_a_project_without_time_zones(self) -> None:
+        self._check()
+
+    @override_settings(TIME_ZONE="Asia/Tokyo")
+    def test_a_project_far_away(self) -> None:
+        self._check()
+
+    def _check(self) -> None:
+        try:
+            with captured_events() as events:
+                Product.objects.create(name="Lamp", price=1)
+            [task] = run_bridge()
+            assert task.headers["bridge"]["at"] == events[0].at.isoformat()
+            assert task.headers["bridge"]["at"].endswith("+00:00")
+            assert abs(datetime.now(UTC) - events[0].at).total_seconds() < 60
+        finally:
+            seen.clear()
+
+
+class CostTest(Shop):
+    def queries(self, case: type[TestCase]) -> int:
+        """Returns how many queries the beginning of a test costs."""
+        texts: list[str] = []
+
+        def count(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            texts.append(sql)
+            return execute(sql, params, many, context)
+
+        with connection.execute_wrapper(count):
+            beginning.begin(case)
+        return len(texts)
+
+    def test_a_test_costs_no_query(self) -> None:
+        assert self.queries(type(self)) == 0, "the class has its mark already"
+        beginning._beginnings.clear()
+        assert self.queries(type(self)) == 2, "the first test of a class with test data"
+        assert self.queries(NoTestDataTest) == 0
+
+
+class LateTest(Shop):
+    def test_a_test_whose_beginning_was_not_seen(self) -> None:
+        with patch.dict(beginning._beginnings, clear=True):
+            for use in (captured_events, captured_tasks, assert_starts_nothing):
+                with pytest.raises(TestingError, match="at the top of the module"), use():
+                    pass
+            with pytest.raises(TestingError, match="has not seen where this test began"):
+                run_bridge()
+
+
+class OnceTest(Shop):
+    def test_a_task_that_takes_effect_once(self) -> None:
+        app: Any = current_app
+        done: list[str] = []
+
+        def mark(self: Any, key: int) -> None:
+            done.append(self.request.id)
+
+        app.task(atomic_once(mark), name="kit.nots", bind=True)
+        run_of("x")
+        TaskRun.objects.update(task="y")
+        [task] = run_bridge()
+        task()
+        assert done == [task.id], "the second run has the same id"
+        del app.tasks["kit.nots"]
