@@ -14,6 +14,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bridge.call import Call
+from django_app.project import load_app
 from django_app.testing.errors import TestingError
 
 
@@ -41,8 +42,7 @@ def run(call: Call, using: str) -> Any:
 
 def _registered(name: str) -> Any:
     """Returns the task from the project's Celery app."""
-    proxy: Any = current_app
-    app = proxy._get_current_object()
+    app: Any = load_app() or current_app
     if name not in app.tasks:
         app.loader.import_default_modules()
     if name not in app.tasks:

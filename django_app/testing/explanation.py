@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
-from django.db import Error
+from django.core.management.base import CommandError
+from django.db import Error, transaction
 
 from bridge.errors import BridgeError
 from bridge.watch import Watch
 from django_app.declarations import registry, sync
+from django_app.declarations.plan import Plan
 from django_app.testing.captured import CapturedEvent
 from django_app.testing.log import Installed, Log
 from django_app.testing.statements import Statements, Write
@@ -44,11 +46,15 @@ def reasons(task: str, events: Sequence[CapturedEvent], log: Log, statements: St
     there = {each.name: each for each in log.watches if each.installed and task in (each.name, each.task)}
     if not ours and not there:
         yield from _unknown(task, log)
+    plan = _plan(log)
     for name in sorted(ours.keys() - there.keys()):
-        yield f'The watch "{name}" is declared at {ours[name][1]}, but the database does not have it{_why(log, name)}'
+        reason = plan.later.get(name) or plan.broken.get(name) or _MIGRATE
+        yield f'The watch "{name}" is declared at {ours[name][1]}, but not in the database: {reason.rstrip(".")}.'
     for name, watch in there.items():
         if not any(event.watch == name for event in events):
             yield f"{_described(watch)} {_mismatch(watch, statements)}"
+            if name in {change.name for change in plan.changes}:
+                yield f'The watch "{name}" is not as it is declared, or its triggers are disabled: {_MIGRATE}.'
 
 
 def _unknown(task: str, log: Log) -> Iterator[str]:
@@ -58,14 +64,13 @@ def _unknown(task: str, log: Log) -> Iterator[str]:
     yield f"No watch starts '{task}'. {hint}"
 
 
-def _why(log: Log, name: str) -> str:
-    """Returns why a declared watch is not installed: the reason that `migrate` would give, or that it has to run."""
+def _plan(log: Log) -> Plan:
+    """Returns what `migrate` would do; an empty plan if this role can't find out."""
     try:
-        plan = sync.look(log.connection)
-    except (BridgeError, Error):
-        return f": {_MIGRATE}."
-    reason = plan.later.get(name) or plan.broken.get(name)
-    return f": {reason.rstrip('.')}." if reason else f": {_MIGRATE}."
+        with transaction.atomic(using=log.connection.alias):  # a refused statement must not break the test's own
+            return sync.look(log.connection)
+    except (BridgeError, CommandError, Error):
+        return Plan()
 
 
 def _described(watch: Installed) -> str:

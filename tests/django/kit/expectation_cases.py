@@ -76,8 +76,13 @@ class AssertStartsTest(Shop):
     def test_a_watch_that_was_removed_from_the_database(self) -> None:
         call("select bridge.unwatch(%s)", REPRICE)
         said = self.complaint(reprice, change=lambda: Product.objects.update(price=3))
-        assert f'"{REPRICE}" is declared at catalog/watches.py:7, but the database does not have it' in said
+        assert f'"{REPRICE}" is declared at catalog/watches.py:7, but not in the database' in said
         assert "run `manage.py migrate`" in said
+
+    def test_triggers_that_somebody_has_disabled(self) -> None:
+        call("alter table catalog_product disable trigger user")
+        said = self.complaint(reprice, change=lambda: Product.objects.update(price=3))
+        assert "its triggers are disabled: run `manage.py migrate`" in said
 
     def test_a_watch_whose_table_does_not_exist(self) -> None:
         assert "table catalog_nowhere does not exist" in self.complaint("kit.nowhere")
