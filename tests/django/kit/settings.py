@@ -11,6 +11,10 @@ if other := os.environ.get("KIT_OTHER"):
     DATABASES["other"] = database(os.environ["SHOP_DATABASE_URL"]) | {"TEST": {"NAME": other}}
 DATABASES["file"] = _SQLITE
 
+if os.environ.get("KIT_SQLITE"):
+    DATABASES["default"] = _SQLITE
+    BRIDGE_TEST_SQLITE = os.environ["KIT_SQLITE"]
+
 BRIDGE_TEST_TRIGGERS = os.environ.get("KIT_TRIGGERS", "1") == "1"
 CELERY_IMPORTS = ["tests.django.kit.tasks"]
 FIXTURE_DIRS = [Path(__file__).parent / "fixtures"]
