@@ -24,6 +24,8 @@ def test_wheel_carries_the_sql_inside_the_package(built: Path) -> None:
     with zipfile.ZipFile(built_wheel) as wheel:
         names = wheel.namelist()
         assert wheel.read("bridge/triggers.sql") == TRIGGERS_SQL.read_bytes()
+        [entries] = [name for name in names if name.endswith("entry_points.txt")]
+        assert "[pytest11]\ncommit-bridge = pytest_commit_bridge" in wheel.read(entries).decode()
     for folder in ("bridge/database/sql", "django_app/sql"):
         for file in (ROOT / folder).iterdir():
             assert f"{folder}/{file.name}" in names

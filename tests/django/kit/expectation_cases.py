@@ -36,6 +36,14 @@ class AssertStartsTest(Shop):
         with assert_starts("kit.price", Decimal("1.5")):
             TaskRun.objects.all().delete()
 
+    def test_keyword_arguments_of_a_sent_task(self) -> None:
+        call("select bridge.allow('kit.note')")
+        with assert_starts("kit.note", product_id=5):
+            call("""select bridge.send('kit.note', '[]', '{"product_id": 5}')""")
+        other = r"kit\.note\(product_id=6\) was not started"
+        with pytest.raises(AssertionError, match=other), assert_starts("kit.note", product_id=6):
+            call("""select bridge.send('kit.note', '[]', '{"product_id": 5}')""")
+
     def complaint(self, task: Any, *args: Any, change: Any = lambda: None) -> str:
         with pytest.raises(AssertionError) as caught, assert_starts(task, *args):
             change()

@@ -103,6 +103,13 @@ class RunBridgeTest(Shop):
         assert "legacy.ping" in said
         assert "my-task-never-stops" in said
 
+    def test_a_task_that_makes_new_rows_for_ever(self) -> None:
+        Product.objects.create(name="again", price=1)
+        with pytest.raises(EndlessChainError) as caught:
+            run_bridge()
+        assert len(seen) == 20
+        assert str(caught.value).count("started by watch product.named, insert") == 2
+
     def test_coalesced_events_are_one_task(self) -> None:
         for channel in ("a", "b", "c"):
             Offer.objects.update(channel=channel)

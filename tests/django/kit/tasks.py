@@ -25,7 +25,11 @@ def restock(self: Any, event: dict[str, Any]) -> str:
 
 @shared_task(name="kit.note")
 def note(product_id: int) -> None:
+    from catalog.models import Product  # noqa: PLC0415 - as above
+
     seen.append(("note", product_id))
+    if Product.objects.filter(pk=product_id, name="again").exists():
+        Product.objects.create(name="again", price=1)
 
 
 @shared_task(name="kit.index", bind=True)
