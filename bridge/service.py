@@ -47,7 +47,7 @@ class Service:
         )
         if self._settings.celery_app is None:
             logger.warning(
-                'no --app is given: tasks go to the queue "celery", unless their watch names a queue. '
+                'no --app is given; tasks go to the queue "celery", unless their watch names a queue. '
                 "If your workers read another queue, give your Celery app"
             )
         collect_rarely()

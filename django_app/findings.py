@@ -51,7 +51,7 @@ def findings() -> list[str]:
     except (CommandError, DatabaseError) as error:
         said = sentence(error) if isinstance(error, DatabaseError) else str(error)
         return [f"the declared watches can't be compared with the database: {said}"]
-    # A role that may not change watches also can't see all of them, so it names who can.
+    # A role that may not change watches can't mend this, so the message names the owner.
     mend = "run `manage.py migrate`" if owner is None else f"run `manage.py migrate` as the owner. {owner}"
     found = [f"{_SAID[change.action].format(change.name)}; {mend}" for change in plan.changes]
     found += [f'watch "{name}" is not installed: {reason}' for name, reason in plan.later.items()]

@@ -22,7 +22,7 @@ from django_app.project import celery_app
 @click.argument("model", metavar="APP.MODEL")
 @click.option("--pk", help="Also show the last changes of the row with this primary key, and what became of them.")
 def explain(model: str, pk: str | None) -> None:
-    """Show what is watched of APP.MODEL: the triggers, the condition, the task, the queue, and who reads it.
+    """Show what is watched of APP.MODEL: the triggers, the condition, the task, the queue, and its workers.
 
     With --pk it shows the last changes of that row with the tasks that they started, and which changes start nothing.
     """

@@ -1,4 +1,4 @@
-"""Literal: a value as SQL text, in a form that means the same in every session."""
+"""Literal: a value as SQL text, in a form that every session reads alike."""
 
 import json
 from collections.abc import Callable
