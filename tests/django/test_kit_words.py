@@ -71,7 +71,7 @@ def test_a_call_has_all_its_arguments() -> None:
 @pytest.mark.parametrize(
     ("text", "op", "table", "columns"),
     [
-        ('UPDATE "shop_tea" SET "name" = %s, "price" = (%s + 1) WHERE "id" = 1', "update", "shop_tea", {"name", "price"}),
+        ('UPDATE "tea" SET "name" = %s, "price" = (%s + 1) WHERE "id" = 1', "update", "tea", {"name", "price"}),
         ("update only shop.product set price = 1", "update", "product", {"price"}),
         ('INSERT INTO "odd"."Odd Name" ("a") VALUES (1)', "insert", "Odd Name", set()),
         ('DELETE FROM "catalog_product" WHERE "id" IN (SELECT 1)', "delete", "catalog_product", set()),
