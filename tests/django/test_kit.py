@@ -8,9 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.core import mail
+from django.core.management import call_command
+from django.test import override_settings
 from psycopg.conninfo import make_conninfo
 
 from django_app import testing
+from django_app.models import Watch
 from django_app.testing import CapturedEvent, CapturedTask
 from tests.fix_bridge import ROOT, environment
 from tests.fix_postgres import Database, PgServer, on_pg18
@@ -163,6 +167,14 @@ def test_that_fails(assert_starts):
 def test_without_the_database(run_bridge):
     run_bridge()
 """
+
+
+@on_pg18
+@override_settings(BRIDGE_TEST_TRIGGERS=False)
+def test_outside_of_a_test_run_a_database_gets_its_watches_in_any_case(shop_database: Database) -> None:
+    assert not hasattr(mail, "outbox"), "this process is not a test run of Django"
+    call_command("migrate", verbosity=0)
+    assert Watch.objects.filter(removed_at=None, name="catalog.product_reprice").exists()
 
 
 SQLITE = """
