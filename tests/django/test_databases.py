@@ -27,14 +27,8 @@ def second(migrated: Database, pg_server: PgServer, undeclared: None, monkeypatc
     name = f"{migrated.name}_second"
     with migrated.connect() as admin:
         admin.execute(f"create database {name}".encode())
-    server = connections["default"].settings_dict
-    settings = {
-        **connections.settings["default"],
-        **database_settings(migrated.dsn),
-        "NAME": name,
-        "TEST": server["TEST"],
-    }
-    monkeypatch.setitem(connections.settings, "second", settings)
+    values = {**connections.settings["default"], **database_settings(migrated.dsn), "NAME": name}
+    monkeypatch.setitem(connections.settings, "second", values)
     # Celery can't read settings that override_settings() has replaced.
     monkeypatch.setattr(settings, "BRIDGE_DATABASE", BOTH, raising=False)
     yield name
