@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from catalog.models import Offer, Product
 from catalog.tasks import reprice
+from django.conf import settings
 from django.core.checks import run_checks
 from django.core.management import call_command
 from django.db import connections
