@@ -67,13 +67,14 @@ def test_each_database_gets_the_watches_of_its_tables(second: str) -> None:
 
 def test_one_run_serves_all_and_the_other_commands_look_at_one(second: str, capsys: pytest.CaptureFixture[str]) -> None:
     watch(Offer, task=reprice, name="there", using="second")
+    watch(Product, task=reprice, name="there-too", using="second")
     with project_environment(BOTH):
         here, there = _Addresses().split_envvar_value(os.environ["BRIDGE_DATABASE_URL"])
     assert second not in here
     assert f"dbname={second}" in there
     call_command("migrate", database="second", verbosity=0)
     capsys.readouterr()
-    for arguments, number in (([], 0), (["--database", "second"], 1)):
+    for arguments, number in (([], 1), (["--database", "second"], 2)):
         with pytest.raises(SystemExit):  # nobody serves the stream
             call_command("bridge", "status", *arguments, "--json")
         assert f'"watches": {number}' in capsys.readouterr().out
