@@ -18,7 +18,7 @@ from bridge.canvas import CanvasError, named
 from django_app.database import alias
 from django_app.errors import SendError
 from django_app.sending.letter import text
-from django_app.sending.post import always, goes_into_the_log, post
+from django_app.sending.post import always, goes_into_the_log, open_database, post
 from django_app.sending.recording import RecordableTask, is_recorded
 
 
@@ -109,7 +109,7 @@ async def aapply_async_in_transaction(task: Any, /, args: Any = None, kwargs: An
 def _send_signature(signature: Any, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
     """Lets Celery call the tasks of a signature. It may call several, so they get one transaction."""
     _require_class(signature)
-    with transaction.atomic(using=alias()), always(durable=True):
+    with transaction.atomic(using=open_database() or alias()), always(durable=True):
         return signature.apply_async(args, kwargs, **options)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import DatabaseError, connections
 
 from bridge.database.statement import statement
-from django_app.database import alias, sentence, sqlstate
+from django_app.database import alias, aliases, sentence, sqlstate
 from django_app.errors import SendError
 from django_app.sending.letter import check_options, letter
 from django_app.sending.recording import record
@@ -32,13 +32,18 @@ def always(durable: bool) -> Iterator[None]:
 
 
 def goes_into_the_log() -> bool:
-    """Whether a task that is called here goes into the log: a transaction of BRIDGE_DATABASE is open."""
+    """Whether a task that is called here goes into the log: a transaction of a bridge's database is open."""
     way = _way.get()
-    return in_transaction() if way is None else way
+    return open_database() is not None if way is None else way
 
 
-def in_transaction() -> bool:
-    connection = connections[alias()]
+def open_database() -> str | None:
+    """Returns the database that a task goes into: the first of BRIDGE_DATABASE that has a transaction open here."""
+    return next((using for using in aliases() if _in_transaction(using)), None)
+
+
+def _in_transaction(using: str) -> bool:
+    connection = connections[using]
     if connection.vendor != "postgresql":
         return False
     if connection.in_atomic_block or not connection.settings_dict["AUTOCOMMIT"]:
@@ -60,9 +65,9 @@ def post(task: Any, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
 
 
 def _write(name: str, parameters: dict[str, Any]) -> None:
-    connection = connections[alias()]
+    connection = connections[open_database() or alias()]
     if connection.vendor != "postgresql":
-        raise SendError(name, f"the database '{alias()}' is {connection.display_name}, not PostgreSQL")
+        raise SendError(name, f"the database '{connection.alias}' is {connection.display_name}, not PostgreSQL")
     try:
         with connection.cursor() as cursor:
             cursor.execute(_SEND, parameters)

@@ -14,10 +14,10 @@ from celery.exceptions import Ignore, Retry
 from celery.schedules import schedule
 from django.core.management import call_command
 from django.db import DatabaseError, connection, connections, transaction
+from django.test import override_settings
 
 from django_app import allowances
 from django_app.celery import (
-    TransactionalTask,
     adelay_in_transaction,
     apply_async_in_transaction,
     delay_in_transaction,
@@ -174,6 +174,28 @@ def test_threads_do_not_mix_their_calls(log: Database, app: Any) -> None:
     for thread, ids in enumerate(announced):
         assert [made[one].args for one in ids] == [(thread, number) for number in range(20)]
         assert {made[one].headers["thread"] for one in ids} == {thread}
+
+
+def test_of_several_databases_the_first_with_a_transaction_gets_the_task(
+    log: Database, app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = app.tasks["sending.add"]
+    with second_database(monkeypatch) as other, override_settings(BRIDGE_DATABASE=["default", other]):
+        written: list[str] = []
+
+        def note(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+            if "bridge.send_task" in sql:
+                written.append(context["connection"].alias)
+            return execute(sql, params, many, context)
+
+        with connection.execute_wrapper(note), connections[other].execute_wrapper(note):
+            with transaction.atomic(using=other):
+                add.delay(1)
+                with transaction.atomic():
+                    add.delay(2)
+            add.delay_in_transaction(3)
+    assert written == [other, "default", "default"]
+    assert [call.args for call in calls(log)] == [(1,), (2,), (3,)]
 
 
 def test_only_a_transaction_of_the_bridges_database_counts(
@@ -387,7 +409,7 @@ def test_migrate_allows_exactly_the_tasks_of_the_project(
     assert sendable(migrated) == shops
     allow(migrated, ["by.hand"])
     project = shop()
-    monkeypatch.setattr(allowances, "project_app", lambda: project)
+    monkeypatch.setattr(allowances, "load_app", lambda: project)
     call_command("migrate", verbosity=0)
     # The tasks of the catalog are shared, so every app of this process has them.
     every = dict.fromkeys([*NAMES, "sending.forbidden"], "django")
@@ -404,18 +426,11 @@ def test_without_an_app_or_with_a_broken_one_the_allowances_stay(
     migrated: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = sendable(migrated)
-    monkeypatch.setattr(allowances, "project_app", lambda: None)
-    call_command("migrate", verbosity=0)
-    broken = shop()
-    monkeypatch.setattr(broken.loader, "import_default_modules", lambda: 1 / 0)
-    monkeypatch.setattr(allowances, "project_app", lambda: broken)
+    monkeypatch.setattr(allowances, "load_app", lambda: None)
+    monkeypatch.setattr(allowances, "why_no_app", lambda: "shop.celery: NameError")
     call_command("migrate", verbosity=1)
-    assert "The tasks that may be sent stay as they are: ZeroDivisionError" in capsys.readouterr().out
+    assert "The tasks that may be sent stay as they are: shop.celery: NameError\n" in capsys.readouterr().out
+    monkeypatch.setattr(allowances, "celery_app", lambda: None)
+    call_command("migrate", verbosity=1)
+    assert "may be sent" not in capsys.readouterr().out
     assert sendable(migrated) == before
-
-
-def test_celerys_default_app_is_not_the_projects() -> None:
-    found = allowances.project_app()
-    assert found is not None
-    assert found.main == "shop"
-    assert issubclass(shop().Task, TransactionalTask)
