@@ -1,17 +1,21 @@
 """A task that was sent in a transaction reaches the worker exactly as Celery itself would have sent it."""
 
 import decimal
+import json
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import kombu
 import pytest
+from celery import chain
 from django.db import transaction
 from django.utils.translation import gettext_lazy
 
 from django_app.errors import SendError
+from django_app.testing import eager
 from tests.django.sending_app import shop
 from tests.django.sent import arrived, calls, events, publish
 from tests.fix_postgres import Database
@@ -243,3 +247,25 @@ def test_an_event_that_monitors_get_is_not_sent_twice(log: Database) -> None:
     with transaction.atomic():
         app.tasks["sending.add"].delay(1)
     assert [call.target.task for call in calls(log)] == ["sending.add"]
+
+
+def test_the_testing_kit_runs_what_a_worker_would_run(
+    log: Database, app: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(eager, "load_app", lambda: app)
+    monkeypatch.setenv("SENDING_NOTES", str(tmp_path / "notes"))
+    add, echo = app.tasks["sending.add"], app.tasks["sending.echo"]
+    with transaction.atomic():
+        add.apply_async((1, 2), link=echo.s("linked"))
+        chain(add.s(1), add.s(10), echo.s("last")).apply_async()
+        echo.delay(decimal.Decimal("1.10"))
+    assert [eager.run(call, "default") for call in calls(log)] == [3, 1, "Decimal('1.10')"]
+    notes = [json.loads(line)["values"] for line in (tmp_path / "notes").read_text().splitlines()]
+    assert notes == [
+        ["1", "2"],
+        ["3", "'linked'", "{}"],
+        ["1"],
+        ["1", "10"],
+        ["11", "'last'", "{}"],
+        ["Decimal('1.10')", "{}"],
+    ]
