@@ -13,7 +13,7 @@ from django_app.errors import SendError
 from django_app.sending.letter import check_options, letter
 from django_app.sending.recording import record
 
-_SEND = statement("send_task", "django_app")
+_SEND = statement("send_message", "django_app")
 _MAY_NOT = "42501"  # insufficient_privilege
 _MISSING = {"42883", "3F000", "42P01"}  # undefined_function, invalid_schema_name, undefined_table
 

@@ -1,6 +1,5 @@
 """Tasks as part of the transaction: when they are sent, when they are not, and what a role may send."""
 
-import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from asgiref.sync import sync_to_async
 from celery import _state, chain, chord, group, signals
 from celery.beat import ScheduleEntry, Scheduler
 from celery.exceptions import Ignore, Retry
@@ -310,7 +310,7 @@ async def test_async_code_sends_with_a_commit_of_its_own(log: Database, app: Any
         results.append(await add.aapply_async_in_transaction((3,), countdown=60))
         own = add.delay(4)
     finally:
-        await asyncio.get_running_loop().run_in_executor(None, connections.close_all)
+        await sync_to_async(connections.close_all)()  # in the thread that the calls used
     assert [call.task_id for call in calls(log)] == [result.id for result in results]
     assert [message["headers"]["id"] for message in arrived(app)] == [own.id]
 
