@@ -6,7 +6,8 @@ from django.apps import AppConfig
 from django.core.checks import register
 from django.db.models.signals import post_migrate, pre_migrate
 
-from django_app import checks, router
+from bridge import worker
+from django_app import checks, context, router
 from django_app.declarations import registry, sync
 
 
@@ -19,6 +20,8 @@ class BridgeConfig(AppConfig):
     def ready(self) -> None:
         registry.autodiscover()
         router.install()
+        context.install()
+        worker.install()
         register(checks.check_database)
         register(checks.check_declarations)
         # The identifiers keep each receiver single, however often the apps are loaded.

@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from bridge.call import Targets
+from bridge.call import Targets, context_of
+from bridge.chain import is_too_deep
 from bridge.event import Event
 
 _encode = msgspec.json.Encoder().encode
@@ -14,14 +15,20 @@ _encode = msgspec.json.Encoder().encode
 def coalesce(events: Iterable[Event], targets: Targets) -> list[Event]:
     """Returns one event for each future task. A merged event takes the place of the newest event in it.
 
-    Events without a key (a truncate) and events of watches without the option stay as they are. The result may be
-    coalesced again, together with newer events.
+    Events without a key (a truncate) and events of watches without the option stay as they are. So does the end of a
+    chain: it becomes a dead letter, and would take other changes of the row with it. The result may be coalesced again,
+    together with newer events.
     """
     coalescing = targets.coalescing
     groups: dict[object, list[Event]] = {}
     for place, event in enumerate(events):
         # An event that stays alone is named by its place, because two events may have one id.
-        is_alone = event.watch not in coalescing or event.key is None or event.flaw is not None
+        is_alone = (
+            event.watch not in coalescing
+            or event.key is None
+            or event.flaw is not None
+            or (event.context is not None and is_too_deep(context_of(event)))
+        )
         name = place if is_alone else (event.watch, _encode(event.key))
         group = groups.pop(name, [])
         group.append(event)

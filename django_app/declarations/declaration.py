@@ -50,6 +50,7 @@ class Rule(TypedDict, total=False):
     named_only: bool
     notify: bool
     on_error: str
+    own_writes: str
 
 
 @dataclass(frozen=True)
