@@ -30,13 +30,15 @@ class Carrier:
         self._connection = connection
         self._text: str | None = ""
         """None: unknown, because a savepoint was rolled back."""
+        self._is_touched = False
+        """Whether this transaction has had a context of ours."""
         self._is_theirs = False
         """Whether the project's own code has set the context of this transaction."""
         self._session: Any = None
         self._hooks: Any = None
 
     def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
-        if self._text == "" and not scope.opened():
+        if not self._is_touched and not scope.opened():
             return execute(sql, params, many, context)
         self.look()
         text = self._text_of(sql)
@@ -52,7 +54,7 @@ class Carrier:
         try:
             return execute(sql, params, many, context)
         finally:
-            if kind is not Kind.WRITES and self._text:
+            if kind is not Kind.WRITES and self._is_touched:
                 self._text = None
 
     def apply(self) -> None:
@@ -62,7 +64,7 @@ class Carrier:
             return
         with self._connection.wrap_database_errors, self._session.cursor() as cursor:
             cursor.execute(_SET, [wanted])
-        self._text = wanted
+        self._text, self._is_touched = wanted, True
 
     def _execute_alone(
         self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
@@ -81,9 +83,9 @@ class Carrier:
         """
         session, hooks = self._connection.connection, self._connection.run_on_commit
         if session is not self._session or _status(session) == TransactionStatus.IDLE:
-            self._text, self._is_theirs = "", False
-        elif hooks is not self._hooks:
-            self._text, self._is_theirs = None if self._text or self._is_theirs else self._text, False
+            self._text, self._is_touched, self._is_theirs = "", False, False
+        elif hooks is not self._hooks and (self._is_touched or self._is_theirs):
+            self._text, self._is_touched, self._is_theirs = None, True, False
         self._session, self._hooks = session, hooks
 
     @property
