@@ -76,7 +76,15 @@ def test_a_request_without_an_id_gets_one_and_keeps_it() -> None:
 
 @pytest.mark.parametrize(
     "parent",
-    ["", "x", PARENT.upper(), PARENT.replace("00-0", "ff-0"), f"00-{'0' * 32}-{'1' * 16}-01", PARENT + "\n", PARENT * 9],
+    [
+        "",
+        "x",
+        PARENT.upper(),
+        PARENT.replace("00-0", "ff-0"),
+        f"00-{'0' * 32}-{'1' * 16}-01",
+        PARENT + "\n",
+        PARENT * 9,
+    ],
 )
 def test_a_header_of_another_form_is_no_trace(parent: str) -> None:
     request = get()

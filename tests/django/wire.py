@@ -33,4 +33,4 @@ def short(statement: str) -> str:
     """Returns the verb of a statement; our own is `set context`."""
     if "set_config('bridge.context'" in statement:
         return "set context"
-    return statement.split()[0].upper()
+    return statement.split(maxsplit=1)[0].upper()
