@@ -64,13 +64,14 @@ def task_context(name: str, task_id: str, header: object, key: object) -> dict[s
         return own
     before = header.get("context")
     watch = header.get("watch")
+    watch = watch[:_NAME] if isinstance(watch, str) else None
     cause = {"id": header.get("id"), "watch": watch, "key": key}
     return {
         **_inherited(before),
         **own,
         "cause": cause,
         "depth": min(depth_of(before), MOST) + 1,
-        "chain": [*watches_of(before), *([watch[:_NAME]] if isinstance(watch, str) else [])][-MOST:],
+        "chain": [*watches_of(before), *([] if watch is None else [watch])][-MOST:],
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from bridge.call import Targets, context_of
-from bridge.chain import is_too_deep
+from bridge.chain import depth_of, is_too_deep
 from bridge.event import Event
 
 _encode = msgspec.json.Encoder().encode
@@ -49,8 +49,9 @@ def merge(events: Sequence[Event]) -> Event:
     """Returns the newest event with the oldest old values, and with every column that changed in any of the events."""
     newest = events[-1]
     merged = tuple([origin for event in events[:-1] for origin in event.origins] + [*newest.merged])
+    context = _context(events)
     if not any(event.data for event in events):
-        return msgspec.structs.replace(newest, merged=merged)
+        return msgspec.structs.replace(newest, context=context, merged=merged)
     parts = [event.data or {} for event in events]
     data: dict[str, Any] = dict(parts[-1])
     for name in ("old", "old_key"):
@@ -60,4 +61,12 @@ def merge(events: Sequence[Event]) -> Event:
     changed = sorted({column for part in parts for column in part.get("changed", ())})
     if changed:
         data["changed"] = changed
-    return msgspec.structs.replace(newest, data=data or None, merged=merged)
+    return msgspec.structs.replace(newest, data=data or None, context=context, merged=merged)
+
+
+def _context(events: Sequence[Event]) -> str | None:
+    """Returns the context of the newest event; of the newest with the shortest chain, if tasks wrote some of them: what
+    a person changed must not end early because a task changed the same row."""
+    if not any(event.context is not None and "depth" in event.context for event in events):
+        return events[-1].context
+    return min(reversed(events), key=lambda event: depth_of(context_of(event))).context
