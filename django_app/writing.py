@@ -71,7 +71,7 @@ def _changes(word: str, text: str) -> bool:
 
 
 def _is_harmless(called: str) -> bool:
-    """Whether the word before a bracket is no function, or one that writes no rows."""
+    """Whether the word before a bracket writes no rows: a word of SQL, or a known function."""
     name = called.lower().replace('"', "")
     schema, dot, function = name.rpartition(".")
     if dot and schema != "pg_catalog":

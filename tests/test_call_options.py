@@ -135,7 +135,7 @@ def test_every_option_that_the_database_knows_is_known_here() -> None:
     text = TRIGGERS_SQL.read_text(encoding="utf-8")
     listed = re.search(r"function bridge\._check_options.*?known constant text\[\] :=\s+'\{(.+?)\}'", text, re.DOTALL)
     assert listed
-    names = "".join(listed[1].split("'\n        '")).split(",")
+    names = "".join(re.split(r"'\s+'", listed[1])).split(",")
     values: dict[str, Any] = {
         "call": "event",
         "queue": "q",

@@ -10,7 +10,15 @@ from celery import Celery
 import bridge
 from bridge import scope, worker
 
-HEADER = {"id": 5, "watch": "w", "operation": "update", "at": "2026-01-01T00:00:00+00:00", "context": {"user": 7}}
+HEADER: dict[str, Any] = {
+    "id": 5,
+    "watch": "w",
+    "operation": "update",
+    "at": "2026-01-01T00:00:00+00:00",
+    "context": {"user": 7},
+}
+
+HEADERS: Any = {"bridge": HEADER}
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +43,7 @@ def test_a_task_has_its_event_as_context(app: Celery) -> None:
         with bridge.context(step=1):
             seen.append(scope.current())
 
-    work.apply((7,), task_id="a", headers={"bridge": HEADER})
+    work.apply((7,), task_id="a", headers=HEADERS)
     own = {
         "user": 7,
         "task": "t",

@@ -185,7 +185,8 @@ def test_many_rows_and_composed_statements_have_the_context() -> None:
             rows = [("c", 1), ("d", 2)]
             cursor.executemany("insert into catalog_product (name, price) values (%s, %s)", rows)
             cursor.execute(sql.SQL("update {} set price = 3").format(sql.Identifier("catalog_product")))
-            cursor.execute(b"update catalog_product set price = 4 where name = 'a'")
+            raw: Any = cursor
+            raw.execute(b"update catalog_product set price = 4 where name = 'a'")
     assert contexts() == [{"reason": "import"}] * 9
 
 

@@ -41,7 +41,7 @@ def values(request: HttpRequest) -> dict[str, Any]:
     return RequestValues(request)()
 
 
-def lazy(user: Any, request: HttpRequest) -> SimpleLazyObject:
+def lazy(user: Any, request: HttpRequest) -> Any:
     """Sets `request.user` as AuthenticationMiddleware does."""
 
     def load() -> Any:
@@ -107,7 +107,7 @@ def test_the_user_is_known_as_far_as_it_was_loaded() -> None:
     assert "user" not in values(request)
     request.user = user
     assert values(request)["user"] == 7
-    request.user = lazy(user, request)  # type: ignore[assignment]
+    request.user = lazy(user, request)
     assert "user" not in values(request), "nobody has asked who it is"
     assert request.user.pk == 7
     assert values(request)["user"] == 7
@@ -115,7 +115,7 @@ def test_the_user_is_known_as_far_as_it_was_loaded() -> None:
 
 def test_a_user_who_is_not_loaded_comes_from_the_session_if_that_is() -> None:
     request = get()
-    request.user = lazy(User(pk=7), request)  # type: ignore[assignment]
+    request.user = lazy(User(pk=7), request)
     request.session = SessionStore()
     assert "user" not in values(request)
     assert not request.session.accessed, "the answer must not depend on the cookie because of us"
@@ -190,7 +190,7 @@ def test_a_request_that_reads_costs_nothing_and_one_that_writes_costs_one_statem
 
 @pytest.mark.usefixtures("site")
 def test_two_requests_in_one_transaction_have_their_own_contexts() -> None:
-    """As in a TestCase, whose transaction lasts for the whole test."""
+    """A TestCase has such a transaction, which lasts for the whole test."""
     with transaction.atomic():
         for number in range(2):
             Client().get("/?write=1", headers={"x-request-id": f"r{number}"})
