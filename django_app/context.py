@@ -20,7 +20,7 @@ from bridge.database.statement import statement
 from django_app.database import alias
 from django_app.writing import Kind, kind_of
 
-_SET = statement("set_context", "django_app")
+_SET = statement("set_context")
 
 
 class Carrier:
@@ -63,7 +63,7 @@ class Carrier:
         if wanted == self._text or not self._can_set:
             return
         with self._connection.wrap_database_errors, self._session.cursor() as cursor:
-            cursor.execute(_SET, [wanted])
+            cursor.execute(_SET, {"context": wanted})
         self._text, self._is_touched = wanted, True
 
     def _execute_alone(
