@@ -45,6 +45,11 @@ class Service:
             "starting",
             extra={"broker": self._spare.address, "streams": list(self._settings.streams) or "all"},
         )
+        if self._settings.celery_app is None:
+            logger.warning(
+                'no --app is given; tasks go to the queue "celery", unless their watch names a queue. '
+                "If your workers read another queue, give your Celery app"
+            )
         collect_rarely()
         with ExitStack() as stack:
             if self._settings.http is not None:

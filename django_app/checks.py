@@ -1,15 +1,23 @@
-"""System checks: they find errors in the declarations before anything reaches the database."""
+"""System checks: they find errors in the declarations before anything reaches the database.
 
+docs/reference/checks.md lists the ids. `check --database` and `check --deploy` run more of them.
+"""
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from typing import Any
 
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's own name
 from django.db import connections, router
 from django.db.models import Model
 
-from django_app.database import alias
+from bridge.watch import Watch
+from django_app.database import alias, connect, is_supported
 from django_app.declarations import registry
 from django_app.declarations.declaration import Declaration
 from django_app.errors import DeclarationError
+from django_app.findings import findings, is_migrating
+from django_app.project import load_app, why_no_app
 
 
 def check_database(app_configs: Any, **_: Any) -> list[CheckMessage]:
@@ -22,12 +30,14 @@ def check_database(app_configs: Any, **_: Any) -> list[CheckMessage]:
                 id="bridge.E003",
             )
         ]
-    if connections[alias()].vendor != "postgresql":
+    if not is_supported(alias()):
         return [
-            Error(
-                f"The database '{alias()}' is {connections[alias()].display_name}, not PostgreSQL.",
-                hint="Set BRIDGE_DATABASE to the alias of a PostgreSQL database.",
-                id="bridge.E003",
+            Warning(
+                f"The database '{alias()}' is {connections[alias()].display_name}, so no watch is installed there, and "
+                "no task starts.",
+                hint="Use PostgreSQL, or set BRIDGE_DATABASE to the alias of a PostgreSQL database. To test on this "
+                "database is fine.",
+                id="bridge.W001",
             )
         ]
     return []
@@ -36,23 +46,97 @@ def check_database(app_configs: Any, **_: Any) -> list[CheckMessage]:
 def check_declarations(app_configs: Any, **_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     origins: dict[str, str] = {}
-    for declaration in registry.declared():
+    declared = registry.declared()
+    if declared and (reason := why_no_app()):
+        found.append(
+            Warning(
+                f"The project's Celery app can't be used: {reason}.",
+                hint="Without it, nobody can check the tasks that the watches name.",
+                id="bridge.W002",
+            )
+        )
+    for declaration in declared:
         try:
-            name = declaration.watch().name
+            watch = declaration.watch()
             _check_place(declaration)
         except DeclarationError as error:
             found.append(Error(error.said, hint=error.fix, id=error.check_id))
             continue
-        if name in origins:
+        if watch.name in origins:
             found.append(
                 Error(
-                    f"Two watches are named '{name}': {origins[name]} and {declaration.origin}.",
+                    f"Two watches are named '{watch.name}': {origins[watch.name]} and {declaration.origin}.",
                     hint='Give one of them another name: watch(..., name="...").',
                     id="bridge.E002",
                 )
             )
-        origins.setdefault(name, declaration.origin)
+        origins.setdefault(watch.name, declaration.origin)
+        found += _check_task(declaration, watch)
     return found
+
+
+def check_installation(app_configs: Any, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Compares the declarations with the database. Only `migrate` and `check --database` ask for it."""
+    if alias() not in (databases or ()) or not is_supported(alias()) or is_migrating():
+        return []
+    return [Warning(f"{finding[0].upper()}{finding[1:]}.", id="bridge.W010") for finding in findings()]
+
+
+def check_deployment(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Finds settings that are unsafe in production. Only `check --deploy` asks for it."""
+    found: list[CheckMessage] = []
+    if is_supported(alias()):
+        values = connect(alias()).get_connection_params()
+        host = str(values.get("host") or "")
+        if _is_remote(host) and values.get("sslmode", "prefer") in ("disable", "allow", "prefer"):
+            found.append(
+                Warning(
+                    f"The connection to the database '{alias()}' on {host} may be without TLS.",
+                    hint=f"Set DATABASES['{alias()}']['OPTIONS']['sslmode'] to 'verify-full'.",
+                    id="bridge.W020",
+                )
+            )
+    app = load_app()
+    if app is not None:
+        with app.connection_for_write() as broker:
+            if _is_remote(broker.hostname or "") and not (
+                broker.ssl or broker.as_uri().startswith(("amqps", "rediss"))
+            ):
+                found.append(
+                    Warning(
+                        f"The connection to the broker on {broker.hostname} is without TLS.",
+                        hint="Use an address that begins with amqps:// or rediss://.",
+                        id="bridge.W021",
+                    )
+                )
+    return found
+
+
+def _is_remote(host: str) -> bool:
+    return bool(host) and not host.startswith("/") and host not in ("localhost", "127.0.0.1", "::1")
+
+
+def _check_task(declaration: Declaration, watch: Watch) -> Iterator[CheckMessage]:
+    app = load_app()
+    if app is None:
+        return
+    if watch.task not in app.tasks:
+        close = get_close_matches(watch.task, sorted(app.tasks), 1)
+        yield Warning(
+            f"{declaration.origin}: no task named '{watch.task}' is registered in the app {app.main}.",
+            hint=f"Did you mean '{close[0]}'?" if close else "Correct the name, or import the task's module.",
+            id="bridge.W003",
+        )
+    queues: Any = app.conf.task_queues
+    names = [getattr(queue, "name", queue) for queue in queues or ()]
+    queue = watch.queue if isinstance(watch.queue, str) else None
+    if queue and names and queue not in names:
+        yield Warning(
+            f"{declaration.origin}: the queue '{queue}' is not among the app's task_queues, so no worker reads it "
+            "unless it is started with -Q.",
+            hint=f"The queues are: {', '.join(names)}.",
+            id="bridge.W004",
+        )
 
 
 def _check_place(declaration: Declaration) -> None:

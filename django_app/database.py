@@ -37,6 +37,12 @@ def connect(using: str) -> BaseDatabaseWrapper:
     return connection
 
 
+def is_supported(using: str) -> bool:
+    """Whether this alias is a PostgreSQL database. With another one, such as SQLite in development, the app does
+    nothing, and a system check says so."""
+    return using in connections.settings and connections[using].vendor == "postgresql"
+
+
 def installed_version(connection: BaseDatabaseWrapper) -> str | None:
     """Returns the version of the triggers.sql in the database; None if none is installed."""
     with connection.cursor() as cursor:
@@ -91,8 +97,11 @@ def sqlstate(error: DatabaseError) -> str | None:
 
 
 def sentence(error: DatabaseError) -> str:
-    """Returns PostgreSQL's message on one line."""
-    return " ".join(str(error).split())
+    """Returns PostgreSQL's message and its hint on one line, without the functions in which the error occurred."""
+    diagnosis = getattr(error.__cause__, "diag", None)
+    primary = getattr(diagnosis, "message_primary", None) or str(error)
+    hint = getattr(diagnosis, "message_hint", None)
+    return " ".join((f"{primary} ({hint})" if hint else primary).split())
 
 
 def _numbers(version: str) -> Version:

@@ -58,5 +58,5 @@ def slow(self: Any, event: dict[str, Any]) -> None:
     with bridge.context(step=key), transaction.atomic():
         note(self, key)
         for _ in range(3):
-            Product.objects.filter(pk=key).update(name=F("name"))
+            Product.objects.filter(pk=key).update(price=F("price") + 1)
             time.sleep(0.01)

@@ -14,12 +14,35 @@ from bridge.errors import BridgeError, ConfigError
 
 T = TypeVar("T")
 
+
+class Project(msgspec.Struct, frozen=True):
+    """What a framework knows about the installation. It is the object of click's context."""
+
+    findings: Callable[[], list[str]]
+    """Returns what is wrong with the declarations of the project."""
+
+
 database_url = click.option(
     "--database-url",
     envvar=["BRIDGE_DATABASE_URL", "DATABASE_URL"],
     show_envvar=True,
     metavar="URL",
     help="Address of PostgreSQL, such as postgresql://user:password@host/name.",
+)
+broker_url = click.option(
+    "--broker-url",
+    envvar="BRIDGE_BROKER_URL",
+    show_envvar=True,
+    metavar="URL",
+    help="Celery's broker, to ask the running workers.",
+)
+celery_app = click.option(
+    "--app",
+    "celery_app",
+    envvar="BRIDGE_CELERY_APP",
+    show_envvar=True,
+    metavar="MODULE:APP",
+    help="Your Celery app, to ask the running workers. Optional.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 

@@ -32,8 +32,8 @@ _DEFAULTS: dict[str, Any] = {
 async def connect(database_url: str, purpose: str) -> AsyncIterator[Connection]:
     """Opens a connection in autocommit mode, and closes it at the end. pg_stat_activity shows `purpose`.
 
-    Raises ConfigError when the address can't be right (syntax, unknown database, refused password), and DatabaseError
-    when the server is away.
+    Raises ConfigError when the address can't be right, NotReadyError when the server refuses the login (unknown
+    database, wrong password), and DatabaseError when the server is away.
     """
     note(database_url)
     try:

@@ -9,7 +9,7 @@ from bridge.backoff import Backoff
 from bridge.database import schema
 from bridge.database.connect import connect
 from bridge.database.connection import Connection
-from bridge.errors import DatabaseError
+from bridge.errors import DatabaseError, NotReadyError
 from bridge.operations import installation, streams, upkeep, watches
 from bridge.settings import Settings
 from bridge.telemetry.health import Health
@@ -27,7 +27,7 @@ async def keep_house(settings: Settings, health: Health, serve: Callable[[Iterab
     """Calls `serve` repeatedly with the streams to serve, and recycles the log. Runs until cancelled."""
     backoff = Backoff()
     # The relays log later outages. Before the first relay exists, only this warning explains why nothing happens.
-    level = logging.WARNING
+    level, reported = logging.WARNING, ""
     while True:
         try:
             async with connect(settings.database_url, "catalog") as connection:
@@ -48,8 +48,12 @@ async def keep_house(settings: Settings, health: Health, serve: Callable[[Iterab
                     level = logging.DEBUG
                     await _wait(connection, health)
         except DatabaseError as error:
-            logger.log(level, "database away, trying again", extra={"reason": str(error)})
-            level = logging.DEBUG
+            # The next thing that is missing is news: first the database, then the schema, then a right.
+            is_news = isinstance(error, NotReadyError) and str(error) != reported
+            logger.log(
+                logging.WARNING if is_news else level, "database away, trying again", extra={"reason": str(error)}
+            )
+            level, reported = logging.DEBUG, str(error)
         await anyio.sleep(backoff.next())
 
 

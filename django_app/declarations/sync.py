@@ -20,6 +20,7 @@ from django_app.database import (
     has_schema,
     installed_version,
     is_behind,
+    is_supported,
     is_wanted,
     sentence,
     sqlstate,
@@ -37,7 +38,7 @@ LOCK_TROUBLE = {"55P03", "40P01"}  # lock_not_available, deadlock_detected
 
 def before_migrate(using: str, verbosity: int, stdout: TextIO | None = None) -> None:
     """Handles pre_migrate: installs the guard, which keeps the watches from blocking the migrations."""
-    if using != alias():
+    if using != alias() or not is_supported(using):
         return
     connection = connect(using)
     installed = has_schema(connection)
@@ -53,7 +54,7 @@ def before_migrate(using: str, verbosity: int, stdout: TextIO | None = None) -> 
 
 def after_migrate(using: str, verbosity: int, stdout: TextIO | None = None) -> None:
     """Handles post_migrate. It changes nothing in other databases, nor before the app's own migration."""
-    if using != alias():
+    if using != alias() or not is_supported(using):
         return
     connection = connect(using)
     guard.leave(connection)
