@@ -29,6 +29,7 @@ from django_app.database import (
 from django_app.declarations import registry
 from django_app.declarations.plan import Definition, Plan, compare, execute
 from django_app.errors import DeclarationError
+from django_app.testing_settings import without_watches
 
 LOCK_TIMEOUT = "2s"
 ATTEMPTS = 5
@@ -62,6 +63,8 @@ def after_migrate(using: str, verbosity: int, stdout: TextIO | None = None) -> N
         return  # before_migrate() has reported it
     if is_wanted(connection):
         lines = bring_in_line(connection, strict=False).lines()
+        if without_watches():
+            lines.append("BRIDGE_TEST_TRIGGERS is False, so this test database gets no watches.")
     elif registry.declared():
         lines = ["The watches are not installed: run `manage.py migrate bridge`."]
     else:
@@ -160,6 +163,8 @@ def _wanted() -> tuple[list[Definition], dict[str, str]]:
     """Returns the definitions of the declared watches, and the place of each declaration by the watch's name."""
     wanted: list[Definition] = []
     origins: dict[str, str] = {}
+    if without_watches():
+        return wanted, origins  # a test database that an earlier run has kept loses its watches
     for declaration in registry.declared():
         try:
             watch = declaration.watch()
