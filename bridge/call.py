@@ -111,7 +111,7 @@ def call_for(event: Event, targets: Targets) -> Call | Refusal:
     if isinstance(target, str):
         return Refusal(event, target)
     context = context_of(event)
-    if chain.is_too_deep(context):
+    if event.op != "send" and chain.is_too_deep(context):
         return Refusal(event, chain.too_deep(context, event.watch))
     header = {
         "id": event.id,

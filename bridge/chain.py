@@ -65,13 +65,14 @@ def task_context(name: str, task_id: str, header: object, key: object) -> dict[s
     before = header.get("context")
     watch = header.get("watch")
     watch = watch[:_NAME] if isinstance(watch, str) else None
-    cause = {"id": header.get("id"), "watch": watch, "key": key}
+    # A task that was sent by name is no link of the chain: a task may send itself again for ever, on purpose.
+    is_sent = header.get("operation") == "send"
     return {
         **_inherited(before),
         **own,
-        "cause": cause,
-        "depth": min(depth_of(before), MOST) + 1,
-        "chain": [*watches_of(before), *([] if watch is None else [watch])][-MOST:],
+        "cause": {"id": header.get("id"), "watch": watch, "key": key},
+        "depth": min(depth_of(before), MOST) + (not is_sent),
+        "chain": [*watches_of(before), *([] if watch is None or is_sent else [watch])][-MOST:],
     }
 
 

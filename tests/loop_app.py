@@ -60,3 +60,12 @@ def slow(self: Any, event: dict[str, Any]) -> None:
         for _ in range(3):
             Product.objects.filter(pk=key).update(price=F("price") + 1)
             time.sleep(0.01)
+
+
+@app.task(bind=True, name="loop.again", max_retries=2, default_retry_delay=0)
+def again(self: Any, key: int) -> None:
+    """Fails once, and writes its row when Celery runs it again."""
+    if not self.request.retries:
+        raise self.retry()
+    note(self, key)
+    Product.objects.filter(pk=key).update(price=F("price") + 1)

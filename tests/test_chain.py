@@ -40,6 +40,18 @@ def test_a_chain_ends_after_twenty_tasks() -> None:
     assert len(context["chain"]) == 20
 
 
+def test_a_task_that_is_sent_by_name_is_no_link_of_the_chain() -> None:
+    """It may send itself again for ever, as a task that polls does, and write a watched row each time."""
+    context: Any = {"user": 7, "depth": 20, "chain": ["w"] * 20}
+    targets = Targets(sendable=frozenset({"poll"}))
+    sent = Event(1, "", "send", None, {"task": "poll"}, json.dumps(context), AT)
+    call = call_for(sent, targets)
+    assert isinstance(call, Call)
+    found = chain.task_context("poll", "id", call.headers["bridge"], None)
+    assert (found["depth"], found["chain"], found["user"]) == (20, ["w"] * 20, 7)
+    assert chain.task_context("poll", "id", {"operation": "send", "watch": "", "context": None}, None)["depth"] == 0
+
+
 def test_the_circle_is_named() -> None:
     names = ["start", *["a", "b", "c"] * 6, "a"]
     assert ": a -> b -> c -> a." in chain.too_deep({"chain": names[:-1]}, "a")

@@ -114,6 +114,7 @@ def test_own_writes_can_be_ignored(stage: Stage) -> None:
     assert eventually(lambda: len(stage.contexts("ignoring")) == 6)
     assert stage.runs("loop.raise_price", key) == 2
     assert stage.runs("loop.raise_price", key + 1) == 1
+    assert eventually(lambda: stage.all("select sum(waiting) from bridge.status()") == [(0,)]), "the position moves on"
     [_, own, *_] = stage.contexts("ignoring")
     assert own["cause"]["watch"] == "ignoring"
     assert own["cause"]["key"] == [key]
@@ -137,6 +138,16 @@ def test_a_task_that_changes_the_key_of_its_row_has_changed_its_own_row(stage: S
     assert eventually(lambda: len(stage.contexts("moving")) == 2)
     stage.change(key + 1_000_000)
     assert eventually(lambda: stage.runs("loop.move", key + 1_000_000) == 1), "a person's change of it starts the task"
+
+
+def test_a_task_that_celery_runs_again_is_the_same_link_of_the_chain(stage: Stage) -> None:
+    key = stage.watch("again", "loop.again", own_writes="ignore")
+    stage.change(key)
+    assert eventually(lambda: len(stage.contexts("again")) == 2)
+    stage.change(key)
+    assert eventually(lambda: stage.runs("loop.again", key) == 2)
+    own = stage.contexts("again")[1]
+    assert (own["depth"], own["cause"]["key"]) == (1, [key])
 
 
 def test_tasks_of_several_threads_have_their_own_contexts(stage: Stage) -> None:
