@@ -65,7 +65,7 @@ def task_context(name: str, task_id: str, header: object, key: object) -> dict[s
     before = header.get("context")
     watch = header.get("watch")
     watch = watch[:_NAME] if isinstance(watch, str) else None
-    # A task that was sent by name is no link of the chain: a task may send itself again for ever, on purpose.
+    # A task that was sent by name does not count: a task may send itself again for ever, on purpose.
     is_sent = header.get("operation") == "send"
     return {
         **_inherited(before),

@@ -85,10 +85,10 @@ def changes_of(connection: BaseDatabaseWrapper, watches: Sequence[InstalledWatch
     for *row, fate in rows:
         event = event_of(tuple(row))
         call = call_for(event, targets)
-        task = f", task {call.task_id}" if isinstance(call, Call) else ""
+        became = f"{fate}, task {call.task_id}" if isinstance(call, Call) else str(fate)
         if not without_own_writes([event], targets.ignoring):
-            task = ", no task: the task of this watch wrote it (own_writes)"
-        yield f"  {event.at:%Y-%m-%d %H:%M:%S.%f} {event.watch} {event.op}: {fate}{task}"
+            became = "starts nothing, since the task of this watch wrote it (own_writes)"
+        yield f"  {event.at:%Y-%m-%d %H:%M:%S.%f} {event.watch} {event.op}: {became}"
 
 
 def why_nothing(connection: BaseDatabaseWrapper, watch: InstalledWatch, row: models.Model) -> Iterator[str]:

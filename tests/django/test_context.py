@@ -287,6 +287,31 @@ def test_threads_and_async_code_have_their_own_contexts() -> None:
     assert contexts()[2:] == [{"reason": "async"}, {"reason": "async", "step": 2}, None]
 
 
+def test_a_role_without_any_right_in_the_schema_sets_it() -> None:
+    run("create role bridge_test_context")
+    try:
+        run("grant insert on catalog_product to bridge_test_context")
+        run("grant usage on sequence catalog_product_id_seq to bridge_test_context")
+        with bridge.context(reason="import"), transaction.atomic():
+            run("set local role bridge_test_context")
+            run("insert into catalog_product (name, price) values ('a', 1)")
+    finally:
+        run("drop owned by bridge_test_context")
+        run("drop role bridge_test_context")
+    assert contexts() == [{"reason": "import"}]
+
+
+def test_only_the_bridges_database_pays() -> None:
+    """Another PostgreSQL of the project has no bridge, and its connection no wrapper of ours."""
+    other = connection.copy(alias="other")
+    try:
+        other.ensure_connection()
+        assert other.execute_wrappers == []
+    finally:
+        other.close()
+    assert len([one for one in connection.execute_wrappers if isinstance(one, django_context.Carrier)]) == 1
+
+
 @on_pg18
 def test_nothing_stays_in_a_session_behind_a_pooler(pooler_of_shop: Pooler) -> None:
     with bridge.context(reason="import"):
