@@ -224,6 +224,16 @@ def test_copy_needs_one_line() -> None:
     assert contexts() == [{"reason": "import"}]
 
 
+def test_a_transaction_that_begins_with_what_no_wrapper_sees_is_a_new_one() -> None:
+    with bridge.context(reason="import"):
+        for _ in range(2):
+            with transaction.atomic():
+                with connection.cursor() as cursor, cursor.copy("copy catalog_product (name, price) to stdout") as copy:
+                    list(copy)
+                add()
+    assert contexts() == [{"reason": "import"}] * 2
+
+
 def test_rows_that_are_read_by_a_cursor_of_the_server_do_not_disturb() -> None:
     Product.objects.bulk_create(Product(name=name, price=1) for name in "abc")
     with bridge.context(reason="import"):
