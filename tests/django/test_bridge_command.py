@@ -74,12 +74,12 @@ def test_the_operator_s_own_address_comes_first(migrated: Database, monkeypatch:
     """A direct address, where Django's settings lead through a pooler. DATABASE_URL is Django's own matter."""
     monkeypatch.setenv("DATABASE_URL", "postgresql:///elsewhere")
     monkeypatch.delenv("BRIDGE_DATABASE_URL", raising=False)
-    with project_environment():
+    with project_environment(["default"]):
         assert conninfo_to_dict(os.environ["BRIDGE_DATABASE_URL"])["dbname"] == migrated.name
         assert os.environ["BRIDGE_CELERY_APP"] == "shop"
     assert "BRIDGE_DATABASE_URL" not in os.environ
     monkeypatch.setenv("BRIDGE_DATABASE_URL", "postgresql:///direct")
-    with project_environment():
+    with project_environment(["default"]):
         assert os.environ["BRIDGE_DATABASE_URL"] == "postgresql:///direct"
 
 
