@@ -26,7 +26,7 @@ class Walk:
 
     def go(self, depth: int = 0) -> None:
         for _ in range(self._random.randint(1, 5)):
-            choices = [self.write, self.write, self.read, self.function]
+            choices: list[Any] = [self.write, self.write, self.read, self.function]
             if depth < 5:
                 choices += [self.scope, self.atomic, self.undone, self.by_hand]
             step = self._random.choice(choices)
