@@ -17,7 +17,7 @@ from psycopg.pq import TransactionStatus
 
 from bridge import scope
 from bridge.database.statement import statement
-from django_app.database import alias
+from django_app.database import aliases
 from django_app.writing import Kind, kind_of
 
 _SET = statement("set_context")
@@ -124,7 +124,7 @@ def install() -> None:
 
 
 def _carry(connection: BaseDatabaseWrapper, **_: Any) -> None:
-    if connection.vendor == "postgresql" and connection.alias == alias() and not _carriers(connection):
+    if connection.vendor == "postgresql" and connection.alias in aliases() and not _carriers(connection):
         # At the front: `with connection.execute_wrapper(...)` removes the last one when it ends.
         connection.execute_wrappers.insert(0, Carrier(connection))
 

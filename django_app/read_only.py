@@ -14,9 +14,9 @@ class ReadOnlyError(TypeError):
 def _refuse(model: type[models.Model] | None) -> NoReturn:
     table = model._meta.db_table.replace('"', "") if model else "bridge"
     raise ReadOnlyError(
-        f"the rows of {table} can't be changed through Django: events that wait would be lost. `bridge run` removes "
-        "delivered events, `manage.py flush` those of a test, `manage.py bridge dead-letters` decides about dead letters, "
-        "and `manage.py migrate` changes watches."
+        f"the rows of {table} can't be changed through Django, since events that wait would be lost: `bridge run` "
+        "removes delivered events, `manage.py flush` those of a test, `manage.py bridge dead-letters` settles dead "
+        "letters, and `manage.py migrate` changes watches"
     )
 
 
@@ -38,6 +38,7 @@ class ReadOnlyModel(models.Model):
 
     class Meta:
         abstract = True
+        base_manager_name = "objects"
 
     def save(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuses."""
