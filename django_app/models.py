@@ -2,12 +2,13 @@
 
 from django.db import models
 
+from django_app.read_only import ReadOnlyModel
 from django_app.text_array import TextArrayField
 
 OPERATIONS = [(name, name) for name in ("insert", "update", "delete", "truncate")]
 
 
-class Watch(models.Model):
+class Watch(ReadOnlyModel):
     """One rule. A removed watch keeps its row, for the events that it has recorded."""
 
     name = models.TextField(primary_key=True)
@@ -33,7 +34,7 @@ class Watch(models.Model):
         return self.name
 
 
-class Event(models.Model):
+class Event(ReadOnlyModel):
     """One committed change, as a trigger recorded it."""
 
     id = models.BigIntegerField(primary_key=True)
