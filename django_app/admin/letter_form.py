@@ -1,0 +1,57 @@
+"""Letter form: the arguments of a dead letter, as JSON."""
+
+import json
+from typing import Any
+
+from django import forms
+
+from django_app.admin.decision import Arguments
+
+
+class ArgumentsForm(forms.Form):
+    args = forms.JSONField(
+        label="Arguments",
+        required=False,
+        help_text="A JSON array: the positional arguments.",
+        widget=forms.Textarea(attrs={"rows": 6, "cols": 80, "class": "vLargeTextField", "spellcheck": "false"}),
+    )
+    kwargs = forms.JSONField(
+        label="Keyword arguments",
+        required=False,
+        help_text="A JSON object: the names and values of further arguments.",
+        widget=forms.Textarea(attrs={"rows": 4, "cols": 80, "class": "vLargeTextField", "spellcheck": "false"}),
+    )
+
+    @classmethod
+    def of(cls, call: Arguments) -> "ArgumentsForm":
+        return cls(initial={"args": call.args, "kwargs": call.kwargs})
+
+    def clean_args(self) -> list[Any]:
+        value = self.cleaned_data["args"]
+        if value in (None, ""):
+            return []
+        if not isinstance(value, list):
+            raise forms.ValidationError("The arguments must be a JSON array, such as [42].")
+        return _checked(value)
+
+    def clean_kwargs(self) -> dict[str, Any]:
+        value = self.cleaned_data["kwargs"]
+        if value in (None, ""):
+            return {}
+        if not isinstance(value, dict):
+            raise forms.ValidationError('The keyword arguments must be a JSON object, such as {"force": true}.')
+        return _checked(value)
+
+
+def _checked(value: Any) -> Any:
+    """Refuses what PostgreSQL's jsonb does not take."""
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except UnicodeError as error:
+        raise forms.ValidationError("A text contains half of a character, which the database can't store.") from error
+    except ValueError as error:
+        raise forms.ValidationError("A number is not a JSON number (NaN or Infinity).") from error
+    if "\\u0000" in text.replace("\\\\", ""):
+        raise forms.ValidationError("A text contains the character NUL, which the database can't store.")
+    return value

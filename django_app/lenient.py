@@ -1,0 +1,25 @@
+"""Model fields for dead letters, whose values may be the very reason why they are dead letters."""
+
+from typing import Any
+
+from django.db import models
+
+# models.Field is generic only in the type stubs, not at run time, so the type arguments are left out.
+
+
+class LenientDateTimeField(models.DateTimeField):  # type: ignore[type-arg]
+    """A time; None where it is outside the range of Python's datetime."""
+
+    def select_format(self, compiler: Any, sql: str, params: Any) -> tuple[str, Any]:
+        in_range = f"{sql} >= '0001-01-02' AND {sql} < '9999-12-31'"
+        return f"CASE WHEN {in_range} THEN {sql} END", [*params] * 3
+
+
+class LenientJSONField(models.JSONField):
+    """A JSON value; its text where Python can't read it."""
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        try:
+            return super().from_db_value(value, expression, connection)
+        except (ValueError, RecursionError):
+            return value
