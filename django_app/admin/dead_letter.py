@@ -114,7 +114,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
             except decision.DecisionError as error:
                 form.add_error(None, str(error))
             else:
-                return self._back(request, f"{call.task} was sent with the new arguments.", messages.SUCCESS)
+                return self._back(request, f"The task {call.task} was sent with the new arguments.", messages.SUCCESS)
         context = {"letter": letter, "call": call, "form": form, "to_confirm": form.is_bound and form.is_valid()}
         return self._page(request, "edit", "Edit arguments and retry", context)
 

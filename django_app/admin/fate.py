@@ -25,16 +25,17 @@ def badge(logged: Logged) -> SafeString:
 def story(logged: Logged) -> SafeString:
     """Returns the fate, and what is known about it, as a sentence."""
     by = user_of(logged.decided_in)
+    said: str
     match logged.fate:
         case "waits":
-            said = format_html("It is committed, and the bridge has not published it yet.")
+            said = "It is committed, and the bridge has not published it yet."
         case "published" if logged.coalesces:
-            said = format_html(
+            said = (
                 "The broker has confirmed its task. The watch coalesces events: a later event of this key, which was "
                 "read together with this one, may stand for it, with its own task id."
             )
         case "published":
-            said = format_html("The broker has confirmed its task.")
+            said = "The broker has confirmed its task."
         case "dead":
             said = format_html("It could not be published ({}): {}", moment(logged.since), logged.reason)
         case "retried":

@@ -8,14 +8,21 @@ from django import forms
 from django_app.admin.decision import Arguments
 
 
+class ArgumentField(forms.JSONField):
+    """Shows half of a character, which no page can have, as JSON escapes it."""
+
+    def prepare_value(self, value: Any) -> str:
+        return str(super().prepare_value(value)).encode("utf-8", "backslashreplace").decode()
+
+
 class ArgumentsForm(forms.Form):
-    args = forms.JSONField(
+    args = ArgumentField(
         label="Arguments",
         required=False,
         help_text="A JSON array: the positional arguments.",
         widget=forms.Textarea(attrs={"rows": 6, "cols": 80, "class": "vLargeTextField", "spellcheck": "false"}),
     )
-    kwargs = forms.JSONField(
+    kwargs = ArgumentField(
         label="Keyword arguments",
         required=False,
         help_text="A JSON object: the names and values of further arguments.",

@@ -11,9 +11,10 @@ from django.contrib import admin
 from django.core.management import call_command
 from django.test import Client, override_settings
 
-from bridge.call import Targets, call_for, targets_of
+from bridge.call import call_for, targets_of
 from bridge.event import Event as LoggedEvent
-from django_app.declarations import registry, watch
+from django_app import watch
+from django_app.declarations import registry
 from tests.django.admin_site import bury, change, deliver, event_page, execute, page, staff, superuser
 from tests.fix_postgres import Database, on_pg18
 
@@ -72,9 +73,11 @@ def test_the_fate_follows_what_happens_to_the_event(product: Product) -> None:
     assert "discarded" in page(client, event_page("order by xid desc"))
 
 
-@pytest.mark.parametrize("address", ["default-1-1", "default-x-1", "x", "1", "default-1-99999999999999999999", "a-1-1"])
-def test_an_event_that_is_not_there_is_no_error(migrated: Database, address: str) -> None:
-    assert superuser().get(f"/admin/bridge/event/{address}/change/").status_code == HTTPStatus.FOUND
+def test_an_event_that_is_not_there_is_no_error(migrated: Database) -> None:
+    client = superuser()
+    for address in ("default-1-1", "default-x-1", "x", "1", "default-1-99999999999999999999", "a-1-1", "%00-1-1"):
+        answer = client.get(f"/admin/bridge/event/{address}/change/")
+        assert answer.status_code == HTTPStatus.FOUND, address  # as for every object that does not exist
 
 
 def test_the_timeline_says_who_changed_what(product: Product) -> None:
@@ -107,10 +110,8 @@ def test_an_object_without_events_is_no_error(product: Product) -> None:
     client = superuser()
     assert "no changes of this object" in page(client, "event/of/catalog.product/4711/")
     assert "No watch records" in page(client, "event/of/catalog.offer/1/")
-    for wrong in ("catalog.product/abc", "catalog.nothing/1", "x/1", "catalog.product/1/?before=x"):
-        assert client.get(f"/admin/bridge/event/of/{wrong.rstrip('/')}/").status_code == HTTPStatus.NOT_FOUND or (
-            "?" in wrong and client.get(f"/admin/bridge/event/of/{wrong}").status_code == HTTPStatus.NOT_FOUND
-        ), wrong
+    for wrong in ("catalog.product/abc/", "catalog.nothing/1/", "x/1/", "catalog.product/1/?before=x"):
+        assert client.get(f"/admin/bridge/event/of/{wrong}").status_code == HTTPStatus.NOT_FOUND, wrong
 
 
 def test_the_page_of_a_watched_object_links_to_its_changes(product: Product) -> None:
@@ -130,7 +131,7 @@ def test_other_pages_and_other_users_have_no_such_link(product: Product) -> None
 
 def test_no_link_leads_to_a_page_that_this_user_may_not_see(product: Product) -> None:
     shown = page(staff("bridge.view_event"), event_page())
-    assert "/admin/catalog/product/" not in shown
+    assert 'href="/admin/catalog/' not in shown
 
 
 def test_a_template_of_the_project_keeps_its_content(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +195,6 @@ def test_an_event_with_values_that_python_cant_read_is_shown(product: Product) -
     client = superuser()
     assert "2 events" in page(client, "event/")
     assert "catalog.product_reprice" in page(client, event_page())
-    assert isinstance(Targets(), Targets)
 
 
 def test_a_sent_task_is_shown(product: Product) -> None:
