@@ -121,7 +121,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     def _decide_one(self, request: HttpRequest, kind: decision.Kind, object_id: str, may: bool) -> Any:
         if not may:
             raise PermissionDenied
-        refusal = self.refusal(request)
+        refusal = self.refusal(request, decision.NEEDS[kind])
         if refusal is not None:
             return refusal
         return self._decide(request, kind, self.get_queryset(request).filter(pk=self._letter(request, object_id).pk))

@@ -4,9 +4,7 @@ import html
 import re
 from collections.abc import Iterator
 from http import HTTPStatus
-from pathlib import Path
 
-import psycopg
 import pytest
 from catalog.models import Product
 from django.db import connection
@@ -39,9 +37,7 @@ def pages(migrated: Database) -> list[str]:
 
 
 @pytest.fixture
-def application(
-    migrated: Database, embedded_postgres: Postgres, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[str]:
+def application(migrated: Database, embedded_postgres: Postgres) -> Iterator[str]:
     """The role of the web processes, as docs/howto/roles.sql sets it up. Returns its name, which needs quotes."""
     name = f"{migrated.name} Web"
     roles = {role: f"{migrated.name}_{role}" for role in ("owner", "worker", "process")} | {"application": name}
@@ -127,8 +123,3 @@ def test_pages_without_the_schema_say_what_installs_it(client: Client, pages: li
         answer = client.get(page)
         assert answer.status_code == HTTPStatus.FORBIDDEN, page
         assert "python manage.py migrate" in answer.content.decode(), page
-
-
-def test_the_guide_is_found() -> None:
-    assert isinstance(psycopg.__version__, str)
-    assert Path(GUIDE).exists()
