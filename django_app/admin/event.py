@@ -35,7 +35,7 @@ from django_app.models import Event
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
     needs = log.NEEDS
-    list_display = ("number", "watch_link", "operation", "key_values", "time", "fate", "user", "transaction")
+    list_display = ("number", "time", "watch_link", "operation", "key_values", "fate", "user", "transaction")
     list_filter = (
         WatchFilter,
         StreamFilter,

@@ -2,9 +2,10 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from tests.absence import absent
 
 LEVEL_A_AND_AA = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa"]
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
+Looks = Sequence[tuple[str, str]]
+"""Sizes and themes."""
 
 
 class ContextMiddleware:
@@ -58,14 +61,15 @@ def chromium() -> Iterator[Chromium]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
+        connection.close()  # Playwright's event loop has its own, which the next test would find
         browser.close()
 
 
 class Admin:
     """The pages of one person. Each page that is opened is checked."""
 
-    def __init__(self, browser: Chromium, address: str, images: Path, looks: Sequence[tuple[str, str]]) -> None:
-        self._looks = looks
+    def __init__(self, browser: Chromium, address: str, images: Path, looks: Iterable[Looks]) -> None:
+        self._looks = cycle(looks)
         self.page: Page = browser.new_page(viewport=SIZES["desktop"], locale="en-GB", color_scheme="light")  # type: ignore[arg-type]
         self.page.set_default_timeout(10_000)
         self._address = address
@@ -95,21 +99,23 @@ class Admin:
         self.page.goto(f"{self._address}{path}")
 
     def check(self, image: str | None = None) -> None:
-        """Looks for violations on a desktop and on a phone, and takes pictures in the light theme."""
+        """Looks for violations in the next looks, and takes pictures in the light theme."""
         self.page.add_style_tag(content="* { transition: none !important; }")  # half of a change of colours is no fault
-        for size, theme in self._looks:
-            self.page.set_viewport_size(SIZES[size])  # type: ignore[arg-type]
-            self.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        for size, theme in next(self._looks):
+            self._look(size, theme)
             self._accessible(f"{self.page.url} {size} {theme}")
             width = self.page.evaluate("document.documentElement.scrollWidth")
             if width > SIZES[size]["width"]:
                 self.faults.append(f"{self.page.url} is {width} pixels wide on a {size}")
-            if image is not None:
-                self.page.emulate_media(color_scheme="light")
-                name = image if size == "desktop" else f"{image}-{size}"
-                self.page.screenshot(path=self._images / f"{name}.png", full_page=size == "desktop")
-        self.page.set_viewport_size(SIZES["desktop"])  # type: ignore[arg-type]
-        self.page.emulate_media(color_scheme="light")
+        for size in SIZES if image is not None else ():
+            self._look(size, "light")
+            name = image if size == "desktop" else f"{image}-{size}"
+            self.page.screenshot(path=self._images / f"{name}.png", full_page=size == "desktop")
+        self._look("desktop", "light")
+
+    def _look(self, size: str, theme: str) -> None:
+        self.page.set_viewport_size(SIZES[size])  # type: ignore[arg-type]
+        self.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
 
     def _accessible(self, where: str) -> None:
         found = self._axe.run(self.page, options={"runOnly": {"type": "tag", "values": LEVEL_A_AND_AA}})

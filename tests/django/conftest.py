@@ -14,7 +14,7 @@ from django.db import connection  # noqa: E402
 from shop.settings import database as database_settings  # noqa: E402
 
 from django_app.declarations import registry  # noqa: E402
-from tests.fix_postgres import Database  # noqa: E402
+from tests.fix_postgres import Database, PgServer  # noqa: E402
 
 # Programs that other tests start in this process inherit its environment, but they must not load Django.
 del os.environ["DJANGO_SETTINGS_MODULE"]
@@ -31,8 +31,14 @@ def shop_database(empty_database: Database, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def migrated(shop_database: Database) -> Database:
-    call_command("migrate", verbosity=0)
+def migrated(shop_database: Database, pg_server: PgServer) -> Database:
+    """A database with the shop's tables and watches. The migrations run once for each set of declarations."""
+
+    def migrate() -> None:
+        call_command("migrate", verbosity=0)
+        connection.close()
+
+    pg_server.kept(f"migrated {registry.declared()}", shop_database, migrate)
     return shop_database
 
 
