@@ -52,5 +52,5 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if lack is None:
             return None
         context = {**self.admin_site.each_context(request), "title": lack.title, "lack": lack, "opts": self.opts}
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]  # as Django's own views do
+        request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/bridge/missing_rights.html", context, status=403)

@@ -84,9 +84,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
             "discard": self.has_discard_permission(request),
         }
         titles = {"retry": "Retry", "edit": "Edit arguments and retry", "discard": "Discard"}
-        links = [
-            (titles[name], self._url(name, object_id)) for name in titles if may[name] and object_id is not None
-        ]
+        links = [(titles[name], self._url(name, object_id)) for name in titles if may[name] and object_id is not None]
         return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), "bridge_links": links})
 
     def retry_view(self, request: HttpRequest, object_id: str) -> Any:
@@ -153,7 +151,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         return self._page(request, "decide", {"retry": "Retry", "discard": "Discard"}[kind], context)
 
     def _letter(self, request: HttpRequest, object_id: str) -> DeadLetter:
-        letter = self.get_object(request, unquote(object_id))
+        letter: DeadLetter | None = self.get_object(request, unquote(object_id))
         if letter is None:
             raise Http404("There is no such dead letter: another person may have decided about it.")
         return letter
@@ -169,7 +167,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     def _page(self, request: HttpRequest, name: str, title: str, context: dict[str, Any]) -> TemplateResponse:
         shared = {**self.admin_site.each_context(request), "opts": self.opts, "title": title, "media": self.media}
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]  # as Django's own views do
+        request.current_app = self.admin_site.name
         return TemplateResponse(request, f"admin/bridge/deadletter/{name}.html", {**shared, **context})
 
     def _back(self, request: HttpRequest, text: str, level: int) -> HttpResponseRedirect:

@@ -77,7 +77,9 @@ def settle(request: HttpRequest, kind: Kind, letters: Sequence[DeadLetter]) -> i
     return done
 
 
-def send_edited(request: HttpRequest, letter: DeadLetter, call: Arguments, args: list[Any], kwargs: dict[str, Any]) -> None:
+def send_edited(
+    request: HttpRequest, letter: DeadLetter, call: Arguments, args: list[Any], kwargs: dict[str, Any]
+) -> None:
     """Sends the task of a dead letter with other arguments, and discards the dead letter, in one transaction.
 
     bridge.send() starts only tasks that the owner of the schema has allowed, so nobody can start another task this way.

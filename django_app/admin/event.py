@@ -53,8 +53,8 @@ class EventAdmin(ReadOnlyAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     fields: ClassVar[tuple[str, ...]] = (
-        "watch_link", "operation", "row", "time", "fate_told", "task", "state", "user", "transaction", "stream", "changes",
-        "context_told", "recorded",
+        "watch_link", "operation", "row", "time", "fate_told", "task", "state", "user", "transaction", "stream",
+        "changes", "context_told", "recorded",
     )  # fmt: skip
     readonly_fields = fields
 

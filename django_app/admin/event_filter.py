@@ -128,7 +128,7 @@ class TimeFilter(admin.ListFilter):
         self._given = {name: _last(params.pop(name)) for name in self.expected_parameters() if name in params}
         self.used_parameters.update({name: value for name, value in self._given.items() if value})
 
-    def expected_parameters(self) -> list[str]:
+    def expected_parameters(self) -> list[str | None]:
         return ["since", "until"]
 
     def has_output(self) -> bool:
@@ -177,7 +177,7 @@ def key_conditions(term: str) -> dict[str, Any]:
 
 
 def user_pattern(user: str) -> str:
-    """Returns a regular expression for a context whose `user` is this one. The context is a text, and may be no JSON."""
+    """Returns a regular expression for a context with this user. The context is a text, and may not be JSON."""
     forms = {json.dumps(user), json.dumps(user, ensure_ascii=False)}
     names = "|".join(re.sub(r"([^\w\s])", r"\\\1", form[1:-1]) for form in sorted(forms))
     return rf'"user"\s*:\s*("({names})"|{names})\s*[,}}]' if user.isdecimal() else rf'"user"\s*:\s*"({names})"'

@@ -29,7 +29,7 @@ class EventList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         conditions: dict[str, Any] = key_conditions(self.query)
         for each in self.filter_specs:
-            conditions |= each.conditions()  # type: ignore[attr-defined]
+            conditions |= each.conditions()  # type: ignore[attr-defined]  # all filters of EventAdmin have it
         skip = (self.page_num - 1) * self.list_per_page
         if self.page_num < 1 or skip >= log.MOST:
             raise IncorrectLookupParameters
@@ -50,10 +50,10 @@ class EventList(ChangeList):
         if self.page_num > 1 and not result_list:
             raise IncorrectLookupParameters from InvalidPage()
         self.result_count = total
-        self.result_list = result_list  # type: ignore[assignment]  # no queryset: nothing here asks it
+        self.result_list = result_list  # no queryset: nothing here asks it
         self.multi_page = total > self.list_per_page
         self.show_full_result_count = self.show_admin_actions = self.can_show_all = False
-        self.full_result_count = None  # type: ignore[assignment]
+        self.full_result_count = None
 
     def url_for_result(self, result: Any) -> str:
         return reverse(f"{self.model_admin.admin_site.name}:bridge_event_change", args=(quote(result.pk),))

@@ -39,7 +39,8 @@ class ArgumentsForm(forms.Form):
             return []
         if not isinstance(value, list):
             raise forms.ValidationError("The arguments must be a JSON array, such as [42].")
-        return _checked(value)
+        _check(value)
+        return value
 
     def clean_kwargs(self) -> dict[str, Any]:
         value = self.cleaned_data["kwargs"]
@@ -47,10 +48,11 @@ class ArgumentsForm(forms.Form):
             return {}
         if not isinstance(value, dict):
             raise forms.ValidationError('The keyword arguments must be a JSON object, such as {"force": true}.')
-        return _checked(value)
+        _check(value)
+        return value
 
 
-def _checked(value: Any) -> Any:
+def _check(value: Any) -> None:
     """Refuses what PostgreSQL's jsonb does not take."""
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
@@ -61,4 +63,3 @@ def _checked(value: Any) -> Any:
         raise forms.ValidationError("A number is not a JSON number (NaN or Infinity).") from error
     if "\\u0000" in text.replace("\\\\", ""):
         raise forms.ValidationError("A text contains the character NUL, which the database can't store.")
-    return value

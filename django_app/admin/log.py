@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 
-from django.db import connections
+from django.db import connections, transaction
 
 from bridge.call import task_id_of
 from bridge.database.statement import statement
@@ -23,6 +23,7 @@ NEEDS = Needs(tables=("event", "stream", "watch"), functions=("fate",))
 
 _LIST = statement("list_events", "django_app")
 _COUNT = statement("count_events", "django_app")
+_NO_JIT = statement("avoid_jit", "django_app")
 _HORIZON = statement("find_horizon", "django_app")
 _NO_CONDITION: Mapping[str, Any] = dict.fromkeys(
     ("before", "after", "stream", "id", "watch", "op", "since", "until", "user", "keys", "row_watches", "row_keys")
@@ -73,13 +74,12 @@ class Horizon:
     at: datetime | None
 
 
-def read(conditions: Mapping[str, Any], rows: int, skip: int = 0, depth: int = DEPTH, data: bool = False) -> list[Logged]:
+def read(
+    conditions: Mapping[str, Any], rows: int, skip: int = 0, depth: int = DEPTH, data: bool = False
+) -> list[Logged]:
     """Returns the newest events that meet the conditions of list_events.sql. Without `data` they have none."""
     values = {**_NO_CONDITION, **conditions, "rows": rows, "skip": skip, "depth": depth, "with_data": data}
-    with connections[alias()].cursor() as cursor:
-        cursor.execute(_LIST, values)
-        names = [column[0] for column in cursor.description]
-        return [_logged(dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+    return [_logged(row) for row in _rows(_LIST, values)]
 
 
 def find(identity: str) -> Logged | None:
@@ -93,17 +93,13 @@ def find(identity: str) -> Logged | None:
 
 
 def count() -> int:
-    with connections[alias()].cursor() as cursor:
-        cursor.execute(_COUNT, {"most": MOST})
-        return int(cursor.fetchone()[0])
+    return int(_rows(_COUNT, {"most": MOST})[0]["number"])
 
 
 def horizon(conditions: Mapping[str, Any], depth: int = DEPTH) -> Horizon | None:
     """Returns where a search with these conditions ended; None if it looked at everything."""
-    with connections[alias()].cursor() as cursor:
-        cursor.execute(_HORIZON, {**_NO_CONDITION, **conditions, "depth": depth})
-        row = cursor.fetchone()
-    return None if row is None else Horizon(*row)
+    found = _rows(_HORIZON, {**_NO_CONDITION, **conditions, "depth": depth})
+    return Horizon(**found[0]) if found else None
 
 
 def is_xid(text: str) -> bool:
@@ -114,6 +110,14 @@ def user_of(context: Any) -> str | None:
     """Returns the user's name in a context; None if it has none."""
     user = context.get("user") if isinstance(context, dict) else None
     return None if user is None else str(user)
+
+
+def _rows(query: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    with transaction.atomic(using=alias()), connections[alias()].cursor() as cursor:
+        cursor.execute(_NO_JIT)
+        cursor.execute(query, values)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def _logged(row: dict[str, Any]) -> Logged:

@@ -87,7 +87,7 @@ class Rows:
         return None if value is None else str(value)
 
     def _page(self, model: Model, page: str, *arguments: str) -> str | None:
-        if not self._site._registry[model].has_view_or_change_permission(self._request):  # type: ignore[attr-defined]
+        if not self._site._registry[model].has_view_or_change_permission(self._request):
             return None
         options = model._meta
         try:

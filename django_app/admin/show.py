@@ -7,7 +7,7 @@ from typing import Any
 from django.utils.dateformat import format as date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.timezone import template_localtime
+from django.utils.timezone import is_aware, localtime
 
 NOTHING = "-"
 
@@ -16,7 +16,7 @@ def moment(at: datetime | None) -> SafeString | str:
     """Returns a time with seconds, in the time zone of the site."""
     if at is None:
         return NOTHING
-    local = template_localtime(at)
+    local = localtime(at) if is_aware(at) else at
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         local.isoformat(),

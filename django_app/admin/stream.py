@@ -51,7 +51,7 @@ class StreamList(ChangeList):
             cursor.execute(_LIST)
             found = [StreamState(*row) for row in cursor.fetchall()]
         self.result_count = self.full_result_count = len(found)
-        self.result_list = found  # type: ignore[assignment]  # no queryset: nothing here asks it
+        self.result_list = found  # no queryset: nothing here asks it
         self.paginator = Paginator(found, max(1, len(found)))
         self.multi_page = self.can_show_all = self.show_full_result_count = self.show_admin_actions = False
 

@@ -1,6 +1,6 @@
 """Timeline: the changes of one object, newest first."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.apps import apps
 from django.contrib.admin.utils import quote
@@ -12,6 +12,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.safestring import SafeString
 
 from django_app.admin import log
+from django_app.admin.base import ReadOnlyAdmin
 from django_app.admin.difference import Difference, differences
 from django_app.admin.fate import badge
 from django_app.admin.log import Logged
@@ -20,13 +21,10 @@ from django_app.admin.row import Model, keys_of, watched
 from django_app.admin.show import moment
 from django_app.database import alias
 
-if TYPE_CHECKING:
-    from django_app.admin.base import ReadOnlyAdmin
-
 _MOST = 100
 
 
-def page(request: HttpRequest, admin: "ReadOnlyAdmin", label: str, pk: str) -> TemplateResponse:
+def page(request: HttpRequest, admin: ReadOnlyAdmin, label: str, pk: str) -> TemplateResponse:
     model = _model(label)
     keys = _keys(model, pk)
     before = request.GET.get("before", "")
@@ -49,7 +47,7 @@ def page(request: HttpRequest, admin: "ReadOnlyAdmin", label: str, pk: str) -> T
         "most": _MOST if events and events[0].total > _MOST else None,
         "horizon": log.horizon({"before": before or None}) if keys else None,
     }
-    request.current_app = site.name  # type: ignore[attr-defined]  # as Django's own views do
+    request.current_app = site.name
     return TemplateResponse(request, "admin/bridge/timeline.html", context)
 
 

@@ -7,7 +7,7 @@ from django.contrib.admin.utils import unquote
 from django.db import connections
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from bridge.database.statement import statement

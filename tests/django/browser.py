@@ -9,7 +9,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
@@ -100,7 +100,9 @@ class Admin:
 
     def check(self, image: str | None = None) -> None:
         """Looks for violations in the next looks, and takes pictures in the light theme."""
-        self.page.add_style_tag(content="* { transition: none !important; }")  # half of a change of colours is no fault
+        self.page.add_style_tag(
+            content="* { transition: none !important; }"
+        )  # colours in transition would count as violations
         for size, theme in next(self._looks):
             self._look(size, theme)
             self._accessible(f"{self.page.url} {size} {theme}")

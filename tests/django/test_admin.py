@@ -50,7 +50,7 @@ def listed(client: Client, query: str) -> int:
     answer = client.get(EVENTS + query, follow=True)
     assert answer.status_code == HTTPStatus.OK, query
     assert not answer.redirect_chain, query
-    return int(answer.context_data["cl"].result_count)
+    return int((answer.context_data or {})["cl"].result_count)
 
 
 LISTED = [

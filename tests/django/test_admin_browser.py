@@ -100,7 +100,11 @@ def test_a_person_follows_a_change_and_retries_a_dead_letter(
     assert "1 dead letter will be published again." in page.inner_text(".messagelist")
     assert execute("select count(*) from bridge.waiting") == [(1,)]
 
-    for path in ("/admin/bridge/stream/", "/admin/bridge/watch/", "/admin/bridge/watch/catalog.product_5Freprice/change/"):
+    for path in (
+        "/admin/bridge/stream/",
+        "/admin/bridge/watch/",
+        "/admin/bridge/watch/catalog.product_5Freprice/change/",
+    ):
         admin.open(path)
         admin.check()
     assert admin.faults == [], "\n".join(admin.faults)

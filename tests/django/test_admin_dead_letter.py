@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -82,7 +81,7 @@ def test_a_retry_is_confirmed_and_keeps_the_event(letter: int) -> None:
     said = confirm(superuser(), "retry", letter)
     assert "1 dead letter will be published again" in said
     assert execute("select id, at, watch, key from bridge.waiting") == before
-    assert LogEntry.objects.get().user.username == "admin"  # type: ignore[union-attr]
+    assert LogEntry.objects.get().user.username == "admin"
     ((context,),) = execute("select context::jsonb ->> 'user' from bridge.decision")
     assert context == "admin"
 
@@ -224,19 +223,23 @@ def test_a_letter_that_cant_be_read_is_shown_and_can_be_discarded(migrated: Data
 
 
 @pytest.fixture
-def as_event(shop_database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def as_event(shop_database: Database, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(registry, "_in_code", [])
     watch(Product, task="catalog.tasks.reprice", on=["update"], data=["price"], call="event", priority=3)
     call_command("migrate", verbosity=0)
     change(Product.objects.create(name="Tea", price=1), "2", '{"user": "anna"}')
-    yield bury("why")
+    return bury("why")
 
 
 def test_a_task_that_takes_the_event_can_be_edited(as_event: int) -> None:
     execute("select bridge.allow('catalog.tasks.reprice')")
     client = superuser()
     shown = page(client, f"{LIST}{as_event}/edit/")
-    for part in ("&quot;operation&quot;: &quot;update&quot;", "&quot;price&quot;: &quot;2.00&quot;", "&quot;user&quot;: &quot;anna&quot;"):
+    for part in (
+        "&quot;operation&quot;: &quot;update&quot;",
+        "&quot;price&quot;: &quot;2.00&quot;",
+        "&quot;user&quot;: &quot;anna&quot;",
+    ):
         assert part in shown
     client.post(f"{LIST}{as_event}/edit/", {"args": "[{}]", "confirmed": "yes"})
     (data,) = waiting()

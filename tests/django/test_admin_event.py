@@ -1,7 +1,6 @@
 """The page of one event, and the timeline of one object."""
 
 import json
-from collections.abc import Iterator
 from http import HTTPStatus
 
 import pytest
@@ -160,7 +159,7 @@ def test_a_template_of_the_project_keeps_its_content(product: Product, monkeypat
 
 
 @pytest.fixture
-def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+def backend(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Replaces the result backend by a dict of states."""
     states: dict[str, str] = {}
 
@@ -172,7 +171,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
 
     monkeypatch.setattr(current_app.conf, "result_backend", "cache+memory://")
     monkeypatch.setattr(type(current_app._get_current_object()), "backend", Backend())  # type: ignore[attr-defined]
-    yield states
+    return states
 
 
 def test_the_state_of_a_task_is_shown_where_a_backend_has_it(product: Product, backend: dict[str, str]) -> None:
