@@ -24,7 +24,7 @@ FILL = """
     from generate_series(1, %s - 1) n
 """
 
-PAGES = {
+PAGES: dict[str, tuple[dict[str, Any], int]] = {
     "first page": ({}, ROWS),
     "last page": ({}, DEPTH),
     "watch": ({"watch": "w3"}, DEPTH),
@@ -65,7 +65,9 @@ def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def read(found: list[dict[str, Any]]) -> float:
-    return sum((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"] for node in found)
+    return float(
+        sum((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"] for node in found)
+    )
 
 
 def check(connection: psycopg.Connection) -> None:
