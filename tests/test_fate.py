@@ -121,7 +121,8 @@ def test_an_event_of_a_stream_without_a_position_waits(conn: psycopg.Connection)
 def test_old_decisions_go_when_the_log_is_recycled(conn: psycopg.Connection) -> None:
     conn.execute(
         "insert into bridge.decision (id, stream, watch, at, decision, reason, decided_at) "
-        "select n, 'default', 'item', now(), 'discarded', '', now() - n * interval '1 hour' from unnest('{1,40}'::int[]) n"
+        "select n, 'default', 'item', now(), 'discarded', '', now() - n * interval '1 hour' "
+        "from unnest('{1,40}'::int[]) n"
     )
     conn.execute("update bridge.position set seen = pg_current_snapshot()")
     conn.execute("select bridge.recycle('1 hour')")
