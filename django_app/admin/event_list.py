@@ -42,8 +42,8 @@ class EventList(ChangeList):
             total = log.count()
         self._page(result_list, total)
         self.rows = Rows(self.model_admin.admin_site, request)
-        if self.horizon is not None:
-            self.older_url = self.get_query_string({"before": self.horizon.xid})
+        if self.horizon is not None and "after" not in conditions:
+            self.older_url = self.get_query_string({"before": self.horizon.older(conditions.get("before"))})
 
     def _page(self, result_list: list[log.Logged], total: int) -> None:
         self.paginator = Paginator(range(total), self.list_per_page)

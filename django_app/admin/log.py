@@ -73,6 +73,10 @@ class Horizon:
     xid: str
     at: datetime | None
 
+    def older(self, before: str | None) -> str:
+        """Returns where the next search begins: after a transaction that is larger than one search."""
+        return self.xid if self.xid != before else str(int(self.xid) - 1)
+
 
 def read(
     conditions: Mapping[str, Any], rows: int, skip: int = 0, depth: int = DEPTH, data: bool = False

@@ -32,6 +32,7 @@ def page(request: HttpRequest, admin: ReadOnlyAdmin, label: str, pk: str) -> Tem
         raise Http404("The parameter `before` is not a transaction.")
     conditions = {"row_watches": list(keys), "row_keys": list(keys.values()), "before": before or None}
     events = log.read(conditions, _MOST, data=True) if keys else []
+    horizon = log.horizon({"before": before or None}) if keys else None
     name = _name(model, pk)
     site = admin.admin_site
     context = {
@@ -45,7 +46,8 @@ def page(request: HttpRequest, admin: ReadOnlyAdmin, label: str, pk: str) -> Tem
         "changes": _changes(events, site.name),
         "has_backend": has_backend(),
         "most": _MOST if events and events[0].total > _MOST else None,
-        "horizon": log.horizon({"before": before or None}) if keys else None,
+        "horizon": horizon,
+        "older": horizon.older(before) if horizon else None,
     }
     request.current_app = site.name
     return TemplateResponse(request, "admin/bridge/timeline.html", context)

@@ -1,16 +1,19 @@
 """The admin's lists show events, watches and streams, and change nothing."""
 
+import html
 import json
+import re
 from http import HTTPStatus
 from urllib.parse import urlencode
 
 import pytest
 from catalog.models import Product
-from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 
+from django_app.admin import log
 from django_app.models import Watch
+from tests.django.admin_site import change, superuser
 from tests.fix_postgres import Database, on_pg18
 
 pytestmark = on_pg18
@@ -20,9 +23,7 @@ EVENTS = "/admin/bridge/event/"
 
 @pytest.fixture
 def client(migrated: Database) -> Client:
-    client = Client(SERVER_NAME="localhost")
-    client.force_login(User.objects.create_superuser("admin"))
-    return client
+    return superuser()
 
 
 @pytest.fixture
@@ -30,13 +31,6 @@ def product(migrated: Database) -> Product:
     product = Product.objects.create(name="Tea", price=1)
     change(product, "1.50", '{"user": "anna", "user_id": 7, "path": "/admin/"}')
     return product
-
-
-def change(product: Product, price: str, context: str = "") -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("select set_config('bridge.context', %s, false)", [context])
-        Product.objects.filter(pk=product.pk).update(price=price)
-        cursor.execute("select set_config('bridge.context', '', false)")
 
 
 def xid() -> str:
@@ -171,3 +165,36 @@ def test_nothing_can_be_changed(client: Client, product: Product) -> None:
         assert client.get(f"/admin/bridge/{page}").status_code == HTTPStatus.FORBIDDEN, page
     shown = client.get("/admin/bridge/watch/catalog.product_5Freprice/change/", follow=True).content
     assert b'name="_save"' not in shown
+
+
+def test_a_search_says_where_it_stopped_and_goes_on_from_there(
+    client: Client, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "DEPTH", 2)
+    for price in range(10, 14):
+        change(product, str(price), '{"user": "eve"}')
+    found, page = 0, EVENTS + "?user=anna"
+    for _ in range(10):
+        shown = client.get(page).content.decode()
+        found += "1 event" in shown
+        older = re.search(r'<a href="([^"]*)">Search the older events</a>', shown)
+        if older is None:
+            break
+        page = EVENTS + html.unescape(older[1])
+    assert "did not look" not in shown, "the search must end"
+    assert found == 1
+
+
+def test_a_transaction_that_is_larger_than_a_search_does_not_hold_it_up(
+    client: Client, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "DEPTH", 2)
+    Product.objects.bulk_create(Product(name="Tea", price=1) for _ in range(9))
+    Product.objects.update(price=7)
+    shown, page, seen = "", EVENTS + "?op=update", set()
+    while page not in seen:
+        seen.add(page)
+        shown = client.get(page).content.decode()
+        older = re.search(r'<a href="([^"]*)">Search the older events</a>', shown)
+        page = EVENTS + html.unescape(older[1]) if older else page
+    assert "did not look" not in shown, f"the search must end: {seen}"
