@@ -1,12 +1,13 @@
 """The installed app: discovers the watches, checks them, and updates the database after `migrate`."""
 
+import sys
 from typing import Any
 
 from django.apps import AppConfig
 from django.core.checks import register
 from django.db.models.signals import post_migrate, pre_migrate
 
-from django_app import checks, router
+from django_app import checks, router, timeline_index
 from django_app.declarations import registry, sync
 
 
@@ -37,3 +38,5 @@ def _guard(sender: AppConfig, using: str, verbosity: int, **rest: Any) -> None:
 def _bring_in_line(sender: AppConfig, using: str, verbosity: int, **rest: Any) -> None:
     if isinstance(sender, BridgeConfig):
         sync.after_migrate(using, verbosity, rest.get("stdout"))
+        out = rest.get("stdout") or sys.stdout
+        timeline_index.after_migrate(using, lambda line: out.write(f"  {line}\n") if verbosity else None)

@@ -11,8 +11,9 @@ class LenientDateTimeField(models.DateTimeField):  # type: ignore[type-arg]
     """A time; None where it is outside the range of Python's datetime."""
 
     def select_format(self, compiler: Any, sql: str, params: Any) -> tuple[str, Any]:
-        in_range = f"{sql} >= '0001-01-02' AND {sql} < '9999-12-31'"
-        return f"CASE WHEN {in_range} THEN {sql} END", [*params] * 3
+        first = f"{sql} OPERATOR(pg_catalog.>=) '0001-01-02'::pg_catalog.timestamptz"
+        last = f"{sql} OPERATOR(pg_catalog.<) '9999-12-31'::pg_catalog.timestamptz"
+        return f"CASE WHEN {first} AND {last} THEN {sql} END", [*params] * 3
 
 
 class LenientJSONField(models.JSONField):

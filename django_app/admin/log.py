@@ -25,9 +25,12 @@ _LIST = statement("list_events", "django_app")
 _COUNT = statement("count_events", "django_app")
 _NO_JIT = statement("avoid_jit", "django_app")
 _HORIZON = statement("find_horizon", "django_app")
-_NO_CONDITION: Mapping[str, Any] = dict.fromkeys(
-    ("before", "after", "stream", "id", "watch", "op", "since", "until", "user", "keys", "row_watches", "row_keys")
-)
+_NO_CONDITION: Mapping[str, Any] = {
+    **dict.fromkeys(
+        ("before", "after", "stream", "id", "watch", "op", "since", "until", "user", "keys", "row_watches", "row_keys")
+    ),
+    "by_index": False,
+}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Any
 from django.apps import apps
 from django.contrib.admin.utils import quote
 from django.core.exceptions import ValidationError
+from django.db import connections
 from django.http import Http404, HttpRequest
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -20,6 +21,7 @@ from django_app.admin.result import has_backend, states
 from django_app.admin.row import Model, keys_of, watched
 from django_app.admin.show import moment
 from django_app.database import alias
+from django_app.timeline_index import is_complete
 
 _MOST = 100
 
@@ -30,9 +32,12 @@ def page(request: HttpRequest, admin: ReadOnlyAdmin, label: str, pk: str) -> Tem
     before = request.GET.get("before", "")
     if before and not log.is_xid(before):
         raise Http404("The parameter `before` is not a transaction.")
-    conditions = {"row_watches": list(keys), "row_keys": list(keys.values()), "before": before or None}
+    by_index = bool(is_complete(connections[alias()]))
+    conditions = {
+        "row_watches": list(keys), "row_keys": list(keys.values()), "before": before or None, "by_index": by_index
+    }  # fmt: skip
     events = log.read(conditions, _MOST, data=True) if keys else []
-    horizon = log.horizon({"before": before or None}) if keys else None
+    horizon = log.horizon({"before": before or None}) if keys and not by_index else None
     name = _name(model, pk)
     site = admin.admin_site
     context = {

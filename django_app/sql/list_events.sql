@@ -13,23 +13,48 @@ select
     f.fate, f.reason, f.since, f.context as decided_in, p.total
 from (
     select e.*, pg_catalog.count(*) over () as total
-    from bridge.stream as t
-    cross join pg_catalog.generate_series(0, 7) as l (lane)
-    cross join lateral (
-        select x.id, x.xid, x.stream, x.watch, x.op, x.key, x.data, x.context, x.at
-        from bridge.event as x
+    from (
+        select x.*
+        from bridge.stream as t
+        cross join pg_catalog.generate_series(0, 7) as l (lane)
+        cross join lateral (
+            select x.id, x.xid, x.stream, x.watch, x.op, x.key, x.data, x.context, x.at
+            from bridge.event as x
+            where
+                x.lane operator(pg_catalog.=) l.lane::pg_catalog.int2
+                and x.stream operator(pg_catalog.=) t.name
+                and x.xid operator(pg_catalog.<=) coalesce(%(before)s::pg_catalog.text, '18446744073709551615')::pg_catalog.xid8
+                and x.xid operator(pg_catalog.>=) coalesce(%(after)s::pg_catalog.text, '0')::pg_catalog.xid8
+                and (%(id)s::pg_catalog.int8 is null or x.id operator(pg_catalog.=) %(id)s::pg_catalog.int8)
+            order by x.xid desc
+            limit %(depth)s
+        ) as x
         where
-            x.lane operator(pg_catalog.=) l.lane::pg_catalog.int2
-            and x.stream operator(pg_catalog.=) t.name
-            and x.xid operator(pg_catalog.<=) coalesce(%(before)s::pg_catalog.text, '18446744073709551615')::pg_catalog.xid8
-            and x.xid operator(pg_catalog.>=) coalesce(%(after)s::pg_catalog.text, '0')::pg_catalog.xid8
-            and (%(id)s::pg_catalog.int8 is null or x.id operator(pg_catalog.=) %(id)s::pg_catalog.int8)
-        order by x.xid desc
-        limit %(depth)s
+            not %(by_index)s
+            and (%(stream)s::pg_catalog.text is null or t.name operator(pg_catalog.=) %(stream)s::pg_catalog.text)
+        union all
+        -- The index that BRIDGE_TIMELINE_INDEX asks for leads to all events of a row.
+        select x.*
+        from rows from (
+            pg_catalog.unnest(%(row_watches)s::pg_catalog.text[]),
+            pg_catalog.unnest(%(row_keys)s::pg_catalog.text[]::pg_catalog.jsonb[])
+        ) as r (watch, key)
+        cross join lateral (
+            select x.id, x.xid, x.stream, x.watch, x.op, x.key, x.data, x.context, x.at
+            from bridge.event as x
+            where
+                pg_catalog.jsonb_hash_extended(x.key, 0)
+                operator(pg_catalog.=) pg_catalog.jsonb_hash_extended(r.key, 0)
+                and x.xid operator(pg_catalog.<=) coalesce(%(before)s::pg_catalog.text, '18446744073709551615')::pg_catalog.xid8
+                and x.key operator(pg_catalog.=) r.key
+                and x.watch operator(pg_catalog.=) r.watch
+            order by x.xid desc
+            limit %(depth)s
+        ) as x
+        where %(by_index)s
     ) as e
     where
-        (%(stream)s::pg_catalog.text is null or t.name operator(pg_catalog.=) %(stream)s::pg_catalog.text)
-        and (%(watch)s::pg_catalog.text is null or e.watch operator(pg_catalog.=) %(watch)s::pg_catalog.text)
+        (%(watch)s::pg_catalog.text is null or e.watch operator(pg_catalog.=) %(watch)s::pg_catalog.text)
         and (%(op)s::pg_catalog.text is null or e.op operator(pg_catalog.=) %(op)s::pg_catalog.text)
         and (%(since)s::pg_catalog.timestamptz is null or e.at operator(pg_catalog.>=) %(since)s::pg_catalog.timestamptz)
         and (%(until)s::pg_catalog.timestamptz is null or e.at operator(pg_catalog.<) %(until)s::pg_catalog.timestamptz)

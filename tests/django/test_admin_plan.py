@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from django_app.admin import log
+from django_app.timeline_index import _BUILD
 from tests.fix_postgres import Database, on_pg15, on_pg18
 
 EVENTS = 40_000
@@ -100,6 +101,21 @@ def test_one_event_and_one_transaction_are_found_by_the_index(filled: psycopg.Co
         found = plan(filled, log._LIST, {**one, **values})
         assert {node["Node Type"] for node in found} <= {"Index Scan", "Index Only Scan", "Bitmap Heap Scan"}
         assert read(found) <= 10
+
+
+@on_pg18
+def test_with_the_index_a_timeline_reads_only_its_own_events(filled: psycopg.Connection) -> None:
+    for each in _BUILD.split(";\n"):
+        if each.strip():
+            filled.execute(each.encode())
+    filled.execute("analyze bridge.event")
+    row = {"row_watches": ["w1", "w2"], "row_keys": ["[6]", "[7]"]}
+    values = {**row, "by_index": True, "rows": 100, "skip": 0, "depth": 10_000, "with_data": True}
+    found = plan(filled, log._LIST, values)
+    assert {node["Node Type"] for node in found} <= {"Index Scan"}
+    assert read(found) == 2
+    rows = filled.execute(log._LIST.encode(), {**NO_CONDITION, **values}).fetchall()
+    assert [row[5] for row in rows] == ["[7]", "[6]"]
 
 
 @on_pg18
