@@ -13,7 +13,7 @@ HOWTO = (ROOT / "docs" / "howto" / "django.md").read_text()
 SOURCES = "".join(path.read_text() for path in (ROOT / "django_app").rglob("*.py"))
 
 
-@pytest.mark.parametrize("found", sorted(set(re.findall(r"bridge\.E\d+|(?<=\")BRIDGE_[A-Z]+", SOURCES))))
+@pytest.mark.parametrize("found", sorted(set(re.findall(r"bridge\.E\d+|(?<=\")BRIDGE_[A-Z_]+", SOURCES))))
 def test_checks_and_settings_are_documented(found: str) -> None:
     assert f"`{found}`" in HOWTO
 
