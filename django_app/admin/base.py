@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
+from django_app.admin.crumbs import crumbs
 from django_app.admin.rights import Needs
 from django_app.database import alias
 
@@ -51,6 +52,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         lack = sum(more, self.needs).missing(alias())
         if lack is None:
             return None
-        context = {**self.admin_site.each_context(request), "title": lack.title, "lack": lack, "opts": self.opts}
+        way = crumbs(self.admin_site, self.opts)
+        context = {**self.admin_site.each_context(request), "title": lack.title, "lack": lack, "crumbs": way}
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/bridge/missing_rights.html", context, status=403)

@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 
 from django_app.admin import decision
 from django_app.admin.base import ReadOnlyAdmin
+from django_app.admin.crumbs import crumbs
 from django_app.admin.letter_form import ArgumentsForm
 from django_app.admin.letter_group import LetterStreamFilter, LetterWatchFilter, ReasonFilter, groups
 from django_app.admin.paginator import BoundedPaginator
@@ -167,6 +168,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     def _page(self, request: HttpRequest, name: str, title: str, context: dict[str, Any]) -> TemplateResponse:
         shared = {**self.admin_site.each_context(request), "opts": self.opts, "title": title, "media": self.media}
+        shared["crumbs"] = crumbs(self.admin_site, self.opts, (title, None))
         request.current_app = self.admin_site.name
         return TemplateResponse(request, f"admin/bridge/deadletter/{name}.html", {**shared, **context})
 

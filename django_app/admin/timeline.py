@@ -11,9 +11,11 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 
 from django_app.admin import log
 from django_app.admin.base import ReadOnlyAdmin
+from django_app.admin.crumbs import crumbs
 from django_app.admin.difference import Difference, differences
 from django_app.admin.fate import badge
 from django_app.admin.log import Logged
@@ -40,13 +42,11 @@ def page(request: HttpRequest, admin: ReadOnlyAdmin, label: str, pk: str) -> Tem
     horizon = log.horizon({"before": before or None}) if keys and not by_index else None
     name = _name(model, pk)
     site = admin.admin_site
+    object_url = _url(f"{site.name}:{model._meta.app_label}_{model._meta.model_name}_change", quote(pk))
     context = {
         **site.each_context(request),
         "title": f"Changes: {name}",
-        "opts": model._meta,
-        "object_name": name,
-        "object_url": _url(f"{site.name}:{model._meta.app_label}_{model._meta.model_name}_change", quote(pk)),
-        "list_url": _url(f"{site.name}:{model._meta.app_label}_{model._meta.model_name}_changelist"),
+        "crumbs": crumbs(site, model._meta, (Truncator(name).words(18), object_url), ("Changes", None)),
         "is_watched": bool(keys),
         "changes": _changes(events, site.name),
         "has_backend": has_backend(),

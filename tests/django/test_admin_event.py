@@ -1,6 +1,7 @@
 """The page of one event, and the timeline of one object."""
 
 import json
+import re
 from http import HTTPStatus
 
 import pytest
@@ -202,3 +203,16 @@ def test_a_sent_task_is_shown(product: Product) -> None:
     client = superuser()
     assert "shop.mail" in page(client, "event/?op=send")
     assert "shop.mail" in page(client, event_page())
+
+
+def test_the_way_to_a_page_has_the_markup_of_this_django(product: Product) -> None:
+    """Our own pages and Django's have the same way to them, or the style sheet would not fit."""
+    client = superuser()
+    tag = re.search(r'<(\w+) class="breadcrumbs">', page(client, "event/"))
+    ours = re.search(
+        r'<(\w+) class="breadcrumbs">(.*?)</\1>', page(client, f"event/of/catalog.product/{product.pk}/"), re.S
+    )
+    assert tag
+    assert ours
+    assert ours[1] == tag[1]
+    assert f'<a href="/admin/catalog/product/{product.pk}/change/">Tea &lt;b&gt;</a>' in ours[2]
