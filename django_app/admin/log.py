@@ -86,7 +86,7 @@ def read(
 ) -> list[Logged]:
     """Returns the newest events that meet the conditions of list_events.sql. Without `data` they have none."""
     values = {**_NO_CONDITION, **conditions, "rows": rows, "skip": skip, "depth": depth, "with_data": data}
-    return [_logged(row) for row in _rows(_LIST, values)]
+    return [_logged(row) for row in fetch(_LIST, values)]
 
 
 def find(identity: str) -> Logged | None:
@@ -100,12 +100,12 @@ def find(identity: str) -> Logged | None:
 
 
 def count() -> int:
-    return int(_rows(_COUNT, {"most": MOST})[0]["number"])
+    return int(fetch(_COUNT, {"most": MOST})[0]["number"])
 
 
 def horizon(conditions: Mapping[str, Any], depth: int = DEPTH) -> Horizon | None:
     """Returns where a search with these conditions ended; None if it looked at everything."""
-    found = _rows(_HORIZON, {**_NO_CONDITION, **conditions, "depth": depth})
+    found = fetch(_HORIZON, {**_NO_CONDITION, **conditions, "depth": depth})
     return Horizon(**found[0]) if found else None
 
 
@@ -119,7 +119,8 @@ def user_of(context: Any) -> str | None:
     return None if user is None else str(user)
 
 
-def _rows(query: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+def fetch(query: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Runs a query that may read a large part of the log."""
     with transaction.atomic(using=alias()), connections[alias()].cursor() as cursor:
         cursor.execute(_NO_JIT)
         cursor.execute(query, values)

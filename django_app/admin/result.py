@@ -1,6 +1,7 @@
 """Result: the state of tasks, where Celery's result backend has it."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from threading import Lock, Thread
 from typing import Any
 
@@ -31,12 +32,19 @@ def has_backend() -> bool:
     return bool(current_app.conf.result_backend)
 
 
+def _said(meta: dict[str, Any]) -> str:
+    """Returns the state, and the time if the backend has it: most keep it as text."""
+    done = meta.get("date_done")
+    at = done.isoformat() if isinstance(done, datetime) else str(done or "")
+    return f"{meta.get('status')} {at[:19].replace('T', ' ')}".strip()
+
+
 def _ask(wanted: list[str], found: dict[str, str]) -> None:
     try:
         for each in wanted:
             meta: dict[str, Any] = current_app.backend.get_task_meta(each)
             if meta.get("status") != "PENDING":  # Celery's answer for a task that the backend does not have
-                found[each] = str(meta.get("status"))
+                found[each] = _said(meta)
     except Exception:
         return
     finally:

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
-from django.db import connections
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -15,9 +14,9 @@ from django.utils.safestring import SafeString
 
 from bridge.database.statement import statement
 from django_app.admin.base import ReadOnlyAdmin
+from django_app.admin.log import fetch
 from django_app.admin.rights import Needs
 from django_app.admin.show import moment
-from django_app.database import alias
 from django_app.models import Stream
 
 _LIST = statement("list_streams", "django_app")
@@ -47,9 +46,7 @@ class StreamState:
 
 class StreamList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
-        with connections[alias()].cursor() as cursor:
-            cursor.execute(_LIST)
-            found = [StreamState(*row) for row in cursor.fetchall()]
+        found = [StreamState(**row) for row in fetch(_LIST, {})]
         self.result_count = self.full_result_count = len(found)
         self.result_list = found  # no queryset: nothing here asks it
         self.paginator = Paginator(found, max(1, len(found)))

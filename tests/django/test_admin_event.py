@@ -165,10 +165,10 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     states: dict[str, str] = {}
 
     class Backend:
-        def get_task_meta(self, task_id: str) -> dict[str, str]:
+        def get_task_meta(self, task_id: str) -> dict[str, str | None]:
             if "broken" in states:
                 raise ConnectionError("the backend is down")
-            return {"status": states.get(task_id, states.get("*", "PENDING"))}
+            return {"status": states.get(task_id, states.get("*", "PENDING")), "date_done": states.get("done")}
 
     monkeypatch.setattr(current_app.conf, "result_backend", "cache+memory://")
     monkeypatch.setattr(type(current_app._get_current_object()), "backend", Backend())  # type: ignore[attr-defined]
@@ -182,6 +182,8 @@ def test_the_state_of_a_task_is_shown_where_a_backend_has_it(product: Product, b
     backend["*"] = "FAILURE"
     assert "<dt>State of the task</dt><dd>FAILURE</dd>" in page(client, timeline)
     assert "FAILURE" in page(client, event_page())
+    backend["done"] = "2026-11-26T20:00:01.123+00:00"
+    assert "FAILURE 2026-11-26 20:00:01" in page(client, event_page())
     backend["broken"] = ""
     assert "<dt>State of the task</dt><dd>not known</dd>" in page(client, timeline)
 
@@ -210,7 +212,7 @@ def test_the_way_to_a_page_has_the_markup_of_this_django(product: Product) -> No
     client = superuser()
     tag = re.search(r'<(\w+) class="breadcrumbs">', page(client, "event/"))
     ours = re.search(
-        r'<(\w+) class="breadcrumbs">(.*?)</\1>', page(client, f"event/of/catalog.product/{product.pk}/"), re.S
+        r'<(\w+) class="breadcrumbs">(.*?)</\1>', page(client, f"event/of/catalog.product/{product.pk}/"), re.DOTALL
     )
     assert tag
     assert ours
