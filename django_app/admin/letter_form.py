@@ -4,12 +4,29 @@ import json
 from typing import Any
 
 from django import forms
+from django.forms.fields import InvalidJSONInput
 
+from bridge.nesting import TOO_DEEP, depth_exceeds
 from django_app.admin.decision import Arguments
 
 
 class ArgumentField(forms.JSONField):
-    """Shows half of a character, which no page can have, as JSON escapes it."""
+    """Also refuses JSON that Python can't read. It shows half of a character, which no page can have, as an escape."""
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            found = super().to_python(value)
+        except (ValueError, RecursionError) as error:
+            raise forms.ValidationError("The JSON has a number that is too long, or is nested too deeply.") from error
+        if depth_exceeds(found):
+            raise forms.ValidationError(f"The JSON can't be sent: {TOO_DEEP}.")
+        return found
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        try:
+            return super().bound_data(data, initial)
+        except (ValueError, RecursionError):
+            return InvalidJSONInput(data)
 
     def prepare_value(self, value: Any) -> str:
         return str(super().prepare_value(value)).encode("utf-8", "backslashreplace").decode()

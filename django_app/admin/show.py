@@ -9,6 +9,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import is_aware, localtime
 
+from bridge.nesting import is_deep
+
 NOTHING = "-"
 
 
@@ -30,9 +32,10 @@ def parsed(text: str | None) -> Any:
     if text is None:
         return None
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return text
+    return text if is_deep(text, value) else value
 
 
 def one_line(value: Any) -> str:

@@ -201,6 +201,9 @@ def superuser_again() -> Client:
         (r'["\ud800"]', "{}"),
         ("[]", "[]"),
         ("[]", '"x"'),
+        ("[" * 5000, "{}"),
+        ("[" * 500 + "]" * 500, "{}"),
+        ("[" + "9" * 5000 + "]", "{}"),
     ],
 )
 def test_wrong_arguments_are_refused(sent: int, args: str, kwargs: str) -> None:

@@ -189,14 +189,17 @@ def test_the_state_of_a_task_is_shown_where_a_backend_has_it(product: Product, b
 
 
 def test_an_event_with_values_that_python_cant_read_is_shown(product: Product) -> None:
-    execute(
+    statement = (
         "insert into bridge.ring (stream, watch, op, key, data, context, at) "
         "values ('default', 'catalog.product_reprice', 'update', '[1e5000]', jsonb_build_object('old', "
-        "jsonb_build_object('price', 1e131071::numeric)), repeat('[', 3000), 'infinity')"
+        "jsonb_build_object('price', 1e131071::numeric)), %s, 'infinity')"
     )
     client = superuser()
-    assert "2 events" in page(client, "event/")
-    assert "catalog.product_reprice" in page(client, event_page())
+    for number, context in enumerate(("[" * 3000, "[" * 500 + "]" * 500, '{"user": ' * 300 + "1" + "}" * 300, ""), 2):
+        execute(statement, context)
+        assert f"{number} events" in page(client, "event/")
+        assert "catalog.product_reprice" in page(client, event_page())
+    page(client, f"event/of/catalog.product/{product.pk}/")
 
 
 def test_a_sent_task_is_shown(product: Product) -> None:
