@@ -7,7 +7,7 @@ from django.apps import AppConfig
 from django.core.checks import register
 from django.db.models.signals import post_migrate, pre_migrate
 
-from django_app import checks, router, timeline_index
+from django_app import checks, log_index, router
 from django_app.declarations import registry, sync
 
 
@@ -39,4 +39,4 @@ def _bring_in_line(sender: AppConfig, using: str, verbosity: int, **rest: Any) -
     if isinstance(sender, BridgeConfig):
         sync.after_migrate(using, verbosity, rest.get("stdout"))
         out = rest.get("stdout") or sys.stdout
-        timeline_index.after_migrate(using, lambda line: out.write(f"  {line}\n") if verbosity else None)
+        log_index.after_migrate(using, lambda line: out.write(f"  {line}\n") if verbosity else None)

@@ -201,7 +201,9 @@ def _time(text: str) -> datetime:
         at = None
     if at is None:
         raise IncorrectLookupParameters
-    return timezone.make_aware(at) if settings.USE_TZ and timezone.is_naive(at) else at
+    if timezone.is_naive(at) == bool(settings.USE_TZ):
+        return timezone.make_aware(at) if settings.USE_TZ else timezone.make_naive(at)
+    return at
 
 
 def _last(value: Any) -> str:

@@ -1,17 +1,24 @@
 """Event list: Django's list of objects, which reads the log with its own statements and never counts all of it."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import InvalidPage, Paginator
+from django.db import connections
 from django.http import HttpRequest
 from django.urls import reverse
 
 from django_app.admin import log
 from django_app.admin.event_filter import key_conditions
 from django_app.admin.row import Rows
+from django_app.database import alias
+from django_app.log_index import is_complete
+
+SHORT = timedelta(hours=6)
+"""The longest period whose events are found by their time; a longer one may be a large part of the log."""
 
 
 class EventList(ChangeList):
@@ -34,10 +41,12 @@ class EventList(ChangeList):
         if self.page_num < 1 or skip >= log.MOST:
             raise IncorrectLookupParameters
         depth = log.DEPTH if conditions else skip + self.list_per_page
+        if _is_short(conditions) and is_complete(connections[alias()]):
+            conditions["by_time"] = True
         result_list = log.read(conditions, self.list_per_page, skip, depth)
         if conditions:
             total = min(result_list[0].total, log.MOST) if result_list else 0
-            self.horizon = log.horizon(conditions, depth)
+            self.horizon = None if "by_time" in conditions else log.horizon(conditions, depth)
         else:
             total = log.count()
         self._page(result_list, total)
@@ -57,3 +66,8 @@ class EventList(ChangeList):
 
     def url_for_result(self, result: Any) -> str:
         return reverse(f"{self.model_admin.admin_site.name}:bridge_event_change", args=(quote(result.pk),))
+
+
+def _is_short(conditions: dict[str, Any]) -> bool:
+    since, until = conditions.get("since"), conditions.get("until")
+    return since is not None and until is not None and until - since <= SHORT

@@ -29,7 +29,8 @@ _NO_CONDITION: Mapping[str, Any] = {
     **dict.fromkeys(
         ("before", "after", "stream", "id", "watch", "op", "since", "until", "user", "keys", "row_watches", "row_keys")
     ),
-    "by_index": False,
+    "by_key": False,
+    "by_time": False,
 }
 
 

@@ -23,7 +23,7 @@ from django_app.admin.result import has_backend, states
 from django_app.admin.row import Model, keys_of, watched
 from django_app.admin.show import moment
 from django_app.database import alias
-from django_app.timeline_index import is_complete
+from django_app.log_index import is_complete
 
 _MOST = 100
 
@@ -34,12 +34,12 @@ def page(request: HttpRequest, admin: ReadOnlyAdmin, label: str, pk: str) -> Tem
     before = request.GET.get("before", "")
     if before and not log.is_xid(before):
         raise Http404("The parameter `before` is not a transaction.")
-    by_index = bool(is_complete(connections[alias()]))
+    by_key = bool(is_complete(connections[alias()]))
     conditions = {
-        "row_watches": list(keys), "row_keys": list(keys.values()), "before": before or None, "by_index": by_index
+        "row_watches": list(keys), "row_keys": list(keys.values()), "before": before or None, "by_key": by_key
     }  # fmt: skip
     events = log.read(conditions, _MOST, data=True) if keys else []
-    horizon = log.horizon({"before": before or None}) if keys and not by_index else None
+    horizon = log.horizon({"before": before or None}) if keys and not by_key else None
     name = _name(model, pk)
     site = admin.admin_site
     object_url = _url(f"{site.name}:{model._meta.app_label}_{model._meta.model_name}_change", quote(pk))

@@ -1,4 +1,4 @@
--- Drops what an interrupted build of the timelines' index has left: indexes of partitions that are not complete.
+-- Drops what an interrupted build has left: indexes of partitions that are not complete.
 do $torn$
 declare
     torn pg_catalog.text;
@@ -10,7 +10,7 @@ begin
         join pg_catalog.pg_namespace as n on n.oid operator(pg_catalog.=) c.relnamespace
         where
             n.nspname operator(pg_catalog.=) 'bridge'
-            and c.relname operator(pg_catalog.~) '^event_[0-7]_key$'
+            and c.relname operator(pg_catalog.~) '^event_[0-7]_(key|at)$'
             and not i.indisvalid
     loop
         execute pg_catalog.concat('drop index ', torn);

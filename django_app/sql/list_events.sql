@@ -30,10 +30,10 @@ from (
             limit %(depth)s
         ) as x
         where
-            not %(by_index)s
+            not %(by_key)s and not %(by_time)s
             and (%(stream)s::pg_catalog.text is null or t.name operator(pg_catalog.=) %(stream)s::pg_catalog.text)
         union all
-        -- The index that BRIDGE_TIMELINE_INDEX asks for leads to all events of a row.
+        -- The indexes that BRIDGE_LOG_INDEXES asks for lead to all events of a row, and of a short time.
         select x.*
         from rows from (
             pg_catalog.unnest(%(row_watches)s::pg_catalog.text[]),
@@ -51,7 +51,17 @@ from (
             order by x.xid desc
             limit %(depth)s
         ) as x
-        where %(by_index)s
+        where %(by_key)s
+        union all
+        select x.id, x.xid, x.stream, x.watch, x.op, x.key, x.data, x.context, x.at
+        from bridge.event as x
+        where
+            %(by_time)s
+            and x.at operator(pg_catalog.>=) %(since)s::pg_catalog.timestamptz
+            and x.at operator(pg_catalog.<) %(until)s::pg_catalog.timestamptz
+            and (%(stream)s::pg_catalog.text is null or x.stream operator(pg_catalog.=) %(stream)s::pg_catalog.text)
+            and x.xid operator(pg_catalog.<=) coalesce(%(before)s::pg_catalog.text, '18446744073709551615')::pg_catalog.xid8
+            and x.xid operator(pg_catalog.>=) coalesce(%(after)s::pg_catalog.text, '0')::pg_catalog.xid8
     ) as e
     where
         (%(watch)s::pg_catalog.text is null or e.watch operator(pg_catalog.=) %(watch)s::pg_catalog.text)

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from django_app.admin import log
-from django_app.timeline_index import _BUILD
+from django_app.log_index import _BUILD
 from tests.fix_postgres import Database, on_pg15, on_pg18
 
 EVENTS = 40_000
@@ -18,10 +18,11 @@ ROWS = 50
 PARTS = 16
 NO_CONDITION = log._NO_CONDITION
 FILL = """
-    insert into bridge.ring (stream, watch, op, key, data, context, xid, slot, lane)
+    insert into bridge.ring (stream, watch, op, key, data, context, at, xid, slot, lane)
     select
         case when n %% 4 = 0 then 'other' else 'default' end, 'w' || n %% 5, 'update', jsonb_build_array(n),
-        '{"old": {"price": 1}, "new": {"price": 2}}', '{"user": "anna"}', (n / 10)::text::xid8, n * 8 / %s, n / 7 %% 8
+        '{"old": {"price": 1}, "new": {"price": 2}}', '{"user": "anna"}',
+        '2026-01-01Z'::timestamptz + n * interval '1 second', (n / 10)::text::xid8, n * 8 / %s, n / 7 %% 8
     from generate_series(1, %s - 1) n
 """
 
@@ -103,14 +104,35 @@ def test_one_event_and_one_transaction_are_found_by_the_index(filled: psycopg.Co
         assert read(found) <= 10
 
 
-@on_pg18
-def test_with_the_index_a_timeline_reads_only_its_own_events(filled: psycopg.Connection) -> None:
+@pytest.fixture
+def indexed(filled: psycopg.Connection) -> psycopg.Connection:
     for each in _BUILD.split(";\n"):
         if each.strip():
             filled.execute(each.encode())
     filled.execute("analyze bridge.event")
+    return filled
+
+
+@on_pg18
+def test_with_its_index_a_time_is_found_without_the_rest_of_the_log(indexed: psycopg.Connection) -> None:
+    period = {"since": "2026-01-01 05:00Z", "until": "2026-01-01 05:05Z"}
+    values = {**period, "by_time": True, "rows": 400, "skip": 0, "depth": DEPTH, "with_data": False}
+    indexed.execute("set enable_seqscan = off")  # the partitions of this test are so small that it pays
+    found = plan(indexed, log._LIST, values)
+    touched = {
+        node["Relation Name"]
+        for node in found
+        if node["Actual Rows"] + node.get("Rows Removed by Index Recheck", 0) + node.get("Rows Removed by Filter", 0)
+    }
+    assert len(touched) == 1, f"all eight slots have events: {json.dumps(found)}"
+    assert len(indexed.execute(log._LIST.encode(), {**NO_CONDITION, **values}).fetchall()) == 300
+
+
+@on_pg18
+def test_with_its_index_a_timeline_reads_only_its_own_events(indexed: psycopg.Connection) -> None:
+    filled = indexed
     row = {"row_watches": ["w1", "w2"], "row_keys": ["[6]", "[7]"]}
-    values = {**row, "by_index": True, "rows": 100, "skip": 0, "depth": 10_000, "with_data": True}
+    values = {**row, "by_key": True, "rows": 100, "skip": 0, "depth": 10_000, "with_data": True}
     found = plan(filled, log._LIST, values)
     assert {node["Node Type"] for node in found} <= {"Index Scan"}
     assert read(found) == 2

@@ -7,11 +7,11 @@ from http import HTTPStatus
 
 import pytest
 from catalog.models import Product
-from django.db import connection
-from django.test import Client
+from django.db import connection, connections
+from django.test import Client, override_settings
 from psycopg import sql
 
-from tests.django.admin_site import bury, change, event_page, staff, superuser
+from tests.django.admin_site import bury, change, event_page, execute, staff, superuser
 from tests.fix_bridge import ROOT
 from tests.fix_postgres import Database, on_pg18
 from tests.test_roles import apply_roles
@@ -123,3 +123,19 @@ def test_pages_without_the_schema_say_what_installs_it(client: Client, pages: li
         answer = client.get(page)
         assert answer.status_code == HTTPStatus.FORBIDDEN, page
         assert "python manage.py migrate" in answer.content.decode(), page
+
+
+def test_an_older_schema_is_pointed_out(migrated: Database) -> None:
+    execute("drop function bridge.fate(text, text, bigint, timestamptz, xid8)")
+    answer = superuser().get("/admin/bridge/event/")
+    assert answer.status_code == HTTPStatus.FORBIDDEN
+    assert "does not have function bridge.fate, or it has an older version of it" in answer.content.decode()
+
+
+def test_another_kind_of_database_is_pointed_out(migrated: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {**connections.settings["default"], "ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    monkeypatch.setitem(connections.settings, "lite", {**settings, "OPTIONS": {}})
+    with override_settings(BRIDGE_DATABASE="lite"):
+        shown = superuser().get("/admin/bridge/event/").content.decode()
+    assert "Commit Bridge needs PostgreSQL" in shown
+    assert "BRIDGE_DATABASE" in shown

@@ -1,7 +1,7 @@
-"""The timelines' index, which the setting BRIDGE_TIMELINE_INDEX asks for.
+"""The indexes of the log that the setting BRIDGE_LOG_INDEXES asks for: by key, and by time.
 
-With it, the timeline of an object reaches the end of the log. Each captured change then has to maintain a second
-index, so it is not there by default.
+With them, the timeline of an object and the filter by time reach the end of the log. Each captured change then has to
+maintain them, so they are not there by default.
 """
 
 from collections.abc import Callable
@@ -15,40 +15,40 @@ from django_app.database import alias, connect, has_schema, sentence, sqlstate, 
 
 LOCK_TIMEOUT = "2s"
 ATTEMPTS = 5
-_BUILD = statement("build_timeline_index", "django_app")
-_DROP = statement("drop_timeline_index", "django_app")
+_BUILD = statement("build_log_indexes", "django_app")
+_DROP = statement("drop_log_indexes", "django_app")
 _DROP_TORN = statement("drop_torn_indexes", "django_app")
-_STATE = statement("has_timeline_index", "django_app")
+_STATE = statement("has_log_indexes", "django_app")
 _LOCK_TIMEOUT = statement("limit_lock_wait", "django_app")
 _LOCK_TROUBLE = {"55P03", "40P01"}  # lock_not_available, deadlock_detected
 
 
 def is_complete(connection: BaseDatabaseWrapper) -> bool | None:
-    """Whether the index can be used; None if there is none."""
+    """Whether the indexes can be used; None if there are none."""
     with connection.cursor() as cursor:
         cursor.execute(_STATE)
         row = cursor.fetchone()
-    return None if row is None else bool(row[0])
+    return None if row is None or row[0] is None else bool(row[0])
 
 
 def after_migrate(using: str, say: Callable[[str], object]) -> None:
-    """Builds or drops the index as the setting says. A failure is reported and does not fail the migration."""
+    """Builds or drops the indexes as the setting says. A failure is reported and does not fail the migration."""
     if using != alias():
         return
     connection = connect(using)
     if not has_schema(connection) or stranger(connection):
         return
-    is_wanted = bool(getattr(settings, "BRIDGE_TIMELINE_INDEX", False))
+    is_wanted = bool(getattr(settings, "BRIDGE_LOG_INDEXES", False))
     state = is_complete(connection)
     try:
         if is_wanted and not state:
             _build(connection)
-            say("The index of the timelines was built.")
+            say("The indexes of the log were built.")
         elif not is_wanted and state is not None:
             _patiently(connection, _DROP)
-            say("The index of the timelines was dropped.")
+            say("The indexes of the log were dropped.")
     except DatabaseError as error:
-        say(f"The index of the timelines stays as it was: {sentence(error)}. Run `manage.py migrate` again.")
+        say(f"The indexes of the log stay as they were: {sentence(error)}. Run `manage.py migrate` again.")
 
 
 def _build(connection: BaseDatabaseWrapper) -> None:
