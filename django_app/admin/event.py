@@ -26,7 +26,7 @@ from django_app.admin.event_filter import (
 from django_app.admin.event_list import EventList
 from django_app.admin.fate import badge, story
 from django_app.admin.log import Logged
-from django_app.admin.result import states
+from django_app.admin.result import has_backend, states
 from django_app.admin.row import Rows
 from django_app.admin.show import NOTHING, key_text, moment, pretty
 from django_app.models import Event
@@ -151,6 +151,8 @@ class EventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="state of the task")
     def state(self, event: Any) -> str:
+        if not has_backend():
+            return "not known: Celery has no result backend"
         found = _logged(event)
         return states([found.task_id]).get(str(found.task_id), "not known: the result backend does not have it")
 

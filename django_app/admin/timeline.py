@@ -50,7 +50,7 @@ def page(request: HttpRequest, admin: ReadOnlyAdmin, label: str, pk: str) -> Tem
         "is_watched": bool(keys),
         "changes": _changes(events, site.name),
         "has_backend": has_backend(),
-        "most": _MOST if events and events[0].total > _MOST else None,
+        "rest": _rest(events, before),
         "horizon": horizon,
         "older": horizon.older(before) if horizon else None,
     }
@@ -61,6 +61,13 @@ def page(request: HttpRequest, admin: ReadOnlyAdmin, label: str, pk: str) -> Tem
 def table(found: list[Difference]) -> SafeString:
     """Returns the columns with their old and new values as HTML; an empty text if there are none."""
     return render_to_string("admin/bridge/differences.html", {"differences": found}) if found else SafeString("")
+
+
+def _rest(events: list[Logged], before: str) -> str | None:
+    """Returns where a page with the older changes begins; None if this page has all of them."""
+    if not events or events[0].total <= _MOST:
+        return None
+    return log.Horizon(events[-1].event.xid, events[-1].at).older(before)
 
 
 def _changes(events: list[Logged], site: str) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from django.test import Client, override_settings
 from bridge.call import call_for, targets_of
 from bridge.event import Event as LoggedEvent
 from django_app import watch
+from django_app.admin import timeline
 from django_app.declarations import registry
 from tests.django.admin_site import bury, change, deliver, event_page, execute, page, staff, superuser
 from tests.fix_postgres import Database, on_pg18
@@ -49,6 +50,7 @@ def test_an_event_is_shown_with_its_fate_task_context_and_links(product: Product
     assert f'href="/admin/bridge/event/of/catalog.product/{product.pk}/"' in shown
     assert "&quot;request_id&quot;: &quot;a&lt;b&gt;c&quot;" in shown
     assert "<td>1.00</td><td>1.50</td>" in shown
+    assert "Celery has no result backend" in shown
     assert f"{at:%Y-%m-%d %H:%M:%S}" in shown
 
 
@@ -104,6 +106,22 @@ def test_the_timeline_follows_a_key_of_other_columns(product: Product, monkeypat
     offer = Offer.objects.create(product=product, channel='a"b')
     Offer.objects.update(stock=7)
     assert "Update" in page(superuser(), f"event/of/catalog.offer/{offer.pk}/")
+
+
+def test_a_long_timeline_is_shown_in_pages(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeline, "_MOST", 2)
+    for price in range(10, 14):
+        change(product, str(price))
+    client, address, found = superuser(), f"event/of/catalog.product/{product.pk}/", []
+    for _ in range(10):
+        shown = page(client, address)
+        found += re.findall(r"<td>[\d.]+</td><td>([\d.]+)</td>", shown)
+        older = re.search(r'<a href="([^"]*)">Show the older ones</a>', shown)
+        if older is None:
+            break
+        address = f"event/of/catalog.product/{product.pk}/{older[1]}"
+    # A transaction may be on two pages, since a page begins with a whole one.
+    assert list(dict.fromkeys(found)) == ["13.00", "12.00", "11.00", "10.00", "1.50"]
 
 
 def test_an_object_without_events_is_no_error(product: Product) -> None:
@@ -177,15 +195,15 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 def test_the_state_of_a_task_is_shown_where_a_backend_has_it(product: Product, backend: dict[str, str]) -> None:
     client = superuser()
-    timeline = f"event/of/catalog.product/{product.pk}/"
-    assert "<dt>State of the task</dt><dd>not known</dd>" in page(client, timeline)
+    address = f"event/of/catalog.product/{product.pk}/"
+    assert "<dt>State of the task</dt><dd>not known</dd>" in page(client, address)
     backend["*"] = "FAILURE"
-    assert "<dt>State of the task</dt><dd>FAILURE</dd>" in page(client, timeline)
+    assert "<dt>State of the task</dt><dd>FAILURE</dd>" in page(client, address)
     assert "FAILURE" in page(client, event_page())
     backend["done"] = "2026-11-26T20:00:01.123+00:00"
     assert "FAILURE 2026-11-26 20:00:01" in page(client, event_page())
     backend["broken"] = ""
-    assert "<dt>State of the task</dt><dd>not known</dd>" in page(client, timeline)
+    assert "<dt>State of the task</dt><dd>not known</dd>" in page(client, address)
 
 
 def test_an_event_with_values_that_python_cant_read_is_shown(product: Product) -> None:
