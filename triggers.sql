@@ -719,8 +719,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     known constant text[] :=
-        '{call,queue,priority,countdown,expires,headers,coalesce,source,always,may_skip,named_only,notify,on_error}';
-    flags constant text[] := '{coalesce,always,may_skip,named_only,notify}';
+        '{call,queue,priority,countdown,expires,headers,coalesce,source,always,may_skip,named_only,notify,on_error,'
+        'unchanged}';
+    flags constant text[] := '{coalesce,always,may_skip,named_only,notify,unchanged}';
     -- Celery lets a custom header replace one of its protocol, such as the name of the task: see
     -- bridge/call_options.py.
     reserved constant text[] :=
@@ -817,6 +818,36 @@ end
 $$;
 
 
+-- PostgreSQL's own message about an unknown column depends on the trigger, and may be about another thing.
+create or replace function bridge._check_condition_columns(w bridge.watch) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    unknown text;
+begin
+    select format('%s.%s', t.row_name, t.column_name) into unknown
+    from bridge._tokens(w.condition) t
+    where t.column_name <> '*'
+        and not exists (
+            select from pg_attribute a
+            where a.attrelid = w.relation and a.attname = t.column_name and not a.attisdropped
+        )
+        -- new.f also means f(new)
+        and not exists (select from pg_proc p where p.proname = t.column_name)
+    order by t.place
+    limit 1;
+    if unknown is not null then
+        raise exception 'watch "%": the condition does not work: column % does not exist', w.name, unknown
+            using errcode = 'undefined_column', hint = format(
+                'The condition is: %s. The columns of old and new: %s.', w.condition,
+                array_to_string(bridge._columns(w.relation), ', ')
+            );
+    end if;
+end
+$$;
+
+
 create or replace function bridge._check_watch(w bridge.watch) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -855,6 +886,10 @@ begin
             '"columns" selects updates, but "update" is not among the operations of the watch'
         when w.options -> 'named_only' = 'true' and w.columns is null then
             'option "named_only" needs "columns": name them, or leave the option out'
+        when w.options -> 'unchanged' = 'true' and w.columns is not null then
+            'option "unchanged" asks for all updates, and "columns" for some of them: leave one of them out'
+        when w.options -> 'unchanged' = 'true' and not 'update' = any (w.operations) then
+            'option "unchanged" asks for updates, but "update" is not among the operations of the watch'
     end;
     if complaint is not null then
         raise exception 'watch "%": %', w.name, complaint using errcode = 'invalid_parameter_value';
@@ -863,6 +898,7 @@ begin
     perform bridge._check_columns(w.name, 'key', w.key, w.relation);
     perform bridge._check_columns(w.name, 'data', w.data, w.relation);
     perform bridge._check_condition(w.name, w.condition);
+    perform bridge._check_condition_columns(w);
     perform bridge._check_options(format('watch "%s"', w.name), w.options);
     if bridge._key(w.relation, w.key) is null then
         raise exception
@@ -1899,6 +1935,10 @@ begin
         tests := tests || ('(' || (
             select string_agg(bridge._changed_sql(w.relation, c), ' or ') from unnest(w.columns) c
         ) || ')');
+    elsif op = 'update' and w.options -> 'unchanged' is distinct from 'true' and not loose then
+        -- The comparison of whole rows by their bytes names no column, works for every type, and stops at the first
+        -- column that differs.
+        tests := tests || 'pg_catalog.record_image_ne(old.*, new.*)'::text;
     end if;
     if op not in ('truncate', 'note') and w.condition is not null and not bridge._asks_inside(w) and not loose then
         tests := tests || bridge._condition_sql(w, op);
@@ -2252,7 +2292,10 @@ begin
         indeterminate_datatype then
         if w.condition is null then raise; end if;
         raise exception 'watch "%": the condition does not work: %', w.name, sqlerrm
-            using errcode = sqlstate, hint = format('The condition is: %s', w.condition);
+            using errcode = sqlstate, hint = format(
+                'The condition is: %s. The columns of old and new: %s.', w.condition,
+                array_to_string(bridge._columns(w.relation), ', ')
+            );
     end;
     perform bridge._drop_functions(w.name, to_regprocedure(format('bridge.%I()', 'capture_' || w.name)));
     w.remembered := bridge._remember(w);
@@ -3435,6 +3478,33 @@ $$;
 comment on function bridge.fate(text, text, bigint, timestamptz, xid8) is
 'What became of an event of the log: waits, published, dead, retried or discarded; why, since when, and the context of '
 'the person who decided.';
+
+
+-- Returns the rows that have changed again and again within a short time, at most ten: a task that writes the row that
+-- starts it never comes to rest. It reads the newest events of each lane through the log's index, and no more.
+create or replace function bridge.restless_keys(at_least bigint default 100, within interval default '5 minutes')
+returns table (watch text, key jsonb, changes bigint, seconds bigint)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select e.watch, e.key, count(*), ceil(extract(epoch from max(e.at) - min(e.at)))::bigint
+    from bridge.stream s
+    cross join generate_series(0, 7) as l (lane)
+    cross join lateral (
+        select x.watch, x.key, x.at, x.op
+        from bridge.event x
+        where x.lane = l.lane and x.stream = s.name
+        order by x.xid desc
+        limit 2500
+    ) as e
+    where e.at > clock_timestamp() - within and isfinite(e.at) and e.key is not null and e.op <> 'send'
+    group by e.watch, e.key
+    having count(*) >= at_least
+    order by 3 desc, 1
+    limit 10
+$$;
+comment on function bridge.restless_keys(bigint, interval) is
+'Rows that changed at least so often within a short time: does the task of the watch write the row that starts it?';
 
 
 create or replace function bridge.disk_use() returns table (part text, bytes bigint)

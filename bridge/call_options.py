@@ -53,6 +53,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     named_only: bool | UnsetType = UNSET
     """Whether only updates whose SET names one of `columns` count. Other updates cost nothing, and changes that BEFORE
     triggers make are not noticed."""
+    unchanged: bool | UnsetType = UNSET
+    """Whether updates that change no value count too. By default only changes count."""
     notify: bool | UnsetType = UNSET
     """Whether writers may NOTIFY. PREPARE TRANSACTION refuses NOTIFY; with False, events wait for the poll floor."""
     on_error: Literal["fail", "warn"] | UnsetType = UNSET

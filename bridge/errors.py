@@ -3,6 +3,7 @@
     BridgeError
      |__ ConfigError      wrong use: an option, a file, a watch; a retry does not help
      |__ DatabaseError    PostgreSQL is away, or the connection broke; a retry can help
+     |    |__ NotReadyError    the schema, the login or a right is missing; a person adds it, and a retry then helps
      |    |__ LockTimeoutError a table's lock was not granted in time
      |    |__ TooLongError     a value is too long for a text of PostgreSQL
      |    |__ SilenceError     no answer came in time
@@ -23,6 +24,11 @@ class ConfigError(BridgeError):
 
 class DatabaseError(BridgeError):
     """PostgreSQL can't be reached, or the connection broke. A retry can help."""
+
+
+class NotReadyError(DatabaseError):
+    """The server answers, but the schema, the login or a right is missing. After a person has added it, a retry helps:
+    `bridge run` waits, and other commands show this error."""
 
 
 class LockTimeoutError(DatabaseError):

@@ -4,10 +4,12 @@ import sys
 from typing import Any
 
 from django.apps import AppConfig
-from django.core.checks import register
+from django.conf import settings
+from django.core.checks import Tags, register
+from django.core.signals import request_started
 from django.db.models.signals import post_migrate, pre_migrate
 
-from django_app import checks, log_index, router
+from django_app import checks, findings, log_index, router
 from django_app.declarations import registry, sync
 
 
@@ -22,6 +24,10 @@ class BridgeConfig(AppConfig):
         router.install()
         register(checks.check_database)
         register(checks.check_declarations)
+        register(checks.check_installation, Tags.database)
+        register(checks.check_deployment, Tags.security, deploy=True)
+        if settings.DEBUG:
+            request_started.connect(findings.remind)
         # The identifiers keep each receiver single, however often the apps are loaded.
         pre_migrate.connect(_guard, dispatch_uid="bridge.guard")
         post_migrate.connect(_bring_in_line, dispatch_uid="bridge.bring_in_line")

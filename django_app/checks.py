@@ -1,68 +1,150 @@
-"""System checks: they find errors in the declarations before anything reaches the database."""
+"""System checks: they find errors in the declarations before anything reaches the database.
 
+docs/reference/checks.md lists the ids. `check --database` and `check --deploy` run more of them.
+"""
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from typing import Any
 
-from django.core.checks import CheckMessage, Error
-from django.db import connections, router
-from django.db.models import Model
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's own name
+from django.db import connections
 
-from django_app.database import alias
+from bridge.watch import Watch
+from django_app.database import aliases, connect, is_supported
 from django_app.declarations import registry
 from django_app.declarations.declaration import Declaration
 from django_app.errors import DeclarationError
+from django_app.findings import findings_in, is_migrating
+from django_app.project import load_app, why_no_app
 
 
 def check_database(app_configs: Any, **_: Any) -> list[CheckMessage]:
-    if alias() not in connections.settings:
+    return [message for using in aliases() for message in _check_alias(using)]
+
+
+def _check_alias(using: str) -> Iterator[CheckMessage]:
+    if using not in connections.settings:
         known = ", ".join(connections.settings)
-        return [
-            Error(
-                f"BRIDGE_DATABASE names '{alias()}', which DATABASES does not have.",
-                hint=f"Set it to one of: {known}.",
-                id="bridge.E003",
-            )
-        ]
-    if connections[alias()].vendor != "postgresql":
-        return [
-            Error(
-                f"The database '{alias()}' is {connections[alias()].display_name}, not PostgreSQL.",
-                hint="Set BRIDGE_DATABASE to the alias of a PostgreSQL database.",
-                id="bridge.E003",
-            )
-        ]
-    return []
+        yield Error(
+            f"BRIDGE_DATABASE names '{using}', which DATABASES does not have.",
+            hint=f"Set it to one of: {known}.",
+            id="bridge.E003",
+        )
+    elif not is_supported(using):
+        yield Warning(
+            f"The database '{using}' is {connections[using].display_name}, so no watch is installed there, and "
+            "no task starts.",
+            hint="Use PostgreSQL, or set BRIDGE_DATABASE to the alias of a PostgreSQL database. To test on this "
+            "database is fine.",
+            id="bridge.W001",
+        )
 
 
 def check_declarations(app_configs: Any, **_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     origins: dict[str, str] = {}
-    for declaration in registry.declared():
+    declared = registry.declared()
+    if declared and (reason := why_no_app()):
+        found.append(
+            Warning(
+                f"The project's Celery app can't be used: {reason}.",
+                hint="Without it, nobody can check the tasks that the watches name.",
+                id="bridge.W002",
+            )
+        )
+    for declaration in declared:
         try:
-            name = declaration.watch().name
+            watch = declaration.watch()
             _check_place(declaration)
         except DeclarationError as error:
             found.append(Error(error.said, hint=error.fix, id=error.check_id))
             continue
-        if name in origins:
+        if watch.name in origins:
             found.append(
                 Error(
-                    f"Two watches are named '{name}': {origins[name]} and {declaration.origin}.",
+                    f"Two watches are named '{watch.name}': {origins[watch.name]} and {declaration.origin}.",
                     hint='Give one of them another name: watch(..., name="...").',
                     id="bridge.E002",
                 )
             )
-        origins.setdefault(name, declaration.origin)
+        origins.setdefault(watch.name, declaration.origin)
+        found += _check_task(declaration, watch)
     return found
 
 
-def _check_place(declaration: Declaration) -> None:
-    if not (isinstance(declaration.table, type) and issubclass(declaration.table, Model)):
+def check_installation(app_configs: Any, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Compares the declarations with the database. Only `migrate` and `check --database` ask for it."""
+    if is_migrating():
+        return []
+    chosen = [using for using in aliases() if using in (databases or ()) and is_supported(using)]
+    found = [finding for using in chosen for finding in findings_in(using)]
+    return [Warning(f"{finding[0].upper()}{finding[1:]}.", id="bridge.W010") for finding in found]
+
+
+def check_deployment(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Finds settings that are unsafe in production. Only `check --deploy` asks for it."""
+    found: list[CheckMessage] = []
+    for using in filter(is_supported, aliases()):
+        values = connect(using).get_connection_params()
+        host = str(values.get("host") or "")
+        if _is_remote(host) and values.get("sslmode", "prefer") in ("disable", "allow", "prefer"):
+            found.append(
+                Warning(
+                    f"The connection to the database '{using}' on {host} may be without TLS.",
+                    hint=f"Set DATABASES['{using}']['OPTIONS']['sslmode'] to 'verify-full'.",
+                    id="bridge.W020",
+                )
+            )
+    app = load_app()
+    if app is not None:
+        with app.connection_for_write() as broker:
+            if _is_remote(broker.hostname or "") and not (
+                broker.ssl or broker.as_uri().startswith(("amqps", "rediss"))
+            ):
+                found.append(
+                    Warning(
+                        f"The connection to the broker on {broker.hostname} is without TLS.",
+                        hint="Use an address that begins with amqps:// or rediss://.",
+                        id="bridge.W021",
+                    )
+                )
+    return found
+
+
+def _is_remote(host: str) -> bool:
+    return bool(host) and not host.startswith("/") and host not in ("localhost", "127.0.0.1", "::1")
+
+
+def _check_task(declaration: Declaration, watch: Watch) -> Iterator[CheckMessage]:
+    app = load_app()
+    if app is None:
         return
-    home = router.db_for_write(declaration.table)
-    if home != alias():
+    if watch.task not in app.tasks:
+        close = get_close_matches(watch.task, sorted(app.tasks), 1)
+        yield Warning(
+            f"{declaration.origin}: no task named '{watch.task}' is registered in the app {app.main}.",
+            hint=f"Did you mean '{close[0]}'?" if close else "Correct the name, or import the task's module.",
+            id="bridge.W003",
+        )
+    queues: Any = app.conf.task_queues
+    names = [getattr(queue, "name", queue) for queue in queues or ()]
+    queue = watch.queue if isinstance(watch.queue, str) else None
+    if queue and names and queue not in names:
+        yield Warning(
+            f"{declaration.origin}: the queue '{queue}' is not among the app's task_queues, so no worker reads it "
+            "unless it is started with -Q.",
+            hint=f"The queues are: {', '.join(names)}.",
+            id="bridge.W004",
+        )
+
+
+def _check_place(declaration: Declaration) -> None:
+    if declaration.home not in aliases():
+        named = declaration.table._meta.label if hasattr(declaration.table, "_meta") else f"{declaration.table}"
         raise DeclarationError(
             "bridge.E010",
             declaration.origin,
-            f"{declaration.table._meta.label} is in the database '{home}', but the bridge is in '{alias()}'",
-            "Watch models of one database only, or set BRIDGE_DATABASE.",
+            f"{named} is in the database '{declaration.home}', but the bridge is in '{', '.join(aliases())}'",
+            "Name this database in BRIDGE_DATABASE too, which may be a list.",
         )

@@ -1,4 +1,4 @@
-"""The one database that has the bridge's schema, and what is installed there."""
+"""The databases that have the bridge's schema, and what is installed there."""
 
 import re
 
@@ -20,8 +20,16 @@ _GUARD = statement("has_guard", "django_app")
 _OTHER_OWNER = statement("find_other_owner", "django_app")
 
 
+def aliases() -> tuple[str, ...]:
+    """Returns the aliases of the databases that have the bridge's schema, as the setting BRIDGE_DATABASE names them."""
+    named = getattr(settings, "BRIDGE_DATABASE", DEFAULT_DB_ALIAS)
+    return tuple(map(str, named)) if isinstance(named, list | tuple) else (str(named),)
+
+
 def alias() -> str:
-    return str(getattr(settings, "BRIDGE_DATABASE", DEFAULT_DB_ALIAS))
+    """Returns the first of these aliases: the database of the admin's pages, of the inbox and of tables that a watch
+    names in SQL."""
+    return aliases()[0]
 
 
 def connect(using: str) -> BaseDatabaseWrapper:
@@ -35,6 +43,12 @@ def connect(using: str) -> BaseDatabaseWrapper:
             "Set BRIDGE_DATABASE to the alias of a PostgreSQL database."
         )
     return connection
+
+
+def is_supported(using: str) -> bool:
+    """Whether this alias is a PostgreSQL database. With another one, such as SQLite in development, the app does
+    nothing, and a system check says so."""
+    return using in connections.settings and connections[using].vendor == "postgresql"
 
 
 def installed_version(connection: BaseDatabaseWrapper) -> str | None:
@@ -91,8 +105,11 @@ def sqlstate(error: DatabaseError) -> str | None:
 
 
 def sentence(error: DatabaseError) -> str:
-    """Returns PostgreSQL's message on one line."""
-    return " ".join(str(error).split())
+    """Returns PostgreSQL's message and its hint on one line, without the functions in which the error occurred."""
+    diagnosis = getattr(error.__cause__, "diag", None)
+    primary = getattr(diagnosis, "message_primary", None) or str(error)
+    hint = getattr(diagnosis, "message_hint", None)
+    return " ".join((f"{primary} ({hint})" if hint else primary).split())
 
 
 def _numbers(version: str) -> Version:

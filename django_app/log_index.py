@@ -11,7 +11,7 @@ from django.db import DatabaseError, OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bridge.database.statement import statement
-from django_app.database import alias, connect, has_schema, sentence, sqlstate, stranger
+from django_app.database import aliases, connect, has_schema, is_supported, sentence, sqlstate, stranger
 
 LOCK_TIMEOUT = "2s"
 ATTEMPTS = 5
@@ -33,7 +33,7 @@ def is_complete(connection: BaseDatabaseWrapper) -> bool | None:
 
 def after_migrate(using: str, say: Callable[[str], object]) -> None:
     """Builds or drops the indexes as the setting says. A failure is reported and does not fail the migration."""
-    if using != alias():
+    if using not in aliases() or not is_supported(using):
         return
     connection = connect(using)
     if not has_schema(connection) or stranger(connection):

@@ -42,11 +42,13 @@ class Worker:
 
 
 @contextmanager
-def working(broker: Broker) -> Iterator[Worker]:
+def working(broker: Broker, **more: str) -> Iterator[Worker]:
     with PrivateDirectory() as directory:
         file = directory.path / "received"
         file.touch()
-        env = environment(SHOP_BROKER=broker.url, SHOP_QUEUE=broker.queue, SHOP_RECEIVED=str(file), C_FORCE_ROOT="1")
+        env = environment(
+            SHOP_BROKER=broker.url, SHOP_QUEUE=broker.queue, SHOP_RECEIVED=str(file), C_FORCE_ROOT="1", **more
+        )
         log = directory.path / "log"
         name = f"{broker.queue}@localhost"
         argv: list[str | Path] = [CELERY, "-A", "tests.worker_app", "worker", "--pool=solo", "--loglevel=info"]

@@ -317,6 +317,34 @@ begin
 end
 $_$;
 
+CREATE FUNCTION bridge._check_condition_columns(w bridge.watch) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    unknown text;
+begin
+    select format('%s.%s', t.row_name, t.column_name) into unknown
+    from bridge._tokens(w.condition) t
+    where t.column_name <> '*'
+        and not exists (
+            select from pg_attribute a
+            where a.attrelid = w.relation and a.attname = t.column_name and not a.attisdropped
+        )
+        -- new.f also means f(new)
+        and not exists (select from pg_proc p where p.proname = t.column_name)
+    order by t.place
+    limit 1;
+    if unknown is not null then
+        raise exception 'watch "%": the condition does not work: column % does not exist', w.name, unknown
+            using errcode = 'undefined_column', hint = format(
+                'The condition is: %s. The columns of old and new: %s.', w.condition,
+                array_to_string(bridge._columns(w.relation), ', ')
+            );
+    end if;
+end
+$$;
+
 CREATE FUNCTION bridge._check_generated(w bridge.watch, names text[]) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -378,8 +406,9 @@ CREATE FUNCTION bridge._check_options(what text, options jsonb) RETURNS void
     AS $_$
 declare
     known constant text[] :=
-        '{call,queue,priority,countdown,expires,headers,coalesce,source,always,may_skip,named_only,notify,on_error}';
-    flags constant text[] := '{coalesce,always,may_skip,named_only,notify}';
+        '{call,queue,priority,countdown,expires,headers,coalesce,source,always,may_skip,named_only,notify,on_error,'
+        'unchanged}';
+    flags constant text[] := '{coalesce,always,may_skip,named_only,notify,unchanged}';
     -- Celery lets a custom header replace one of its protocol, such as the name of the task: see
     -- bridge/call_options.py.
     reserved constant text[] :=
@@ -482,6 +511,10 @@ begin
             '"columns" selects updates, but "update" is not among the operations of the watch'
         when w.options -> 'named_only' = 'true' and w.columns is null then
             'option "named_only" needs "columns": name them, or leave the option out'
+        when w.options -> 'unchanged' = 'true' and w.columns is not null then
+            'option "unchanged" asks for all updates, and "columns" for some of them: leave one of them out'
+        when w.options -> 'unchanged' = 'true' and not 'update' = any (w.operations) then
+            'option "unchanged" asks for updates, but "update" is not among the operations of the watch'
     end;
     if complaint is not null then
         raise exception 'watch "%": %', w.name, complaint using errcode = 'invalid_parameter_value';
@@ -490,6 +523,7 @@ begin
     perform bridge._check_columns(w.name, 'key', w.key, w.relation);
     perform bridge._check_columns(w.name, 'data', w.data, w.relation);
     perform bridge._check_condition(w.name, w.condition);
+    perform bridge._check_condition_columns(w);
     perform bridge._check_options(format('watch "%s"', w.name), w.options);
     if bridge._key(w.relation, w.key) is null then
         raise exception
@@ -906,7 +940,10 @@ begin
         indeterminate_datatype then
         if w.condition is null then raise; end if;
         raise exception 'watch "%": the condition does not work: %', w.name, sqlerrm
-            using errcode = sqlstate, hint = format('The condition is: %s', w.condition);
+            using errcode = sqlstate, hint = format(
+                'The condition is: %s. The columns of old and new: %s.', w.condition,
+                array_to_string(bridge._columns(w.relation), ', ')
+            );
     end;
     perform bridge._drop_functions(w.name, to_regprocedure(format('bridge.%I()', 'capture_' || w.name)));
     w.remembered := bridge._remember(w);
@@ -1768,6 +1805,10 @@ begin
         tests := tests || ('(' || (
             select string_agg(bridge._changed_sql(w.relation, c), ' or ') from unnest(w.columns) c
         ) || ')');
+    elsif op = 'update' and w.options -> 'unchanged' is distinct from 'true' and not loose then
+        -- The comparison of whole rows by their bytes names no column, works for every type, and stops at the first
+        -- column that differs.
+        tests := tests || 'pg_catalog.record_image_ne(old.*, new.*)'::text;
     end if;
     if op not in ('truncate', 'note') and w.condition is not null and not bridge._asks_inside(w) and not loose then
         tests := tests || bridge._condition_sql(w, op);
@@ -2344,6 +2385,29 @@ end
 $$;
 
 COMMENT ON FUNCTION bridge.refresh() IS 'Gives capture the numbers that tables and columns have here, after a restore; returns how many watches needed it. `bridge run` calls it.';
+
+CREATE FUNCTION bridge.restless_keys(at_least bigint DEFAULT 100, within interval DEFAULT '00:05:00'::interval) RETURNS TABLE(watch text, key jsonb, changes bigint, seconds bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select e.watch, e.key, count(*), ceil(extract(epoch from max(e.at) - min(e.at)))::bigint
+    from bridge.stream s
+    cross join generate_series(0, 7) as l (lane)
+    cross join lateral (
+        select x.watch, x.key, x.at, x.op
+        from bridge.event x
+        where x.lane = l.lane and x.stream = s.name
+        order by x.xid desc
+        limit 2500
+    ) as e
+    where e.at > clock_timestamp() - within and isfinite(e.at) and e.key is not null and e.op <> 'send'
+    group by e.watch, e.key
+    having count(*) >= at_least
+    order by 3 desc, 1
+    limit 10
+$$;
+
+COMMENT ON FUNCTION bridge.restless_keys(at_least bigint, within interval) IS 'Rows that changed at least so often within a short time: does the task of the watch write the row that starts it?';
 
 CREATE FUNCTION bridge.retry(ids bigint[] DEFAULT NULL::bigint[], watch text DEFAULT NULL::text, stream text DEFAULT NULL::text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, at_most integer DEFAULT NULL::integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3066,6 +3130,8 @@ REVOKE ALL ON FUNCTION bridge._check_columns(watch_name text, parameter text, na
 
 REVOKE ALL ON FUNCTION bridge._check_condition(watch_name text, condition text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge._check_condition_columns(w bridge.watch) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge._check_generated(w bridge.watch, names text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._check_inside(w bridge.watch) FROM PUBLIC;
@@ -3263,6 +3329,8 @@ REVOKE ALL ON FUNCTION bridge.plan(wanted jsonb, prune boolean, source text) FRO
 REVOKE ALL ON FUNCTION bridge.recycle(retention interval) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.refresh() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.restless_keys(at_least bigint, within interval) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.retry(ids bigint[], watch text, stream text, since timestamp with time zone, until timestamp with time zone, at_most integer) FROM PUBLIC;
 

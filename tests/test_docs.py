@@ -62,7 +62,7 @@ def known_options() -> set[str]:
         r"function bridge\._check_options.*?known constant text\[\] :=\s+'\{(.+?)\}'", TRIGGERS, re.DOTALL
     )
     assert listed
-    return set(listed[1].split(","))
+    return set(re.sub(r"'\s+'", "", listed[1]).split(","))
 
 
 def public_functions() -> set[str]:

@@ -7,7 +7,7 @@ import anyio
 import psycopg
 import pytest
 
-from bridge.errors import ConfigError, DatabaseError
+from bridge.errors import DatabaseError, NotReadyError
 from bridge.stream.listener import Listener, Wakeup
 from tests.fix_postgres import Database
 
@@ -185,7 +185,7 @@ async def test_a_notification_queue_that_fills_up_is_told_once(
 async def test_a_listener_that_cannot_begin_says_why_in_one_error(database: Database, conn: psycopg.Connection) -> None:
     """The relay would not recognize its own error in a group of errors, and the process would end."""
     conn.execute("drop schema bridge cascade")
-    with pytest.raises(ConfigError, match="is Commit Bridge installed"):
+    with pytest.raises(NotReadyError, match="is Commit Bridge installed"):
         async with Listener.open(database.dsn, "default", 30):
             pass
 

@@ -24,12 +24,14 @@ def test_wheel_carries_the_sql_inside_the_package(built: Path) -> None:
     with zipfile.ZipFile(built_wheel) as wheel:
         names = wheel.namelist()
         assert wheel.read("bridge/triggers.sql") == TRIGGERS_SQL.read_bytes()
+        [entries] = [name for name in names if name.endswith("entry_points.txt")]
+        assert "[pytest11]\ncommit-bridge = pytest_commit_bridge" in wheel.read(entries).decode()
     for folder in ("bridge/database/sql", "django_app/sql"):
         for file in (ROOT / folder).iterdir():
             assert f"{folder}/{file.name}" in names
     assert {"bridge/py.typed", "django_app/apps.py", "django_app/migrations/__init__.py"} <= set(names)
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"bridge", "django_app"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"bridge", "django_app", "pytest_commit_bridge"}
 
 
 def test_sdist_carries_the_sql_at_its_top(built: Path) -> None:

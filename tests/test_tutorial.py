@@ -1,14 +1,15 @@
-"""The Django tutorial and README, followed word for word in an empty folder.
+"""The tutorials and README, followed word for word in an empty folder.
 
 Only addresses and the path of the package differ.
 
 A block with the language `console` has commands after `$`, and what they print. "..." stands for any lines. A title is
 the name of another terminal: its commands go on running, and a block without a command is what that terminal prints
-later. A block of Python has the name of its file as title.
+later. "^C" stops it. A block of Python has the name of its file as title.
 """
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from tests.fix_broker import Broker
 from tests.fix_postgres import PgServer, on_pg18
 from tools.servers import Child, Postgres, PrivateDirectory
 
+FIRST_TASK = ROOT / "docs" / "tutorial" / "first-task.md"
 TUTORIAL = ROOT / "docs" / "tutorial" / "django.md"
 README = ROOT / "README.md"
 BLOCK = re.compile(r'^```(console|python)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -81,7 +83,6 @@ class Reader:
 
     def follow(self, page: str, stack: ExitStack) -> None:
         for name, value in self._own.items():
-            assert name in page
             page = page.replace(name, value)
         for kind, title, text in BLOCK.findall(page):
             if kind == "python":
@@ -121,6 +122,9 @@ class Reader:
             child = Child(argv, directory, log=log, env=self._env, cwd=self._folder)
             stack.callback(child.stop)
             self._terminals[title] = child
+        if step.printed == ["^C"]:
+            self._terminals[title].stop(signal.SIGINT)
+            return
         log = self._terminals[title].log
         assert eventually(lambda: missing(step.printed, log.read_text()) is None, OUTPUT_SECONDS), (
             f"{title} did not print {missing(step.printed, log.read_text())!r}:\n{log.read_text()}"
@@ -147,6 +151,25 @@ def place(pg_server: PgServer, valkey: Broker, wheel: Path) -> Iterator[tuple[di
     }
     yield environment(PATH=path, PGHOST=host, PGPORT=port, C_FORCE_ROOT="1"), own
     pg_server.drop(name)
+
+
+@on_pg18
+@pytest.mark.timeout(400)
+def test_the_tutorial_without_django(
+    tmp_path: Path, place: tuple[dict[str, str], dict[str, str]], rabbitmq: Broker
+) -> None:
+    variables, own = place
+    queue = {f"{word} tutorial": f"{word} {rabbitmq.queue}" for word in ("-Q", "queue.delete", "exchange.delete")}
+    mine = {
+        "amqp://guest:guest@127.0.0.1:5672//": rabbitmq.url,
+        '\\"tutorial\\"': f'\\"{rabbitmq.queue}\\"',
+        "bridge_tutorial": own["shop_tutorial"],
+    }
+    folder = tmp_path / "reader"
+    folder.mkdir()
+    with ExitStack() as stack:
+        Reader(folder, variables, own | queue | mine).follow(FIRST_TASK.read_text(), stack)
+    assert list(folder.iterdir()) == []
 
 
 @on_pg18

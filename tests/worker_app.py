@@ -12,7 +12,7 @@ app.conf.update(
     task_routes={"shop.tasks.routed": {"queue": os.environ["SHOP_QUEUE"] + "-routed"}},
     task_ignore_result=True,
     # It would leave exchanges behind on a RabbitMQ that others share.
-    worker_enable_remote_control=False,
+    worker_enable_remote_control=os.environ.get("SHOP_CONTROL") == "1",
 )
 
 

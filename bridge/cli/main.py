@@ -1,20 +1,24 @@
 """The command `bridge`. Its exit codes are in docs/reference/commands.md#exit-codes."""
 
 import sys
+from collections.abc import Sequence
 
 import click
 
 from bridge.cli.apply import apply
 from bridge.cli.dead_letters import dead_letters
+from bridge.cli.doctor import doctor
 from bridge.cli.install import install
+from bridge.cli.options import Project
 from bridge.cli.run import run
 from bridge.cli.status import status
 from bridge.cli.tail import tail
 
-_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+COMMANDS = (install, apply, run, status, doctor, tail, dead_letters)
 
 
-@click.group(context_settings=_HELP)
+@click.group(context_settings=HELP)
 @click.version_option(package_name="commit-bridge")
 def cli() -> None:
     """Committed PostgreSQL rows start Celery tasks.
@@ -35,14 +39,22 @@ def cli() -> None:
     """
 
 
-for command in (install, apply, run, status, tail, dead_letters):
+for command in COMMANDS:
     cli.add_command(command)
 
 
 def main() -> None:
     """Runs the command. This is the entry point of the console script."""
+    run_group(cli)
+
+
+def run_group(
+    group: click.Group, arguments: Sequence[str] | None = None, name: str | None = None, project: Project | None = None
+) -> None:
+    """Runs a command of the group, and exits with its code. By default, the arguments are those of this process.
+    `project` is what a framework knows about the installation."""
     try:
-        cli(standalone_mode=False)
+        group(arguments, prog_name=name, standalone_mode=False, obj=project)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.exceptions.NoArgsIsHelpError as error:

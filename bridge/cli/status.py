@@ -4,31 +4,40 @@ import sys
 
 import click
 
-from bridge.cli.options import as_json, asynchronous, database_url, print_json, required
+from bridge.cli.examination import examine
+from bridge.cli.options import (
+    Project,
+    as_json,
+    asynchronous,
+    broker_url,
+    celery_app,
+    database_url,
+    print_json,
+    required,
+)
 from bridge.cli.report import print_status
-from bridge.database.connect import connect
-from bridge.operations import installation, streams, watches
-from bridge.operations.doctor import problems
 
 
 @click.command()
 @database_url
+@broker_url
+@celery_app
 @as_json
+@click.pass_obj
 @asynchronous
-async def status(database_url: str | None, as_json: bool) -> None:
-    """Show each stream: what waits, for how long, what serves it. Exit with 1 if there is a problem."""
-    async with connect(required(database_url), "catalog") as connection:
-        await installation.require(connection)
-        version = await installation.version(connection)
-        found = await streams.status(connection)
-        drift = await watches.drift(connection)
-        disk_use = await streams.disk_use(connection)
-    wrong = problems(found, drift)
+async def status(
+    project: Project | None, database_url: str | None, broker_url: str | None, celery_app: str | None, as_json: bool
+) -> None:
+    """Show each stream: what waits, for how long, what serves it. Exit with 1 if there is a problem.
+
+    If the broker or the app is given, it also asks the running workers, for a second.
+    """
+    seen = await examine(required(database_url), broker_url, celery_app, project)
     if as_json:
-        print_json({"version": version, "streams": found, "drift": drift, "disk_use": disk_use, "problems": wrong})
+        print_json(seen)
     else:
-        print_status(found, disk_use)
-        for problem in wrong:
+        print_status(seen.streams, seen.disk_use)
+        for problem in seen.problems:
             click.echo(f"! {problem}")
-    if wrong:
+    if seen.problems:
         sys.exit(1)

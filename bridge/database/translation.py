@@ -6,11 +6,12 @@ from contextlib import contextmanager
 
 import psycopg
 
-from bridge.errors import BridgeError, ConfigError, DatabaseError, LockTimeoutError, TooLongError
+from bridge.errors import BridgeError, ConfigError, DatabaseError, LockTimeoutError, NotReadyError, TooLongError
 from bridge.secret import hidden
 
-_PERMANENT = re.compile(
-    r"FATAL:.*(does not exist|authentication failed|no pg_hba.conf entry|is not permitted)|invalid \w+ value", re.DOTALL
+_INVALID = re.compile(r"invalid \w+ value")
+_REFUSED = re.compile(
+    r"FATAL:.*(does not exist|authentication failed|no pg_hba.conf entry|is not permitted)", re.DOTALL
 )
 
 _NAMED = {
@@ -42,7 +43,8 @@ def translated() -> Iterator[None]:
 
 
 def translate(error: psycopg.Error) -> BridgeError:
-    """Returns psycopg's error as one of ours: DatabaseError when a retry can help, else ConfigError."""
+    """Returns psycopg's error as one of ours: DatabaseError when a retry can help, NotReadyError when it can help after
+    a person has done something, else ConfigError."""
     diagnosis = error.diag
     # libpq's own messages have several lines, with tabs; ours has one.
     text = hidden(" ".join((diagnosis.message_primary or str(error)).split())) or type(error).__name__
@@ -50,14 +52,14 @@ def translate(error: psycopg.Error) -> BridgeError:
         text = f"{text} ({diagnosis.message_hint})"
     missing = psycopg.errors.InvalidSchemaName | psycopg.errors.UndefinedTable | psycopg.errors.UndefinedFunction
     if isinstance(error, missing) and _OURS.search(text):
-        return ConfigError(f"{text}: is Commit Bridge installed in this database? `bridge install` installs it")
+        return NotReadyError(f"{text}: is Commit Bridge installed in this database? `bridge install` installs it")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return ConfigError(f"{text}: connect with a role that has this right, see docs/howto/roles.md")
+        return NotReadyError(f"{text}: connect with a role that has this right, see docs/howto/roles.md")
     if named := next((ours for theirs, ours in _NAMED.items() if isinstance(error, theirs)), None):
         return named(text)
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
         # The server is a standby before its promotion, or a primary that is set to read-only.
         return DatabaseError(f"the server does not accept writes now: {text}")
-    if isinstance(error, _OUTAGES):
-        return ConfigError(text) if _PERMANENT.search(text) else DatabaseError(text)
-    return ConfigError(text)
+    if not isinstance(error, _OUTAGES) or _INVALID.search(text):
+        return ConfigError(text)
+    return NotReadyError(text) if _REFUSED.search(text) else DatabaseError(text)

@@ -1,7 +1,7 @@
 """Housekeeping: finds new streams, counts what waits, truncates old slots of the log, forgets old inbox entries."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import anyio
 
@@ -9,7 +9,7 @@ from bridge.backoff import Backoff
 from bridge.database import schema
 from bridge.database.connect import connect
 from bridge.database.connection import Connection
-from bridge.errors import DatabaseError
+from bridge.errors import DatabaseError, NotReadyError
 from bridge.operations import installation, streams, upkeep, watches
 from bridge.settings import Settings
 from bridge.telemetry.health import Health
@@ -27,7 +27,7 @@ async def keep_house(settings: Settings, health: Health, serve: Callable[[Iterab
     """Calls `serve` repeatedly with the streams to serve, and recycles the log. Runs until cancelled."""
     backoff = Backoff()
     # The relays log later outages. Before the first relay exists, only this warning explains why nothing happens.
-    level = logging.WARNING
+    level, reported = logging.WARNING, ""
     while True:
         try:
             async with connect(settings.database_url, "catalog") as connection:
@@ -35,7 +35,8 @@ async def keep_house(settings: Settings, health: Health, serve: Callable[[Iterab
                 await _compare_versions(connection)
                 await watches.listen(connection)
                 while True:
-                    serve(await _served(connection, settings))
+                    served = await _served(connection, settings)
+                    serve(served)
                     if number := await watches.refresh(connection):
                         logger.info("capture was adapted to the restored tables", extra={"watches": number})
                     if number := await upkeep.set_aside(connection):
@@ -46,19 +47,25 @@ async def keep_house(settings: Settings, health: Health, serve: Callable[[Iterab
                     await upkeep.forget(connection, settings.inbox_retention)
                     backoff.reset()
                     level = logging.DEBUG
-                    await _wait(connection, health)
+                    await _wait(connection, health, {settings.label(stream): stream for stream in served})
         except DatabaseError as error:
-            logger.log(level, "database away, trying again", extra={"reason": str(error)})
-            level = logging.DEBUG
+            # The next thing that is missing is news: first the database, then the schema, then a right.
+            is_news = isinstance(error, NotReadyError) and str(error) != reported
+            logger.log(
+                logging.WARNING if is_news else level, "database away, trying again", extra={"reason": str(error)}
+            )
+            level, reported = logging.DEBUG, str(error)
         await anyio.sleep(backoff.next())
 
 
-async def _wait(connection: Connection, health: Health) -> None:
-    """Waits until a watch is changed or the next round is due. Runs statements only while a stream is behind."""
+async def _wait(connection: Connection, health: Health, served: Mapping[str, str]) -> None:
+    """Waits until a watch is changed or the next round is due. Runs statements only while a stream is behind. `served`
+    has the streams of this database by their labels."""
+    labels = {stream: label for label, stream in served.items()}
     for _ in range(int(_PERIOD / _COUNT_PERIOD)):
-        if behind := health.behind():
+        if behind := [served[label] for label in health.behind() if label in served]:
             for stream, waiting, oldest in await streams.waiting(connection, behind):
-                health.count(stream, waiting, oldest)
+                health.count(labels[stream], waiting, oldest)
         if await watches.changed(connection, within=_COUNT_PERIOD):
             return
 

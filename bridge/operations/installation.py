@@ -4,7 +4,7 @@ from bridge.database import schema
 from bridge.database.connection import Connection
 from bridge.database.query import query
 from bridge.database.statement import statement
-from bridge.errors import ConfigError
+from bridge.errors import NotReadyError
 
 _INSTALLED = statement("is_installed")
 _VERSION = statement("read_version")
@@ -21,10 +21,12 @@ async def version(connection: Connection) -> str | None:
 
 
 async def require(connection: Connection) -> None:
-    """Raises ConfigError unless Commit Bridge is installed in this database and this role may use it."""
+    """Raises NotReadyError unless Commit Bridge is installed in this database and this role may use it."""
     if await version(connection) is None:
         [(name,)] = await query(connection, _DATABASE)
-        raise ConfigError(f'Commit Bridge is not installed in database "{name}": run `bridge install` first')
+        raise NotReadyError(
+            f'Commit Bridge is not installed in database "{name}": run `bridge install`, or with Django `migrate`'
+        )
 
 
 async def install(connection: Connection) -> tuple[str | None, str]:

@@ -1,6 +1,6 @@
 """Watches: plans and makes changes of the watches in a database, and finds those that do not fit their table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Literal
 
@@ -8,6 +8,7 @@ import anyio
 import msgspec
 
 from bridge.backoff import Backoff
+from bridge.call import Target, targets_of
 from bridge.change import Change
 from bridge.database.connection import Connection
 from bridge.database.query import notification, query
@@ -20,6 +21,7 @@ from bridge.watch import Watch
 _TRIES = 5
 _LOCK_TIMEOUT = statement("limit_lock_wait")
 _DRIFT = statement("find_drift")
+_TARGETS = statement("read_present_targets")
 _REFRESH = statement("refresh_watches")
 _LISTEN = statement("listen_for_watches")
 _CHANGES = {
@@ -59,6 +61,12 @@ async def drift(connection: Connection) -> list[str]:
     """Returns the names of watches whose triggers are missing, are disabled, or no longer fit their table."""
     rows = await query(connection, _DRIFT, slow=True)
     return [row.name for row in rows]
+
+
+async def targets(connection: Connection) -> Mapping[str, Target]:
+    """Returns what each installed watch starts, by the watch's name."""
+    rows = await query(connection, _TARGETS)
+    return targets_of([(row.name, row.task, row.options) for row in rows], ()).watches
 
 
 async def refresh(connection: Connection) -> int:

@@ -10,7 +10,7 @@ from bridge.batch import Position
 from bridge.database.connection import Connection
 from bridge.database.query import query
 from bridge.database.statement import statement
-from bridge.errors import ConfigError, PositionError
+from bridge.errors import ConfigError, NotReadyError, PositionError
 
 _READ = statement("read_position")
 _MOVE = statement("move_position")
@@ -67,8 +67,9 @@ def row_of(rows: Sequence[Any], stream: str) -> Any:
 
 @contextmanager
 def _movable() -> Iterator[None]:
-    """Turns every ConfigError in the block into a PositionError: the relay retries, since the cause may go away."""
+    """Turns an error that this session can't mend into a PositionError: the relay retries, since the cause may go
+    away."""
     try:
         yield
-    except ConfigError as error:
+    except (ConfigError, NotReadyError) as error:
         raise PositionError(f"the position can't be moved: {error}") from error

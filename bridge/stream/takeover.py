@@ -18,7 +18,7 @@ from bridge.database.connect import connect
 from bridge.database.connection import Connection
 from bridge.database.query import query
 from bridge.database.statement import statement
-from bridge.errors import ConfigError, DatabaseError
+from bridge.errors import ConfigError, DatabaseError, NotReadyError
 
 logger = logging.getLogger(__name__)
 
@@ -50,12 +50,12 @@ async def depose_frozen(database_url: str, stream: str, after: float) -> None:
         try:
             async with connect(database_url, f"takeover {stream}") as connection:
                 await _watch(connection, stream, after)
+        except (ConfigError, NotReadyError) as error:
+            logger.warning("can't take over from a frozen owner", extra={"stream": stream, "reason": str(error)})
+            return
         except DatabaseError as error:
             # The relay, which waits for the lock, logs the outage.
             logger.debug("can't look at the owner: database away", extra={"stream": stream, "reason": str(error)})
-        except ConfigError as error:
-            logger.warning("can't take over from a frozen owner", extra={"stream": stream, "reason": str(error)})
-            return
 
 
 async def keep_talking(say: Callable[[], Awaitable[object]], busy: Callable[[], bool], after: float) -> None:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from bridge.adoption import Adoption
 from bridge.batch import Batch
 from bridge.call import Refusal, Targets
-from bridge.errors import BrokerError, DatabaseError, PositionError
+from bridge.errors import BrokerError, DatabaseError, NotReadyError, PositionError
 from bridge.reason import kept
 from bridge.telemetry.health import Health, State
 from bridge.telemetry.prometheus import Metrics
@@ -36,10 +36,11 @@ class Recorder:
         return is_news
 
     def database_away(self, error: DatabaseError) -> None:
-        """Notes that the database is away. Logs it once for each kind of outage."""
+        """Notes that the database is away. Logs it once for each kind of outage, and for each thing that is missing."""
         self._metrics.database_errors.labels(self._stream).inc()
         self.enter(State.DATABASE_AWAY)
-        if type(self._outage) is not type(error):
+        is_missing = isinstance(error, NotReadyError) and str(self._outage) != str(error)
+        if type(self._outage) is not type(error) or is_missing:
             logger.warning("database away, reconnecting", extra={"stream": self._stream, "reason": str(error)})
         self._outage = error
 

@@ -11,12 +11,13 @@ from typing import Any
 
 from django.contrib.admin import ModelAdmin
 from django.contrib.admin.sites import AdminSite
-from django.db import models
+from django.db import models, router
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import get_template, select_template
 from django.template.response import TemplateResponse
 
 from django_app.admin.row import timeline_url
+from django_app.database import alias
 from django_app.declarations import registry
 from django_app.errors import DeclarationError
 from django_app.models import Event
@@ -67,6 +68,8 @@ def _loaded(template: Any) -> Any:
 
 
 def _is_watched(model: type[models.Model]) -> bool:
+    if router.db_for_read(model) != alias():
+        return False  # the pages show the first database of the bridge
     names = {_bare(each._meta.db_table) for each in (model, *model._meta.get_parent_list())}
     return not names.isdisjoint(_declared_tables())
 

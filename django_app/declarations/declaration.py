@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypedDict, get_args
 
 import msgspec
-from django.db import models
+from django.db import models, router
 
 from bridge.errors import BridgeError
 from bridge.watch import Operation, Watch
+from django_app.database import alias
+from django_app.declarations.condition import Condition, ConditionError
 from django_app.declarations.table import ModelTable, NamedTable, Table
 from django_app.errors import DeclarationError
+from django_app.project import task_of
 
 NAME_BYTES = 47
 COLUMN_KEYS: tuple[str, ...] = ("columns", "key", "data")
@@ -32,9 +35,10 @@ class Rule(TypedDict, total=False):
     """The options beside table and task: the keys of bridge.toml."""
 
     name: str
+    using: str
     on: Sequence[str]
     columns: Sequence[str]
-    when: str
+    when: str | models.Q
     key: Sequence[str]
     data: Sequence[str]
     stream: str
@@ -48,6 +52,7 @@ class Rule(TypedDict, total=False):
     always: bool
     may_skip: bool
     named_only: bool
+    unchanged: bool
     notify: bool
     on_error: str
 
@@ -59,17 +64,28 @@ class Declaration:
     rule: Mapping[str, Any]
     origin: str  # where it was written, for messages: "catalog/watches.py:7"
 
+    @property
+    def home(self) -> str:
+        """The alias of the database that has the table."""
+        if using := self.rule.get("using"):
+            return str(using)
+        is_model = isinstance(self.table, type) and issubclass(self.table, models.Model)
+        return str(router.db_for_write(self.table)) if is_model else alias()
+
     def watch(self) -> Watch:
         """Returns the watch that this declaration stands for; raises DeclarationError if it is wrong."""
         self._check_keys()
-        rule = {key: value for key, value in self.rule.items() if value is not None}
+        rule = {key: value for key, value in self.rule.items() if value is not None and key != "using"}
         table = self._table()
         task = self._task()
         name = rule.pop("name", None) or default_name(table.label, task)
         self._check_name(name)
         self._check_operations(rule.get("on"))
         names = {key: self._names(key, rule.pop(key)) for key in COLUMN_KEYS if key in rule}
+        if isinstance(rule.get("when"), models.Q):
+            rule["when"], names["when"] = self._condition(table, rule["when"])
         relation, columns = table.place(names)
+        columns.pop("when", None)
         try:
             said = {"name": name, "table": relation, "task": task, "source": SOURCE}
             return msgspec.convert({**rule, **columns, **said}, Watch)
@@ -90,14 +106,29 @@ class Declaration:
             return ModelTable(self.table, self.origin)
         raise DeclarationError("bridge.E007", self.origin, f"{self.table!r} is neither a model nor the name of a table")
 
+    def _condition(self, table: Table, when: models.Q) -> tuple[str, list[str]]:
+        """Returns the SQL of the condition, and the fields that it names."""
+        if not isinstance(table, ModelTable):
+            raise DeclarationError(
+                "bridge.E011",
+                self.origin,
+                "a Q needs a model, and this watch names a table",
+                'Write the condition as SQL over old and new, such as when="new.price > 10".',
+            )
+        condition = Condition(table.model, when)
+        try:
+            return condition.sql(), condition.fields
+        except ConditionError as error:
+            raise DeclarationError("bridge.E011", self.origin, f"its condition: {error}") from error
+
     def _task(self) -> str:
-        name = self.task if isinstance(self.task, str) else getattr(self.task, "name", None)
+        name = self.task if isinstance(self.task, str) else getattr(self.task, "name", None) or task_of(self.task)
         if not isinstance(name, str) or not re.fullmatch(r"\S+", name):
             raise DeclarationError(
                 "bridge.E009",
                 self.origin,
                 f"{self.task!r} is not a Celery task",
-                "Pass the task itself (decorated with @shared_task or @app.task) or its full name.",
+                "Pass the task itself or its full name. A function needs @shared_task or @app.task, above @on_change.",
             )
         return name
 

@@ -60,7 +60,8 @@ def compare(connection: BaseDatabaseWrapper, wanted: list[Definition], origins: 
                     changes.append(change)
 
     for definition in wanted:
-        broken |= _try(connection, definition, ask)
+        refused = _try(connection, definition, ask)
+        broken |= {name: f"{reason} in {origins[name]}" for name, reason in refused.items()}
     with connection.cursor() as cursor:
         # A watch whose table is missing is still declared, so it has not vanished.
         declared = json.dumps([definition["name"] for definition in wanted])

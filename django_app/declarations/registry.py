@@ -1,16 +1,19 @@
 """The declarations of a project: those of its apps' `watches.py`, then those of the setting BRIDGE_WATCHES."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, Unpack
+from typing import Any, TypeVar, Unpack
 
 from django.conf import settings
 from django.db import models
 from django.utils.module_loading import autodiscover_modules
 
 from django_app.declarations.declaration import Declaration, NamedTask, Rule
+from django_app.project import load_tasks
+
+T = TypeVar("T")
 
 _in_code: list[Declaration] = []
 
@@ -28,12 +31,32 @@ def watch(table: type[models.Model] | str, *, task: NamedTask | str, **rule: Unp
     _in_code.append(Declaration(table, task, rule, _place(caller) if caller else "watch()"))
 
 
+def on_change(table: type[models.Model] | str, **rule: Unpack[Rule]) -> Callable[[T], T]:
+    """Declares a watch beside its task, with the same options as `watch`. It stands under the task's own decorator:
+
+    @shared_task
+    @on_change(Product, columns=["price"])
+    def reprice(product_id): ...
+    """
+    frame = inspect.currentframe()
+    caller = frame.f_back if frame else None
+    origin = _place(caller) if caller else "on_change()"
+
+    def declare(task: T) -> T:
+        _in_code.append(Declaration(table, task, rule, origin))
+        return task
+
+    return declare
+
+
 def autodiscover() -> None:
     """Imports the module `watches` of every installed app, as Django's admin imports `admin`."""
     autodiscover_modules("watches")
 
 
 def declared() -> list[Declaration]:
+    """Returns all declarations of the project."""
+    load_tasks()  # a declaration beside a task exists only after the task's module is imported
     return [*_in_code, *_in_settings()]
 
 

@@ -48,7 +48,7 @@ to :"process";
 -- change watches, so it can't invent a task to run.
 grant execute on function
     bridge._is_wide(text, text, jsonb, jsonb, text), bridge.version(), bridge._cluster(), bridge.status(), bridge.drift(),
-    bridge.recycle(interval), bridge.refresh(),
+    bridge.restless_keys(bigint, interval), bridge.recycle(interval), bridge.refresh(),
     bridge._is_foreign(bigint, pg_snapshot, pg_snapshot, xid),
     bridge._waits_in_foreign_log(bigint, xid8, timestamptz, pg_snapshot, pg_snapshot, bigint, bigint, timestamptz),
     bridge.adopt(text), bridge.set_aside(), bridge.disk_use(), bridge.forget(interval, integer),

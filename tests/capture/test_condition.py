@@ -50,10 +50,61 @@ def test_an_update_whose_condition_is_false_does_not_enter_the_function(conn: ps
     assert recorded(conn) == [("update", [1])]
 
 
-def test_without_columns_every_update_counts(conn: psycopg.Connection) -> None:
+def test_without_columns_every_update_counts_that_changes_a_value(conn: psycopg.Connection) -> None:
     watch(conn, "product", operations=["update"])
     conn.execute("update product set price = price where id = 1")
+    assert recorded(conn) == []
+    conn.execute("update product set price = price + 1 where id = 1")
     assert recorded(conn) == [("update", [1])]
+
+
+def test_with_unchanged_an_update_counts_that_changes_nothing(conn: psycopg.Connection) -> None:
+    watch(conn, "product", operations=["update"], options={"unchanged": True})
+    conn.execute("update product set price = price where id = 1")
+    assert recorded(conn) == [("update", [1])]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [({"columns": ["price"]}, "leave one of them out"), ({"operations": ["insert"]}, '"update" is not among')],
+)
+def test_unchanged_contradicts(conn: psycopg.Connection, parameters: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=complaint):
+        watch(conn, "product", options={"unchanged": True}, **parameters)
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after"),
+    [
+        ("json", """'{"a": 1}'""", """'{"a":1}'"""),
+        ("numeric", "1.0", "1.00"),
+        ("point", "'(1,2)'", "'(1,3)'"),
+        ("text", "repeat('x', 3000000)", "repeat('x', 2999999) || 'y'"),
+        ("text", "null", "''"),
+        ("int4range", "'[1,3)'", "'[1,4)'"),
+    ],
+)
+def test_a_change_of_any_type_counts(conn: psycopg.Connection, kind: str, before: str, after: str) -> None:
+    """A type may have no equality, or one that hides a change. The bytes are compared, also of large values."""
+    conn.execute(f"create table thing (id int primary key, value {kind}, other int)".encode())
+    conn.execute(f"insert into thing values (1, {before}, 0)".encode())
+    watch(conn, "thing", operations=["update"])
+    conn.execute("update thing set value = value, other = other")
+    assert recorded(conn) == []
+    conn.execute(f"update thing set value = {after}".encode())
+    assert recorded(conn) == [("update", [1])]
+
+
+def test_a_change_counts_in_a_column_that_was_added_later(conn: psycopg.Connection) -> None:
+    """The trigger compares the row as the table is now, and names no column, so nothing blocks the change."""
+    watch(conn, "product", operations=["update"])
+    conn.execute("alter table product add column note text default 'a'")
+    conn.execute("update product set note = 'a'")
+    assert recorded(conn) == []
+    conn.execute("update product set note = 'b' where id = 1")
+    conn.execute("alter table product alter column note type varchar(5), drop column price")
+    conn.execute("update product set note = 'c' where id = 1")
+    assert recorded(conn) == [("update", [1]), ("update", [1])]
 
 
 @pytest.mark.parametrize(

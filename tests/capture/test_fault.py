@@ -151,6 +151,7 @@ def test_a_condition_that_raises_an_error_fails_the_write(conn: psycopg.Connecti
     conn.execute("insert into product values (0, 0)")
     watch(conn, "product", operations=operations, condition="10 / new.price > 1")
     write = "insert into product values (1, 0)" if operations == ["insert"] else "update product set price = 0"
+    conn.execute("update product set price = 1")
     with pytest.raises(psycopg.errors.DivisionByZero):
         conn.execute(write.encode())
     watch(conn, "product", operations=operations, condition="10 / new.price > 1", options={"on_error": "warn"})

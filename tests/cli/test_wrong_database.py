@@ -9,12 +9,15 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from bridge.database import schema
 from tests.cli.command import SECRET, Command, Launch, Result, started
 from tests.eventually import eventually
 from tests.fix_bridge import BRIDGE, environment
 from tests.fix_postgres import Database, on_pg15, on_pg18
-from tools.servers import Postgres
+from tools.servers import Child, Postgres
 from tools.servers.port import free_port
+
+SHORT = ["install", "apply", "status", "tail"]  # the commands that do not wait until the database is ready
 
 
 def calls(file: Path) -> dict[str, list[str]]:
@@ -58,13 +61,13 @@ def test_port_or_host_that_is_none(bridge: Command, file: Path, rest: str) -> No
 
 
 def test_unknown_database(bridge: Command, file: Path, embedded_postgres: Postgres) -> None:
-    [sentence] = everywhere(bridge, file, embedded_postgres.dsn("nowhere"))
+    [sentence] = everywhere(bridge, file, embedded_postgres.dsn("nowhere"), only=SHORT)
     assert 'database "nowhere" does not exist' in sentence
 
 
 def test_server_that_is_down(bridge: Command, file: Path) -> None:
     url = f"postgresql://ann:{SECRET}@127.0.0.1:{free_port()}/shop"
-    [sentence] = everywhere(bridge, file, url, only=["install", "apply", "status", "tail"])
+    [sentence] = everywhere(bridge, file, url, only=SHORT)
     assert "127.0.0.1" in sentence
     assert "refused" in sentence.lower()
 
@@ -80,11 +83,47 @@ def test_run_waits_for_a_server_that_is_down_and_says_so(launch: Launch, tmp_pat
     assert SECRET not in log.read_text()
 
 
-def test_refused_password(bridge: Command, file: Path) -> None:
+def test_refused_password(bridge: Command, file: Path, launch: Launch, tmp_path: Path) -> None:
     with Postgres(tcp=True) as server:
         url = f"postgresql://postgres:{SECRET}@127.0.0.1:{server.port}/postgres"
-        [sentence] = everywhere(bridge, file, url)
-    assert 'password authentication failed for user "postgres"' in sentence
+        [sentence] = everywhere(bridge, file, url, only=SHORT)
+        assert 'password authentication failed for user "postgres"' in sentence
+        log, child = waiting(launch, tmp_path, url, 'password authentication failed for user "postgres"')
+        with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
+            admin.execute(Path(schema.path()).read_bytes())
+            admin.execute(sql.SQL("alter role postgres password {}").format(sql.Literal(SECRET)))
+        assert eventually(lambda: "serving" in log.read_text()), child.tail()
+        assert child.stop() == 0
+        assert SECRET not in log.read_text()
+
+
+def waiting(launch: Launch, directory: Path, url: str, reason: str) -> tuple[Path, Child]:
+    """Starts `bridge run` and waits until its log says why it waits. Returns the log and the process."""
+    log = directory / "run.log"
+    child = launch([BRIDGE, "run"], log, environment(BRIDGE_DATABASE_URL=url, BRIDGE_BROKER_URL="memory://"))
+    assert eventually(lambda: reason in log.read_text()), child.tail()
+    assert "database away, trying again" in log.read_text()
+    return log, child
+
+
+def test_run_waits_until_the_schema_is_installed_and_names_each_thing_that_is_missing(
+    launch: Launch, tmp_path: Path, empty_database: Database
+) -> None:
+    """A container starts before `migrate`, with a role that has no rights yet."""
+    name = f"early_{secrets.token_hex(6)}"
+    with empty_database.connect() as admin:
+        admin.execute(sql.SQL("create role {} login").format(sql.Identifier(name)))
+        try:
+            url = make_conninfo(empty_database.dsn, options=f"-c role={name}")
+            log, child = waiting(launch, tmp_path, url, "Commit Bridge is not installed in database")
+            admin.execute(Path(schema.path()).read_bytes())
+            assert eventually(lambda: "permission denied" in log.read_text()), child.tail()
+            admin.execute(sql.SQL("alter role {} superuser").format(sql.Identifier(name)))
+            assert eventually(lambda: "serving" in log.read_text()), child.tail()
+            assert child.stop() == 0
+            assert log.read_text().count("not installed") == 1, "a reason is logged once, not with every try"
+        finally:
+            admin.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
 
 
 @pytest.fixture
@@ -98,16 +137,17 @@ def nobody(database: Database, conn: psycopg.Connection) -> Iterator[str]:
 
 @on_pg15
 def test_role_without_rights(bridge: Command, file: Path, nobody: str) -> None:
-    for sentence in everywhere(bridge, file, nobody):
+    for sentence in everywhere(bridge, file, nobody, only=SHORT):
         assert "permission denied" in sentence or "must be owner" in sentence
         assert "docs/howto/roles.md" in sentence
 
 
 @on_pg18
 def test_database_without_the_schema(bridge: Command, file: Path, empty_database: Database) -> None:
-    [sentence] = everywhere(bridge, file, empty_database.dsn, only=["apply", "status", "tail", "run"])
+    [sentence] = everywhere(bridge, file, empty_database.dsn, only=["apply", "status", "tail"])
     assert sentence.startswith("Commit Bridge is not installed in database")
     assert "`bridge install`" in sentence
+    assert "`migrate`" in sentence
 
 
 @on_pg15

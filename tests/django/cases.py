@@ -11,7 +11,7 @@ REPRICE = "catalog.product_reprice"
 
 
 def changed_since(mark: int) -> bool:
-    """Returns whether a change was recorded, with the query that docs/howto/django.md recommends."""
+    """Returns whether a change was recorded, whatever an earlier run has left in the log."""
     return Event.objects.filter(id__gt=mark, watch=REPRICE, key=[1]).exists()
 
 

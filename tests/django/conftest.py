@@ -13,8 +13,12 @@ from django.core.management import call_command  # noqa: E402 - needs the set-up
 from django.db import connection  # noqa: E402
 from shop.settings import database as database_settings  # noqa: E402
 
+from django_app import project  # noqa: E402
 from django_app.declarations import registry  # noqa: E402
 from tests.fix_postgres import Database, PgServer  # noqa: E402
+
+# Celery reads its settings once, and can't read those that a test has overridden.
+assert project.load_app() is not None
 
 # Programs that other tests start in this process inherit its environment, but they must not load Django.
 del os.environ["DJANGO_SETTINGS_MODULE"]

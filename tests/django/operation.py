@@ -43,11 +43,11 @@ class Names:
         named = {"columns": price, "named_only": True} if price else {}
         common = {"table": self.table, "task": "shelf.tasks.note"} | ({"key": [self.key]} if self.key else {})
         return [
-            {"name": "wide", **common, "call": "event"},
+            {"name": "wide", **common, "call": "event", "unchanged": True},
             {"name": "narrow", **common, "on": ["update"], **narrowed},
             {"name": "condition", **common, **({"when": number} if number else {})},
             {"name": "named", **common, "on": ["update"], **named},
-            {"name": "data", **common, "data": ["name", *(price or [])]},
+            {"name": "data", **common, "data": ["name", *(price or [])], "unchanged": True},
         ]
 
 

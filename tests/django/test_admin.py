@@ -152,6 +152,16 @@ def test_streams_are_listed_with_lag_and_state(client: Client, product: Product)
     assert 'href="/admin/bridge/event/?stream=default"' in page
 
 
+def test_a_declared_watch_that_is_not_installed_is_pointed_out(client: Client, product: Product) -> None:
+    page = "/admin/bridge/stream/"
+    assert b"bridge-note" not in client.get(page).content
+    with connection.cursor() as cursor:
+        cursor.execute("select bridge.unwatch('catalog.product_reprice')")
+    shown = client.get(page).content.decode()
+    assert "catalog.product_reprice" in shown
+    assert "manage.py migrate" in shown
+
+
 def test_lists_of_a_watch_are_lists_that_can_be_asked_for(migrated: Database) -> None:
     watch = Watch.objects.get()
     assert (watch.operations, watch.columns, watch.key, watch.data) == (["update"], ["price"], None, None)

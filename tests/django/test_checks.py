@@ -1,28 +1,33 @@
 """Each mistake in a declaration is a system check with its own id."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import kombu
 import pytest
 from catalog.models import Offer, Product
 from catalog.tasks import reprice
 from django.core.checks import CheckMessage, run_checks
+from django.core.management import call_command
 from django.db import connections, models
 from django.test import override_settings
 from django.test.utils import isolate_apps
 
-from django_app import watch
+from django_app import project, watch
+from tests.fix_postgres import Database
 
 pytestmark = pytest.mark.usefixtures("undeclared")
 
 
 def only() -> CheckMessage:
-    (message,) = run_checks()
-    return message
+    found = run_checks()
+    assert len(found) == 1, found
+    return found[0]
 
 
 def test_good_declarations_pass() -> None:
     watch(Product, task=reprice, on=["update"], columns=["price"], when="new.price > 0", queue="updates")
-    watch("catalog_offer", task="pricing.tasks.check", key=["id"], data=["price"], call="event")
+    watch("catalog_offer", task="catalog.tasks.reprice_legacy", key=["id"], data=["price"], call="event")
     assert run_checks() == []
 
 
@@ -58,13 +63,85 @@ def test_bridge_E003_for_an_unknown_alias() -> None:  # noqa: N802
     assert only().id == "bridge.E003"
 
 
-def test_bridge_E003_for_another_database(monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: N802
+def test_bridge_W001(monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: N802
     sqlite = {**connections.settings["default"], "ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
     monkeypatch.setitem(connections.settings, "file", sqlite)
     with override_settings(BRIDGE_DATABASE="file"):
         message = only()
-    assert message.id == "bridge.E003"
-    assert "SQLite, not PostgreSQL" in message.msg
+    assert message.id == "bridge.W001"
+    assert "'file' is SQLite, so no watch is installed there" in message.msg
+
+
+@pytest.fixture
+def loaded() -> Iterator[None]:
+    """The Celery app is looked for again, before and after the test."""
+    project._loaded.cache_clear()
+    yield
+    project._loaded.cache_clear()
+    project.load_app()
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("shop.celery:ap", 'has no "ap". Did you mean shop.celery:app'), ("nowhere:app", "No module named 'nowhere'")],
+)
+def test_bridge_W002(loaded: None, path: str, said: str) -> None:  # noqa: N802
+    watch(Product, task="catalog.tasks.reprice")
+    with override_settings(BRIDGE_CELERY_APP=path):
+        message = only()
+    assert message.id == "bridge.W002"
+    assert said in message.msg
+
+
+def test_bridge_W003() -> None:  # noqa: N802
+    watch(Product, task="catalog.tasks.repric")
+    message = only()
+    assert message.id == "bridge.W003"
+    assert "no task named 'catalog.tasks.repric' is registered in the app shop" in message.msg
+    assert message.hint == "Did you mean 'catalog.tasks.reprice'?"
+
+
+def test_bridge_W004() -> None:  # noqa: N802
+    app = project.load_app()
+    assert app is not None
+    watch(Product, task=reprice, queue="fats")
+    assert run_checks() == []
+    app.conf.task_queues = [kombu.Queue("fast"), kombu.Queue("slow")]
+    try:
+        message = only()
+    finally:
+        app.conf.task_queues = None
+    assert message.id == "bridge.W004"
+    assert "the queue 'fats' is not among" in message.msg
+    assert message.hint == "The queues are: fast, slow."
+
+
+def test_bridge_W010(shop_database: Database) -> None:  # noqa: N802
+    assert [message.msg for message in run_checks(databases=["default"]) if message.id == "bridge.W010"] == [
+        "The schema bridge is not installed; run `manage.py migrate`."
+    ]
+    call_command("migrate", verbosity=0)
+    assert run_checks(databases=["default"]) == []
+    watch(Product, task=reprice, name="forgotten")
+    [message] = run_checks(databases=["default"])
+    assert message.id == "bridge.W010"
+    assert message.msg == (
+        'Watch "forgotten" is declared, but not installed, so its changes start nothing; run `manage.py migrate`.'
+    )
+
+
+def test_bridge_W020_and_W021(monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: N802
+    app = project.load_app()
+    assert app is not None
+    monkeypatch.setitem(connections["default"].settings_dict, "HOST", "db.example")
+    monkeypatch.setattr(app.conf, "broker_url", "amqp://shop:secret@mq.example//")
+    found = {message.id: message.msg for message in run_checks(tags=["security"], include_deployment_checks=True)}
+    assert "on db.example may be without TLS" in found["bridge.W020"]
+    assert "on mq.example is without TLS" in found["bridge.W021"]
+    monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", {"sslmode": "verify-full"})
+    monkeypatch.setattr(app.conf, "broker_url", "amqps://shop:secret@mq.example//")
+    found = {message.id: message.msg for message in run_checks(tags=["security"], include_deployment_checks=True)}
+    assert not {"bridge.W020", "bridge.W021"} & found.keys()
 
 
 @pytest.mark.parametrize("on", [["upsert"], "update", []])

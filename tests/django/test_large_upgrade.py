@@ -69,7 +69,7 @@ def before() -> list[dict[str, Any]]:
     table = {"table": "shelf_product", "task": "shelf.tasks.note"}
     update = {**table, "on": ["update"]}
     return [
-        {"name": "wide", **table, "call": "event"},
+        {"name": "wide", **table, "call": "event", "unchanged": True},
         {"name": "price", **update, "columns": ["price"]},
         {"name": "note", **update, "columns": ["note"]},
         {"name": "code", **update, "columns": ["code", "note"]},

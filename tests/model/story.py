@@ -162,16 +162,18 @@ class _Author:
         table = self.pick(tables)
         names = [c.name for c in table.columns]
         operations = _OPERATIONS if self.often() else self.some(_OPERATIONS, 3)
+        columns = None if self.often() or "update" not in operations else self.some(names, 6)
         return Watch(
             name=name,
             table=table,
             operations=operations,
-            columns=None if self.often() or "update" not in operations else self.some(names, 6),
+            columns=columns,
             condition=None if self.often() else self.condition(table),
             key=None if self.often() else self.some(names, 2),
             data=self.some(names, 6) if self.often() else None,
             whole_event=self.often(),
             may_skip=self.often(),
+            unchanged=columns is None and "update" in operations and self.often(),
             stream=self.pick(STREAMS),
             known={name: name for name in names},
         )

@@ -46,6 +46,8 @@ class Watch:
     whole_event: bool
     """Whether the option "call" is "event"."""
     may_skip: bool
+    unchanged: bool
+    """Whether updates that change nothing count too."""
     stream: str
     known: Mapping[str, str]
     """The names of the columns when the watch was made or last followed a change. Its events use these names."""
@@ -56,6 +58,8 @@ class Watch:
             options["call"] = "event"
         if self.may_skip:
             options["may_skip"] = True
+        if self.unchanged:
+            options["unchanged"] = True
         condition = "null" if self.condition is None else quoted(self.condition.sql())
         return (
             f"select bridge.watch({quoted(self.name)}, {quoted(self.table.sql)}, 'shop.tasks.touch',"
@@ -96,8 +100,10 @@ class Watch:
     def _matches(self, change: Change) -> bool:
         if change.op == "truncate":
             return True
-        if change.op == "update" and self.columns is not None and not _changed(change, self.columns):
-            return False
+        if change.op == "update" and not self.unchanged:
+            looked_at = self.columns if self.columns is not None else tuple(c.name for c in change.table.columns)
+            if not _changed(change, looked_at):
+                return False
         return self.condition is None or self.condition.holds(change.old, change.new) is True
 
     def _key(self, change: Change) -> list[Any] | None:

@@ -24,5 +24,5 @@ class Command(BaseCommand):
             self.stdout.write(line)
         if not plan:
             self.stdout.write("All watches match their declarations.")
-        elif check:
+        elif check or plan.later:
             sys.exit(1)

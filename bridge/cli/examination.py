@@ -1,0 +1,58 @@
+"""Examination: gathers what `bridge status` and `bridge doctor` show."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import msgspec
+
+from bridge.call import Target
+from bridge.cli.options import Project
+from bridge.concurrency import in_thread
+from bridge.database.connect import connect
+from bridge.errors import BrokerError
+from bridge.operations import doctor, installation, streams, watches
+from bridge.operations.streams import StreamStatus
+from bridge.publisher.workers import Workers, ask
+
+
+class Examination(msgspec.Struct, frozen=True):
+    """The state of an installation, and what is wrong with it."""
+
+    version: str | None
+    streams: list[StreamStatus]
+    drift: list[str]
+    disk_use: dict[str, int]
+    """Bytes on disk by part."""
+    workers: int | None
+    """Number of workers that answered. None: they were not asked."""
+    problems: list[str]
+    """One sentence for each problem, with the command that mends it."""
+
+
+async def examine(
+    database_url: str, broker_url: str | None, celery_app: str | None, project: Project | None
+) -> Examination:
+    """Looks at the database and, if the broker or the app is given, at the running workers."""
+    async with connect(database_url, "catalog") as connection:
+        await installation.require(connection)
+        version = await installation.version(connection)
+        found = await streams.status(connection)
+        drift = await watches.drift(connection)
+        disk_use = await streams.disk_use(connection)
+        targets = await watches.targets(connection)
+        problems = doctor.of_streams(found, drift) + await doctor.of_keys(connection)
+    if project is not None:
+        problems += await in_thread(project.findings)
+    workers, wrong = await in_thread(partial(_ask, targets, broker_url, celery_app))
+    number = None if workers is None else len(workers.tasks)
+    return Examination(version, found, drift, disk_use, number, problems + wrong)
+
+
+def _ask(
+    targets: Mapping[str, Target], broker_url: str | None, celery_app: str | None
+) -> tuple[Workers | None, list[str]]:
+    try:
+        workers = ask(targets, broker_url, celery_app)
+    except BrokerError as error:
+        return None, [f"the workers can't be asked: {error}"]
+    return workers, [] if workers is None else doctor.of_workers(targets, workers)

@@ -1,0 +1,29 @@
+"""The command `manage.py bridge run`."""
+
+from typing import Any
+
+import click
+
+from bridge.cli.run import run as serve
+from django_app.cli.develop import develop
+
+
+@click.command(
+    "run",
+    help=serve.help,
+    params=[
+        *serve.params,
+        click.Option(
+            ["--worker"],
+            is_flag=True,
+            help="For development: also run a Celery worker, and start both again when code changes.",
+        ),
+    ],
+)
+@click.pass_context
+def run(context: click.Context, /, worker: bool, **options: Any) -> None:
+    """Runs the bridge with the project's settings."""
+    if worker:
+        develop(options["celery_app"])
+    else:
+        context.invoke(serve, **options)

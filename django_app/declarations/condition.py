@@ -1,0 +1,147 @@
+"""Condition: a `Q` over the old and the new row, as the SQL text of a trigger's condition.
+
+    Q(new__active=True) & ~Q(old__price=F("new__price"))
+
+Django's own lookups, transforms and fields make the SQL, as they do for a query. Only the columns belong to the rows
+`old` and `new`, and the values stand in the text, since a trigger has no parameters.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet, FieldDoesNotExist, FieldError, FullResultSet, ValidationError
+from django.db import NotSupportedError, connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.constants import LOOKUP_SEP
+from django.db.models.expressions import Col
+from django.db.models.lookups import Exact, IsNull
+from django.db.models.sql import Query
+from django.db.models.sql.where import AND, WhereNode
+
+from django_app.database import alias
+from django_app.declarations.literal import literal
+
+SIDES = ("old", "new")
+
+
+class ConditionError(Exception):
+    """The condition can't become SQL. The message says why."""
+
+
+class Condition:
+    """A condition of a watch on one model."""
+
+    def __init__(self, model: type[models.Model], q: models.Q) -> None:
+        self._query = _RowQuery(model)
+        self._q = q
+
+    @property
+    def fields(self) -> list[str]:
+        """The names of the fields that the condition uses. They are known after `sql`."""
+        return sorted(self._query.used)
+
+    def sql(self) -> str:
+        """Returns the SQL text; raises ConditionError."""
+        connection: BaseDatabaseWrapper = connections[alias()]
+        try:
+            where = self._where(self._q, negated=False)
+            compiler = self._query.get_compiler(connection=connection)
+            text, params = where.as_sql(compiler, connection)
+            return text % tuple(literal(value) for value in params)
+        except EmptyResultSet as error:
+            raise ConditionError("it is never true") from error
+        except FullResultSet as error:
+            raise ConditionError("it is empty or always true, so leave it out") from error
+        except (FieldError, FieldDoesNotExist, ValidationError, NotSupportedError, TypeError, ValueError) as error:
+            raise ConditionError(_said(error)) from error
+
+    def _where(self, q: models.Q, *, negated: bool) -> WhereNode:
+        negated ^= q.negated
+        node = WhereNode(connector=q.connector, negated=q.negated)
+        for child in q.children:
+            if isinstance(child, models.Q):
+                node.add(self._where(child, negated=negated), q.connector)
+            elif isinstance(child, tuple):
+                node.add(self._compared(*child, negated=negated), q.connector)
+            else:
+                raise ConditionError(f"{child!r} is neither a Q nor a comparison such as new__price=3")
+        return node
+
+    def _compared(self, path: str, value: Any, *, negated: bool) -> Any:
+        """Returns one comparison. As in a query of Django, the negation of a comparison with NULL is true."""
+        column, lookups = self._query.column(path)
+        value = self._value(value)
+        is_exact = lookups in ([], ["exact"])
+        if is_exact and hasattr(value, "resolve_expression"):
+            return _NotDistinct(column, value)
+        comparison = self._query.build_lookup(lookups, column, value)
+        if not negated or isinstance(comparison, IsNull):
+            return comparison
+        node = WhereNode(connector=AND)
+        node.add(comparison, AND)
+        node.add(IsNull(column, False), AND)
+        return node
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return type(value)(self._value(each) for each in value)
+        if isinstance(value, models.QuerySet):
+            raise ConditionError("a trigger can't run a query for each row, so a QuerySet is not a value")
+        return value.resolve_expression(self._query) if hasattr(value, "resolve_expression") else value
+
+
+class _NotDistinct(Exact):
+    """The equality of two columns, for which NULL is a value like others: `~` then means "changed"."""
+
+    def get_rhs_op(self, connection: BaseDatabaseWrapper, rhs: str) -> str:
+        return f"IS NOT DISTINCT FROM {rhs}"
+
+
+class _RowQuery(Query):
+    """A query whose names begin with `old__` or `new__`, and which has no joins."""
+
+    def __init__(self, model: type[models.Model]) -> None:
+        super().__init__(model)
+        self.used: set[str] = set()
+
+    def resolve_ref(self, name: str, *_: Any, **__: Any) -> Any:
+        """Resolves the F of an expression; Django calls it."""
+        column, lookups = self.column(name)
+        expression: Any = column
+        for each in lookups:
+            expression = self.try_transform(expression, each)
+        return expression
+
+    def column(self, path: str) -> tuple[Col, list[str]]:
+        """Returns the column that a path begins with, and the lookups and transforms that follow."""
+        side, *names = path.split(LOOKUP_SEP)
+        if side not in SIDES or not names:
+            raise ConditionError(f"'{path}' does not begin with old__ or new__")
+        field: Any = self._field(names[0])
+        if field.is_relation and len(names) > 1 and field.model._meta.pk is not None and names[1] in ("id", "pk"):
+            names.pop(1)
+        self.used.add(field.name)
+        # The column of a foreign key compares like the field that it refers to.
+        kind = field.target_field if field.is_relation else field
+        return Col(side, field, kind), names[1:]
+
+    def _field(self, name: str) -> Any:
+        options: Any = self.model._meta  # type: ignore[union-attr]
+        if name == "pk":
+            name = options.pk.name
+        try:
+            field = options.get_field(name)
+        except FieldDoesNotExist:
+            field = None
+        if field is None or getattr(field, "column", None) is None:
+            known = ", ".join(sorted(_known(options)))
+            raise ConditionError(f"{options.label} has no field '{name}' with a column; its fields are: {known}")
+        return field
+
+
+def _known(options: Any) -> Iterator[str]:
+    return (field.name for field in options.concrete_fields)
+
+
+def _said(error: Exception) -> str:
+    return "; ".join(error.messages) if isinstance(error, ValidationError) else " ".join(str(error).split())

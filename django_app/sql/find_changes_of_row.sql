@@ -1,0 +1,31 @@
+-- Returns the newest changes of one row that these watches have recorded, and what became of each.
+select
+    e.id,
+    e.watch,
+    e.op,
+    e.key::pg_catalog.text as key,
+    e.data::pg_catalog.text as data,
+    e.context,
+    e.at,
+    e.xid::pg_catalog.text as xid,
+    case
+        when d.reason is not null then pg_catalog.concat('dead letter: ', d.reason)
+        when exists (
+            select from bridge.waiting as w
+            where w.id operator(pg_catalog.=) e.id and w.xid operator(pg_catalog.=) e.xid
+        ) then 'waits'
+        else 'published'
+    end as fate
+from bridge.event as e
+left join bridge.dead_letter as d
+    on
+        d.id operator(pg_catalog.=) e.id
+        and d.at operator(pg_catalog.=) e.at
+        and d.watch operator(pg_catalog.=) e.watch
+where
+    e.watch operator(pg_catalog.=) any (%(watches)s)
+    and e.stream operator(pg_catalog.=) any (%(streams)s)
+    and e.lane operator(pg_catalog.=) any ('{0,1,2,3,4,5,6,7}'::pg_catalog.int2[])
+    and e.key operator(pg_catalog.=) %(key)s::pg_catalog.jsonb
+order by e.at desc
+limit 10

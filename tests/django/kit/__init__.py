@@ -1,0 +1,1 @@
+"""A sample project that tries the testing kit, and the cases that its runners run."""
