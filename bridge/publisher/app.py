@@ -4,6 +4,7 @@ import re
 import sys
 import sysconfig
 import traceback
+import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,9 @@ def _said(app_path: str, error: BaseException) -> str:
 def note_secrets(app: Celery) -> None:
     """Remembers the passwords in the app's settings, so that logs and errors do not show them."""
     conf: Any = app.conf
-    _note(conf.table(censored=False))
+    # Celery reads all settings of a Django project, the deprecated ones too.
+    with warnings.catch_warnings(action="ignore"):
+        _note(conf.table(censored=False))
 
 
 def _note(value: object, name: str = "") -> None:

@@ -129,7 +129,7 @@ def _as_argument(letter: DeadLetter) -> dict[str, Any]:
 
 
 def _context(request: HttpRequest) -> str:
-    user = {"user": request.user.get_username(), "user_id": request.user.pk}
+    user = {"user": request.user.pk, "username": request.user.get_username()}
     return json.dumps({**user, "path": request.path}, default=str)
 
 

@@ -180,7 +180,8 @@ def user_pattern(user: str) -> str:
     """Returns a regular expression for a context with this user. The context is a text, and may not be JSON."""
     forms = {json.dumps(user), json.dumps(user, ensure_ascii=False)}
     names = "|".join(re.sub(r"([^\w\s])", r"\\\1", form[1:-1]) for form in sorted(forms))
-    return rf'"user"\s*:\s*("({names})"|{names})\s*[,}}]' if user.isdecimal() else rf'"user"\s*:\s*"({names})"'
+    key = r'"user(name)?"\s*:\s*'
+    return rf'{key}("({names})"|{names})\s*[,}}]' if user.isdecimal() else rf'{key}"({names})"'
 
 
 def _jsonb(value: Any) -> str | None:

@@ -115,8 +115,9 @@ def is_xid(text: str) -> bool:
 
 
 def user_of(context: Any) -> str | None:
-    """Returns the user's name in a context; None if it has none."""
-    user = context.get("user") if isinstance(context, dict) else None
+    """Returns the user's name in a context, or the key if that is all it has; None if it has neither."""
+    values = context if isinstance(context, dict) else {}
+    user = values.get("username", values.get("user"))
     return None if user is None else str(user)
 
 

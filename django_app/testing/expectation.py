@@ -94,9 +94,9 @@ def _name(task: NamedTask | str) -> str:
 def _require_watches(task: str | None, log: Log) -> None:
     __tracebackhide__ = True
     there = {name for watch in log.watches if watch.installed for name in (watch.name, watch.task)}
-    if task is not None and (task in there or task in log.targets.sendable):
-        return
     ours = declared()
+    if task in there or (task in log.targets.sendable and task not in {watch.task for watch, _ in ours.values()}):
+        return
     if task is None and (not ours or ours.keys() & there):
         return
     why = reasons(task, [], log, Statements()) if task is not None else _missing(ours)

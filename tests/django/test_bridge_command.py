@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from catalog.models import Product
 from catalog.tasks import reprice
-from celery import Celery, shared_task
+from celery import Celery
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 from psycopg.conninfo import conninfo_to_dict
@@ -178,12 +178,12 @@ def test_a_declaration_beside_the_task() -> None:
     app = project.load_app()
     assert isinstance(app, Celery)
 
-    @shared_task(name="beside.bound", bind=True)
+    @app.task(name="beside.bound", bind=True, shared=False)
     @on_change(Product, columns=["price"], on=["update"])
     def bound(task: object, product_id: int) -> None: ...
 
     @on_change(Product, name="above")
-    @shared_task(name="beside.above")
+    @app.task(name="beside.above", shared=False)
     def above(product_id: int) -> None: ...
 
     @on_change(Product)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
 
 from bridge.cli.main import run_group
 from bridge.cli.options import Project
@@ -39,7 +40,15 @@ class Command(BaseCommand):
             return
         words, chosen = _databases(words)
         with project_environment(chosen):
-            run_group(group, words, "manage.py bridge", Project(findings))
+            run_group(group, words, "manage.py bridge", Project(_findings))
+
+
+def _findings() -> list[str]:
+    """Returns the findings of this project. It runs in a thread of its own, whose connections it closes."""
+    try:
+        return findings()
+    finally:
+        connections.close_all()
 
 
 def _databases(words: list[str]) -> tuple[list[str], Sequence[str]]:
