@@ -2,6 +2,7 @@
 
 import re
 import sys
+import warnings
 import sysconfig
 import traceback
 from importlib import import_module
@@ -74,7 +75,10 @@ def _said(app_path: str, error: BaseException) -> str:
 def note_secrets(app: Celery) -> None:
     """Remembers the passwords in the app's settings, so that logs and errors do not show them."""
     conf: Any = app.conf
-    _note(conf.table(censored=False))
+    with warnings.catch_warnings():
+        # All settings are read, with Django's among them. Django 6.1 warns about each old one that is read.
+        warnings.simplefilter("ignore")
+        _note(conf.table(censored=False))
 
 
 def _note(value: object, name: str = "") -> None:

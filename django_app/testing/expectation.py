@@ -94,9 +94,11 @@ def _name(task: NamedTask | str) -> str:
 def _require_watches(task: str | None, log: Log) -> None:
     __tracebackhide__ = True
     there = {name for watch in log.watches if watch.installed for name in (watch.name, watch.task)}
-    if task is not None and (task in there or task in log.targets.sendable):
-        return
     ours = declared()
+    # Every task of the project may be sent. But if a watch should start this one, its watch must be there.
+    watched = {watch.task for watch, _ in ours.values()}
+    if task is not None and (task in there or (task in log.targets.sendable and task not in watched)):
+        return
     if task is None and (not ours or ours.keys() & there):
         return
     why = reasons(task, [], log, Statements()) if task is not None else _missing(ours)
