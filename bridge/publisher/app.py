@@ -2,9 +2,9 @@
 
 import re
 import sys
-import warnings
 import sysconfig
 import traceback
+import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import Any
