@@ -19,7 +19,7 @@
 --                     send_task() have them too.
 --     relay           `bridge run` reads windows and moves positions with the rights of its own role. The functions
 --                     that it calls for other work (bury, recycle, adopt, set_aside, refresh, forget, status, drift,
---                     disk_use) have the rights of the schema's owner.
+--                     disk_use, fate) have the rights of the schema's owner.
 --     worker          once() notes a task in the transaction of the task's own writes, with the owner's rights.
 --     administrator   watch, unwatch, alter, plan, apply, allow, disallow and allow_only have the rights of the role
 --                     that calls them, which must be the owner of the schema and of the watched tables. retry and
@@ -469,6 +469,23 @@ begin
     end if;
 end
 $dead_letter$;
+
+
+-- What a person decided about a dead letter, so that an event of the log does not look published when it was not. Its
+-- `xid` is the transaction of the decision; a retry wrote the event into the log again in that transaction. recycle()
+-- deletes what is too old to describe an event of the log.
+create table if not exists bridge.decision (
+    id bigint not null,
+    stream text collate "C" not null,
+    watch text collate "C" not null,
+    at timestamptz not null,
+    xid xid8 not null default pg_current_xact_id(),
+    decision text collate "C" not null check (decision in ('retried', 'discarded')),
+    reason text not null, -- of the dead letter
+    context text default nullif(current_setting('bridge.context', true), ''),
+    decided_at timestamptz not null default clock_timestamp()
+);
+create index if not exists decision_id on bridge.decision (id);
 
 
 -- An event's xid must be the id of the transaction that writes it: everything else in this file relies on that. Rows
@@ -3125,6 +3142,10 @@ begin
             null; -- a session reads or writes it; the next call tries again
         end;
     end loop;
+    -- A slot spans four hours, and the log keeps events for up to a day.
+    if cardinality(done) > 0 then
+        delete from bridge.decision d where d.decided_at < clock_timestamp() - interval '32 hours';
+    end if;
     return done;
 end
 $$;
@@ -3345,7 +3366,12 @@ begin
             perform pg_notify('bridge:' || p.stream, '');
         end if;
     end loop;
-    with gone as (delete from bridge.dead_letter d where d.ctid = any (chosen) returning d.*)
+    with gone as (
+        delete from bridge.dead_letter d where d.ctid = any (chosen) returning d.*
+    ), noted as (
+        insert into bridge.decision (id, stream, watch, at, decision, reason)
+        select g.id, g.stream, g.watch, g.at, 'retried', g.reason from gone g
+    )
     insert into bridge.ring (id, stream, watch, op, key, data, context, at)
     select
         g.id, g.stream, g.watch, g.op, g.key, g.data,
@@ -3369,7 +3395,9 @@ as $$
 declare
     chosen constant tid[] := array(select bridge._chosen_letters(ids, watch, stream, since, until, at_most));
 begin
-    delete from bridge.dead_letter d where d.ctid = any (chosen);
+    with gone as (delete from bridge.dead_letter d where d.ctid = any (chosen) returning d.*)
+    insert into bridge.decision (id, stream, watch, at, decision, reason)
+    select g.id, g.stream, g.watch, g.at, 'discarded', g.reason from gone g;
     return cardinality(chosen);
 end
 $$;
@@ -3529,6 +3557,59 @@ $$;
 comment on function bridge.status() is
 'One row per stream: its watches, committed events that wait, how many of those are of removed watches, age of '
 'the oldest one, dead letters, the backend of the relay that serves it, and why the broker refuses its messages.';
+
+
+-- What became of an event of the log. A decision counts if it is younger than this row of the log: a retry writes the
+-- event again, with the xid of the decision, and then the older row is `retried` and the newer one has its own fate.
+create or replace function bridge.fate(stream text, watch text, id bigint, at timestamptz, xid xid8) returns table (
+    fate text, reason text, since timestamptz, context text
+)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        case
+            when decided.decision is not null then decided.decision
+            when letter.reason is not null then 'dead'
+            when position.delivered then 'published'
+            else 'waits'
+        end,
+        coalesce(decided.reason, letter.reason),
+        coalesce(decided.decided_at, letter.failed_at),
+        decided.context
+    from (select 1) as always
+    left join lateral (
+        select d.decision, d.reason, d.decided_at, d.context
+        from bridge.decision d
+        where d.id = fate.id and d.at = fate.at and d.stream = fate.stream and d.watch = fate.watch and d.xid > fate.xid
+        order by d.xid
+        limit 1
+    ) as decided on true
+    left join lateral (
+        select l.reason, l.failed_at
+        from bridge.dead_letter l
+        where l.id = fate.id and l.at = fate.at and l.stream = fate.stream and l.watch = fate.watch
+        limit 1
+    ) as letter on true
+    left join lateral (
+        select
+            case
+                when bridge._is_foreign(p.cluster, p.seen, p.upto, p.xmin) then
+                    not bridge._waits_in_foreign_log(
+                        fate.id, fate.xid, fate.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at
+                    )
+                else
+                    pg_visible_in_snapshot(fate.xid, p.seen)
+                    or p.upto is not null and fate.id <= p.after_id and pg_visible_in_snapshot(fate.xid, p.upto)
+            end as delivered
+        from bridge.position p
+        where p.stream = fate.stream
+        limit 1
+    ) as position on true
+$$;
+comment on function bridge.fate(text, text, bigint, timestamptz, xid8) is
+'What became of an event of the log: waits, published, dead, retried or discarded; why, since when, and the context of '
+'the person who decided.';
 
 
 -- Returns the rows that have changed again and again within a short time, at most ten: a task that writes the row that

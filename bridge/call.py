@@ -176,9 +176,18 @@ def _name(event: Event) -> str:
     skip the new ones.
     """
     if not event.merged:
-        return f"{event.watch}/{event.id}/{_microseconds(event.at)}"
+        return _single_name(event.watch, event.id, _microseconds(event.at))
     origins = ",".join([f"{origin.id}/{_microseconds(origin.at)}" for origin in event.origins])
     return f"{event.watch}/{origins}"
+
+
+def _single_name(watch: str, number: int, microseconds: int) -> str:
+    return f"{watch}/{number}/{microseconds}"
+
+
+def task_id_of(watch: str, number: int, microseconds: int) -> str:
+    """Returns the task id of an event that is not coalesced, from its watch, its id and its time since 1970."""
+    return task_id(_single_name(watch, number, microseconds))
 
 
 def _microseconds(at: datetime) -> int:

@@ -1,5 +1,6 @@
 """The installed app: discovers the watches, checks them, and updates the database after `migrate`."""
 
+import sys
 from typing import Any
 
 from django.apps import AppConfig
@@ -9,7 +10,7 @@ from django.core.signals import request_started
 from django.db.models.signals import post_migrate, pre_migrate
 
 from bridge import worker
-from django_app import allowances, checks, context, findings, router
+from django_app import allowances, checks, context, findings, log_index, router
 from django_app.declarations import registry, sync
 
 
@@ -47,3 +48,5 @@ def _bring_in_line(sender: AppConfig, using: str, verbosity: int, **rest: Any) -
     if isinstance(sender, BridgeConfig):
         sync.after_migrate(using, verbosity, rest.get("stdout"))
         allowances.after_migrate(using, verbosity, rest.get("stdout"))
+        out = rest.get("stdout") or sys.stdout
+        log_index.after_migrate(using, lambda line: out.write(f"  {line}\n") if verbosity else None)

@@ -2277,7 +2277,9 @@ CREATE FUNCTION bridge.discard(ids bigint[] DEFAULT NULL::bigint[], watch text D
 declare
     chosen constant tid[] := array(select bridge._chosen_letters(ids, watch, stream, since, until, at_most));
 begin
-    delete from bridge.dead_letter d where d.ctid = any (chosen);
+    with gone as (delete from bridge.dead_letter d where d.ctid = any (chosen) returning d.*)
+    insert into bridge.decision (id, stream, watch, at, decision, reason)
+    select g.id, g.stream, g.watch, g.at, 'discarded', g.reason from gone g;
     return cardinality(chosen);
 end
 $$;
@@ -2312,6 +2314,53 @@ CREATE FUNCTION bridge.drift() RETURNS TABLE(name text, relation text)
 $$;
 
 COMMENT ON FUNCTION bridge.drift() IS 'Watches whose triggers are missing, disabled or outdated, or whose table was dropped; apply() repairs them.';
+
+CREATE FUNCTION bridge.fate(stream text, watch text, id bigint, at timestamp with time zone, xid xid8) RETURNS TABLE(fate text, reason text, since timestamp with time zone, context text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select
+        case
+            when decided.decision is not null then decided.decision
+            when letter.reason is not null then 'dead'
+            when position.delivered then 'published'
+            else 'waits'
+        end,
+        coalesce(decided.reason, letter.reason),
+        coalesce(decided.decided_at, letter.failed_at),
+        decided.context
+    from (select 1) as always
+    left join lateral (
+        select d.decision, d.reason, d.decided_at, d.context
+        from bridge.decision d
+        where d.id = fate.id and d.at = fate.at and d.stream = fate.stream and d.watch = fate.watch and d.xid > fate.xid
+        order by d.xid
+        limit 1
+    ) as decided on true
+    left join lateral (
+        select l.reason, l.failed_at
+        from bridge.dead_letter l
+        where l.id = fate.id and l.at = fate.at and l.stream = fate.stream and l.watch = fate.watch
+        limit 1
+    ) as letter on true
+    left join lateral (
+        select
+            case
+                when bridge._is_foreign(p.cluster, p.seen, p.upto, p.xmin) then
+                    not bridge._waits_in_foreign_log(
+                        fate.id, fate.xid, fate.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at
+                    )
+                else
+                    pg_visible_in_snapshot(fate.xid, p.seen)
+                    or p.upto is not null and fate.id <= p.after_id and pg_visible_in_snapshot(fate.xid, p.upto)
+            end as delivered
+        from bridge.position p
+        where p.stream = fate.stream
+        limit 1
+    ) as position on true
+$$;
+
+COMMENT ON FUNCTION bridge.fate(stream text, watch text, id bigint, at timestamp with time zone, xid xid8) IS 'What became of an event of the log: waits, published, dead, retried or discarded; why, since when, and the context of the person who decided.';
 
 CREATE FUNCTION bridge.forget(older_than interval, at_most integer DEFAULT 10000) RETURNS bigint
     LANGUAGE sql SECURITY DEFINER
@@ -2388,6 +2437,10 @@ begin
             null; -- a session reads or writes it; the next call tries again
         end;
     end loop;
+    -- A slot spans four hours, and the log keeps events for up to a day.
+    if cardinality(done) > 0 then
+        delete from bridge.decision d where d.decided_at < clock_timestamp() - interval '32 hours';
+    end if;
     return done;
 end
 $$;
@@ -2466,7 +2519,12 @@ begin
             perform pg_notify('bridge:' || p.stream, '');
         end if;
     end loop;
-    with gone as (delete from bridge.dead_letter d where d.ctid = any (chosen) returning d.*)
+    with gone as (
+        delete from bridge.dead_letter d where d.ctid = any (chosen) returning d.*
+    ), noted as (
+        insert into bridge.decision (id, stream, watch, at, decision, reason)
+        select g.id, g.stream, g.watch, g.at, 'retried', g.reason from gone g
+    )
     insert into bridge.ring (id, stream, watch, op, key, data, context, at)
     select
         g.id, g.stream, g.watch, g.op, g.key, g.data,
@@ -2680,6 +2738,21 @@ CREATE TABLE bridge.dead_letter (
 );
 
 ALTER TABLE ONLY bridge.dead_letter REPLICA IDENTITY FULL;
+
+CREATE TABLE bridge.decision (
+    id bigint NOT NULL,
+    stream text NOT NULL COLLATE pg_catalog."C",
+    watch text NOT NULL COLLATE pg_catalog."C",
+    at timestamp with time zone NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    decision text NOT NULL COLLATE pg_catalog."C",
+    reason text NOT NULL,
+    context text DEFAULT NULLIF(current_setting('bridge.context'::text, true), ''::text),
+    decided_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT decision_decision_check CHECK ((decision = ANY (ARRAY['retried'::text, 'discarded'::text])))
+);
+
+ALTER TABLE ONLY bridge.decision REPLICA IDENTITY FULL;
 
 CREATE TABLE bridge.event (
     id bigint NOT NULL,
@@ -3008,6 +3081,8 @@ ALTER TABLE ONLY bridge.watch
     ADD CONSTRAINT watch_pkey PRIMARY KEY (name);
 
 CREATE UNIQUE INDEX dead_letter_event ON bridge.dead_letter USING btree (id, at, stream, hashtextextended(watch, (0)::bigint));
+
+CREATE INDEX decision_id ON bridge.decision USING btree (id);
 
 CREATE INDEX event_lane_stream_xid ON ONLY bridge.event USING btree (lane, stream, xid);
 
@@ -3344,6 +3419,8 @@ REVOKE ALL ON FUNCTION bridge.discard(ids bigint[], watch text, stream text, sin
 REVOKE ALL ON FUNCTION bridge.disk_use() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.drift() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.fate(stream text, watch text, id bigint, at timestamp with time zone, xid xid8) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.forget(older_than interval, at_most integer) FROM PUBLIC;
 

@@ -17,7 +17,7 @@ from shop.settings import database as database_settings  # noqa: E402
 from django_app import project  # noqa: E402
 from django_app.declarations import registry  # noqa: E402
 from tests.django.sent import allow  # noqa: E402
-from tests.fix_postgres import Database  # noqa: E402
+from tests.fix_postgres import Database, PgServer  # noqa: E402
 
 # Celery reads its settings once, and can't read those that a test has overridden.
 assert project.load_app() is not None, project.why_no_app()
@@ -48,8 +48,14 @@ def log(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Databas
 
 
 @pytest.fixture
-def migrated(shop_database: Database) -> Database:
-    call_command("migrate", verbosity=0)
+def migrated(shop_database: Database, pg_server: PgServer) -> Database:
+    """A database with the shop's tables and watches. The migrations run once for each set of declarations."""
+
+    def migrate() -> None:
+        call_command("migrate", verbosity=0)
+        connection.close()
+
+    pg_server.kept(f"migrated {registry.declared()}", shop_database, migrate)
     return shop_database
 
 
