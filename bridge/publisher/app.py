@@ -75,8 +75,9 @@ def _said(app_path: str, error: BaseException) -> str:
 def note_secrets(app: Celery) -> None:
     """Remembers the passwords in the app's settings, so that logs and errors do not show them."""
     conf: Any = app.conf
-    # Celery reads all settings of a Django project, the deprecated ones too.
-    with warnings.catch_warnings(action="ignore"):
+    with warnings.catch_warnings():
+        # All settings are read, with Django's among them. Django 6.1 warns about each old one that is read.
+        warnings.simplefilter("ignore")
         _note(conf.table(censored=False))
 
 

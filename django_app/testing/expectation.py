@@ -95,7 +95,9 @@ def _require_watches(task: str | None, log: Log) -> None:
     __tracebackhide__ = True
     there = {name for watch in log.watches if watch.installed for name in (watch.name, watch.task)}
     ours = declared()
-    if task in there or (task in log.targets.sendable and task not in {watch.task for watch, _ in ours.values()}):
+    # Every task of the project may be sent. But if a watch should start this one, its watch must be there.
+    watched = {watch.task for watch, _ in ours.values()}
+    if task is not None and (task in there or (task in log.targets.sendable and task not in watched)):
         return
     if task is None and (not ours or ours.keys() & there):
         return

@@ -20,7 +20,7 @@ from tests.django.sent import allow  # noqa: E402
 from tests.fix_postgres import Database, PgServer  # noqa: E402
 
 # Celery reads its settings once, and can't read those that a test has overridden.
-assert project.load_app() is not None
+assert project.load_app() is not None, project.why_no_app()
 
 # Programs that other tests start in this process inherit its environment, but they must not load Django.
 del os.environ["DJANGO_SETTINGS_MODULE"]
