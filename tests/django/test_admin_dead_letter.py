@@ -82,7 +82,7 @@ def test_a_retry_is_confirmed_and_keeps_the_event(letter: int) -> None:
     assert "1 dead letter will be published again" in said
     assert execute("select id, at, watch, key from bridge.waiting") == before
     assert LogEntry.objects.get().user.username == "admin"
-    ((context,),) = execute("select context::jsonb ->> 'user' from bridge.decision")
+    ((context,),) = execute("select context::jsonb ->> 'username' from bridge.decision")
     assert context == "admin"
 
 
