@@ -720,7 +720,7 @@ as $$
 declare
     known constant text[] :=
         '{call,queue,priority,countdown,expires,headers,coalesce,source,always,may_skip,named_only,notify,on_error,'
-        'unchanged}';
+        'unchanged,own_writes}';
     flags constant text[] := '{coalesce,always,may_skip,named_only,notify,unchanged}';
     -- Celery lets a custom header replace one of its protocol, such as the name of the task: see
     -- bridge/call_options.py.
@@ -779,6 +779,9 @@ begin
         when coalesce(options -> 'on_error', '"fail"') not in ('"fail"', '"warn"') then
             'option "on_error" must be "fail" (a change that can''t be recorded fails) '
             'or "warn" (it succeeds without being recorded)'
+        when coalesce(options -> 'own_writes', '"follow"') not in ('"follow"', '"ignore"') then
+            'option "own_writes" must be "follow" (what the watch''s own task writes starts it again) '
+            'or "ignore" (it does not, for the row that started the task)'
     end;
     if complaint is not null then
         raise exception '%: %', what, complaint using errcode = 'invalid_parameter_value';
@@ -3210,7 +3213,8 @@ $$;
 
 
 -- Puts the events back into the log as they were, with their ids and times, so that their tasks keep their ids. The
--- events get the xid of this transaction, which puts them into the next window.
+-- events get the xid of this transaction, which puts them into the next window. Only the end of a chain of tasks is
+-- changed: its depth becomes 0, as otherwise it would be refused again. The worker writes the two names side by side.
 create or replace function bridge.retry(
     ids bigint[] default null, watch text default null, stream text default null,
     since timestamptz default null, until timestamptz default null, at_most integer default null
@@ -3245,7 +3249,11 @@ begin
         select g.id, g.stream, g.watch, g.at, 'retried', g.reason from gone g
     )
     insert into bridge.ring (id, stream, watch, op, key, data, context, at)
-    select g.id, g.stream, g.watch, g.op, g.key, g.data, g.context, g.at from gone g order by g.id, g.at;
+    select
+        g.id, g.stream, g.watch, g.op, g.key, g.data,
+        regexp_replace(g.context, '"depth": ?\d+, ?"chain": ?\[', '"depth": 0, "chain": ['), g.at
+    from gone g
+    order by g.id, g.at;
     return cardinality(chosen);
 end
 $$;

@@ -1,6 +1,6 @@
 """Call: one Celery task to start, made from an event and its watch."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha1
 from typing import Any
@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from bridge import chain
 from bridge.call_options import complaint
 from bridge.event import Event
 from bridge.nesting import is_deep
@@ -48,6 +49,11 @@ class Targets(msgspec.Struct, frozen=True):
         if not isinstance(sent.get("args", []), list) or not isinstance(sent.get("kwargs", {}), dict):
             return f'task "{task}": its args are not a JSON array, or its kwargs are not a JSON object'
         return complaint(options) or Target(task, options)
+
+    @property
+    def ignoring(self) -> frozenset[str]:
+        """The watches whose tasks start nothing by what they write into their own row."""
+        return frozenset(name for name, target in self.watches.items() if target.options.get("own_writes") == "ignore")
 
     @property
     def coalescing(self) -> frozenset[str]:
@@ -104,12 +110,15 @@ def call_for(event: Event, targets: Targets) -> Call | Refusal:
     target = targets.target_for(event)
     if isinstance(target, str):
         return Refusal(event, target)
+    context = context_of(event)
+    if event.op != "send" and chain.is_too_deep(context):
+        return Refusal(event, chain.too_deep(context, event.watch))
     header = {
         "id": event.id,
         "watch": event.watch,
         "operation": event.op,
         "at": event.at.isoformat(),
-        "context": context_of(event),
+        "context": context,
     }
     if event.merged:
         header["coalesced"] = len(event.merged) + 1
@@ -121,7 +130,7 @@ def call_for(event: Event, targets: Targets) -> Call | Refusal:
         task_id=task_id(_name(event)),
         args=args,
         kwargs=kwargs,
-        headers={**own, "bridge": header} if own else {"bridge": header},
+        headers={**chain.trace_of(context), **(own or {}), "bridge": header} if own or context else {"bridge": header},
     )
 
 
@@ -187,6 +196,15 @@ def context_of(event: Event) -> Any:
     except (msgspec.DecodeError, RecursionError):
         return event.context
     return event.context if is_deep(event.context, value) else value
+
+
+def without_own_writes(events: Sequence[Event], ignoring: frozenset[str]) -> Sequence[Event]:
+    """Returns the events that may start tasks: without those that a task of the same watch wrote into its own row."""
+    return [
+        event
+        for event in events
+        if event.watch not in ignoring or event.context is None or not chain.is_own_write(event, context_of(event))
+    ]
 
 
 def _arguments(event: Event, target: Target) -> tuple[tuple[Any, ...], dict[str, Any]]:

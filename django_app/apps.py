@@ -9,7 +9,8 @@ from django.core.checks import Tags, register
 from django.core.signals import request_started
 from django.db.models.signals import post_migrate, pre_migrate
 
-from django_app import checks, findings, log_index, router
+from bridge import worker
+from django_app import checks, context, findings, log_index, router
 from django_app.declarations import registry, sync
 
 
@@ -22,6 +23,8 @@ class BridgeConfig(AppConfig):
     def ready(self) -> None:
         registry.autodiscover()
         router.install()
+        context.install()
+        worker.install()
         register(checks.check_database)
         register(checks.check_declarations)
         register(checks.check_installation, Tags.database)

@@ -8,7 +8,7 @@ from django.db import DatabaseError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
 
-from bridge.call import Call, Target, call_for, targets_of
+from bridge.call import Call, Target, call_for, targets_of, without_own_writes
 from bridge.database.statement import statement
 from bridge.publisher.workers import Workers
 from bridge.stream.row import event_of
@@ -85,8 +85,10 @@ def changes_of(connection: BaseDatabaseWrapper, watches: Sequence[InstalledWatch
     for *row, fate in rows:
         event = event_of(tuple(row))
         call = call_for(event, targets)
-        task = f", task {call.task_id}" if isinstance(call, Call) else ""
-        yield f"  {event.at:%Y-%m-%d %H:%M:%S.%f} {event.watch} {event.op}: {fate}{task}"
+        became = f"{fate}, task {call.task_id}" if isinstance(call, Call) else str(fate)
+        if not without_own_writes([event], targets.ignoring):
+            became = "starts nothing, since the task of this watch wrote it (own_writes)"
+        yield f"  {event.at:%Y-%m-%d %H:%M:%S.%f} {event.watch} {event.op}: {became}"
 
 
 def why_nothing(connection: BaseDatabaseWrapper, watch: InstalledWatch, row: models.Model) -> Iterator[str]:

@@ -3,12 +3,13 @@
 from django.db import models
 
 from django_app.lenient import LenientDateTimeField, LenientJSONField
+from django_app.read_only import ReadOnlyModel
 from django_app.text_array import TextArrayField
 
 OPERATIONS = [(name, name) for name in ("insert", "update", "delete", "truncate")]
 
 
-class Watch(models.Model):
+class Watch(ReadOnlyModel):
     """One rule. A removed watch keeps its row, for the events that it has recorded."""
 
     name = models.TextField(primary_key=True)
@@ -34,7 +35,7 @@ class Watch(models.Model):
         return self.name
 
 
-class Event(models.Model):
+class Event(ReadOnlyModel):
     """One committed change, as a trigger recorded it."""
 
     id = models.BigIntegerField(primary_key=True)
@@ -57,7 +58,7 @@ class Event(models.Model):
         return f"{self.watch} {self.op} {self.key}"
 
 
-class Stream(models.Model):
+class Stream(ReadOnlyModel):
     """An independent, ordered part of the log."""
 
     name = models.TextField(primary_key=True)
@@ -71,7 +72,7 @@ class Stream(models.Model):
         return self.name
 
 
-class DeadLetter(models.Model):
+class DeadLetter(ReadOnlyModel):
     """An event that could not be published as it is, and waits for a person.
 
     After a failover two dead letters may have one id; then a decision is about both.

@@ -407,7 +407,7 @@ CREATE FUNCTION bridge._check_options(what text, options jsonb) RETURNS void
 declare
     known constant text[] :=
         '{call,queue,priority,countdown,expires,headers,coalesce,source,always,may_skip,named_only,notify,on_error,'
-        'unchanged}';
+        'unchanged,own_writes}';
     flags constant text[] := '{coalesce,always,may_skip,named_only,notify,unchanged}';
     -- Celery lets a custom header replace one of its protocol, such as the name of the task: see
     -- bridge/call_options.py.
@@ -466,6 +466,9 @@ begin
         when coalesce(options -> 'on_error', '"fail"') not in ('"fail"', '"warn"') then
             'option "on_error" must be "fail" (a change that can''t be recorded fails) '
             'or "warn" (it succeeds without being recorded)'
+        when coalesce(options -> 'own_writes', '"follow"') not in ('"follow"', '"ignore"') then
+            'option "own_writes" must be "follow" (what the watch''s own task writes starts it again) '
+            'or "ignore" (it does not, for the row that started the task)'
     end;
     if complaint is not null then
         raise exception '%: %', what, complaint using errcode = 'invalid_parameter_value';
@@ -2440,7 +2443,11 @@ begin
         select g.id, g.stream, g.watch, g.at, 'retried', g.reason from gone g
     )
     insert into bridge.ring (id, stream, watch, op, key, data, context, at)
-    select g.id, g.stream, g.watch, g.op, g.key, g.data, g.context, g.at from gone g order by g.id, g.at;
+    select
+        g.id, g.stream, g.watch, g.op, g.key, g.data,
+        regexp_replace(g.context, '"depth": ?\d+, ?"chain": ?\[', '"depth": 0, "chain": ['), g.at
+    from gone g
+    order by g.id, g.at;
     return cardinality(chosen);
 end
 $$;

@@ -22,6 +22,7 @@ VALUES = {
     "headers": '{"a": 1}',
     "source": '"s"',
     "on_error": '"warn"',
+    "own_writes": '"ignore"',
 }
 
 

@@ -55,6 +55,7 @@ class Rule(TypedDict, total=False):
     unchanged: bool
     notify: bool
     on_error: str
+    own_writes: str
 
 
 @dataclass(frozen=True)

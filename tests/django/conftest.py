@@ -9,7 +9,8 @@ import pytest
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
 django.setup()
 
-from django.core.management import call_command  # noqa: E402 - needs the set-up
+from catalog.models import Product  # noqa: E402 - needs the set-up
+from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
 from shop.settings import database as database_settings  # noqa: E402
 
@@ -44,6 +45,19 @@ def migrated(shop_database: Database, pg_server: PgServer) -> Database:
 
     pg_server.kept(f"migrated {registry.declared()}", shop_database, migrate)
     return shop_database
+
+
+@pytest.fixture
+def shelf(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """Points Django's default connection to a database with triggers.sql and the table of the products only, which is
+    made in a tenth of the time that `migrate` takes."""
+    connection.close()
+    for name, value in database_settings(database.dsn).items():
+        monkeypatch.setitem(connection.settings_dict, name, value)
+    with connection.schema_editor() as editor:
+        editor.create_model(Product)
+    yield database
+    connection.close()
 
 
 @pytest.fixture
