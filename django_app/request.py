@@ -23,7 +23,8 @@ class RequestValues:
     def __call__(self) -> dict[str, Any]:
         if self._fixed is None:
             self._fixed = self._read()
-        return {**user_of(self._request), **self._fixed}
+        user = user_of(self._request)
+        return self._fixed if user is None else {"user": user, **self._fixed}
 
     def _read(self) -> dict[str, Any]:
         headers = self._request.headers
@@ -39,25 +40,18 @@ class RequestValues:
         return values
 
 
-def user_of(request: HttpRequest) -> dict[str, Any]:
-    """Returns the key of the request's user, as JSON expresses it, and the name; nothing if there is no user, or if
-    nobody asked yet.
+def user_of(request: HttpRequest) -> Any:
+    """Returns the key of the request's user, as JSON expresses it; None if there is none, or if nobody asked yet.
 
-    Of a user who is not loaded, the key is taken from the session, if that is loaded: both would cost a query, and
-    looking at the session marks the answer as one that depends on the cookie.
+    A user who is not loaded is taken from the session, if that is loaded: both would cost a query, and looking at the
+    session marks the answer as one that depends on the cookie.
     """
     user = request.__dict__.get("user")
     if isinstance(user, LazyObject) and user._wrapped is empty:
         user = request.__dict__.get("_cached_user") or request.__dict__.get("_acached_user")
         if user is None:
-            key = _user_of_session(request)
-            return {} if key is None else {"user": key}
-    key = _plain(getattr(user, "pk", None))
-    if key is None:
-        return {}
-    read_name = getattr(user, "get_username", None)
-    name = read_name() if read_name else None
-    return {"user": key, "username": _clean(name, _ID)} if isinstance(name, str) else {"user": key}
+            return _user_of_session(request)
+    return _plain(getattr(user, "pk", None))
 
 
 def _user_of_session(request: HttpRequest) -> Any:

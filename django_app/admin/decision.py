@@ -129,8 +129,7 @@ def _as_argument(letter: DeadLetter) -> dict[str, Any]:
 
 
 def _context(request: HttpRequest) -> str:
-    user = {"user": request.user.pk, "username": request.user.get_username()}
-    return json.dumps({**user, "path": request.path}, default=str)
+    return json.dumps({"user": request.user.pk, "path": request.path}, default=str)
 
 
 def _log(request: HttpRequest, letters: Sequence[DeadLetter], flag: int, message: str) -> None:

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from django_app.admin.log import is_xid
+from django_app.admin.people import keys
 from django_app.database import alias
 from django_app.models import OPERATIONS, Stream, Watch
 
@@ -114,7 +115,7 @@ class UserFilter(ChoiceFilter):
 
     def conditions(self) -> dict[str, Any]:
         user = self.value()
-        return {"user": user_pattern(user)} if user else {}
+        return {"user": user_pattern(user, *keys(user))} if user else {}
 
 
 class TimeFilter(admin.ListFilter):
@@ -176,12 +177,12 @@ def key_conditions(term: str) -> dict[str, Any]:
     return {"keys": [text for text in map(_jsonb, values) if text is not None]}
 
 
-def user_pattern(user: str) -> str:
-    """Returns a regular expression for a context with this user. The context is a text, and may not be JSON."""
-    forms = {json.dumps(user), json.dumps(user, ensure_ascii=False)}
-    names = "|".join(re.sub(r"([^\w\s])", r"\\\1", form[1:-1]) for form in sorted(forms))
-    key = r'"user(name)?"\s*:\s*'
-    return rf'{key}("({names})"|{names})\s*[,}}]' if user.isdecimal() else rf'{key}"({names})"'
+def user_pattern(*users: str) -> str:
+    """Returns a regular expression for a context with one of these users: it is a text, and may not be JSON."""
+    forms = {json.dumps(user, ensure_ascii=ascii_only)[1:-1] for user in users for ascii_only in (True, False)}
+    texts = "|".join(re.sub(r"([^\w\s])", r"\\\1", form) for form in sorted(forms))
+    numbers = "|".join(form for form in sorted(forms) if form.isascii() and form.isdecimal())
+    return rf'"user"\s*:\s*("({texts})"|({numbers})\s*[,}}])' if numbers else rf'"user"\s*:\s*"({texts})"'
 
 
 def _jsonb(value: Any) -> str | None:

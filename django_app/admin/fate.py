@@ -3,7 +3,7 @@
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from django_app.admin.log import Logged, user_of
+from django_app.admin.log import Logged
 from django_app.admin.show import moment
 
 WORDS = {
@@ -24,7 +24,7 @@ def badge(logged: Logged) -> SafeString:
 
 def story(logged: Logged) -> SafeString:
     """Returns the fate, and what is known about it, as a sentence."""
-    by = user_of(logged.decided_in)
+    by = logged.decided_by
     said: str
     match logged.fate:
         case "waits":

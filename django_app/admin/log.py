@@ -9,6 +9,7 @@ from django.db import connections, transaction
 
 from bridge.call import task_id_of
 from bridge.database.statement import statement
+from django_app.admin.people import names, user_of
 from django_app.admin.rights import Needs
 from django_app.admin.show import parsed
 from django_app.database import alias
@@ -48,20 +49,18 @@ class Logged:
     fate: str
     reason: str | None
     since: datetime | None
-    decided_in: Any
     key: Any
     data: Any
     context: Any
+    user: str | None
+    """The name of the user in the context; the key or text that the context has where there is no such user."""
+    decided_by: str | None
     total: int = field(repr=False)
 
     @property
     def pk(self) -> str:
         """The identity of a row of the log: a retried event has several rows with one id."""
         return f"{self.event.stream}-{self.event.xid}-{self.event.id}"
-
-    @property
-    def user(self) -> str | None:
-        return user_of(self.context)
 
     def serializable_value(self, _: str) -> str:
         return self.pk
@@ -87,7 +86,13 @@ def read(
 ) -> list[Logged]:
     """Returns the newest events that meet the conditions of list_events.sql. Without `data` they have none."""
     values = {**_NO_CONDITION, **conditions, "rows": rows, "skip": skip, "depth": depth, "with_data": data}
-    return [_logged(row) for row in fetch(_LIST, values)]
+    found = fetch(_LIST, values)
+    for row in found:
+        row["context"] = (row["context"], parsed(row["context"]))
+        row["user"] = user_of(row["context"][1])
+        row["decided_by"] = user_of(parsed(row["decided_in"]))
+    known = names(user for row in found for user in (row["user"], row["decided_by"]))
+    return [_logged(row, known) for row in found]
 
 
 def find(identity: str) -> Logged | None:
@@ -114,13 +119,6 @@ def is_xid(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= 20 and int(text) <= LAST_XID
 
 
-def user_of(context: Any) -> str | None:
-    """Returns the user's name in a context, or the key if that is all it has; None if it has neither."""
-    values = context if isinstance(context, dict) else {}
-    user = values.get("username", values.get("user"))
-    return None if user is None else str(user)
-
-
 def fetch(query: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Runs a query that may read a large part of the log."""
     with transaction.atomic(using=alias()), connections[alias()].cursor() as cursor:
@@ -130,7 +128,7 @@ def fetch(query: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def _logged(row: dict[str, Any]) -> Logged:
+def _logged(row: dict[str, Any], known: Mapping[str, str]) -> Logged:
     key = parsed(row["key"])
     microseconds = row["microseconds"]
     return Logged(
@@ -141,7 +139,7 @@ def _logged(row: dict[str, Any]) -> Logged:
             watch=row["watch"],
             op=row["op"],
             key=key,
-            context=row["context"],
+            context=row["context"][0],
             at=row["at"],
         ),
         at=row["at"],
@@ -151,9 +149,10 @@ def _logged(row: dict[str, Any]) -> Logged:
         fate=row["fate"],
         reason=row["reason"],
         since=row["since"],
-        decided_in=parsed(row["decided_in"]),
         key=key,
         data=parsed(row["data"]),
-        context=parsed(row["context"]),
+        context=row["context"][1],
+        user=known.get(row["user"], row["user"]),
+        decided_by=known.get(row["decided_by"], row["decided_by"]),
         total=row["total"],
     )

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from itertools import cycle
@@ -12,7 +12,6 @@ from typing import Any
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.db import connection
-from django.http import HttpRequest, HttpResponse
 from django.test.testcases import LiveServerThread
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, sync_playwright
@@ -23,20 +22,6 @@ LEVEL_A_AND_AA = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 Looks = Sequence[tuple[str, str]]
 """Sizes and themes."""
-
-
-class ContextMiddleware:
-    """Writes the user into the context of the request's transactions."""
-
-    def __init__(self, answer: Callable[[HttpRequest], HttpResponse]) -> None:
-        self._answer = answer
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        name, path = request.user.get_username(), request.path
-        with connection.cursor() as cursor:
-            context = "select set_config('bridge.context', jsonb_build_object('user', %s, 'path', %s)::text, false)"
-            cursor.execute(context, [name, path])
-        return self._answer(request)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 from catalog.models import Product
+from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 
@@ -74,6 +75,14 @@ def test_a_user_is_found_however_the_context_is_written(client: Client, product:
         assert listed(client, f"?{urlencode({'user': query})}") == 1, query
     change(product, "3", "no JSON: { anna")
     assert listed(client, "") == len(users) + 2
+
+
+def test_a_user_whose_key_the_context_has_is_shown_and_found_by_name(client: Client, product: Product) -> None:
+    eve = User.objects.create_user("eve")
+    change(product, "5", json.dumps({"user": eve.pk, "path": "/"}))
+    change(product, "6", json.dumps({"user": eve.pk * 10 + 1}))
+    assert listed(client, "?user=eve") == listed(client, f"?user={eve.pk}") == 1
+    assert '<td class="field-user">eve</td>' in client.get(EVENTS).content.decode()
 
 
 NOT_LISTED = [

@@ -35,7 +35,7 @@ def admin(
     watch(Product, task="catalog.tasks.reprice", on=["update"], columns=["price"], data=["price"])
     call_command("migrate", verbosity=0)
     User.objects.create_superuser("anna", password="tea and biscuits")
-    middleware = [*settings.MIDDLEWARE, "tests.django.browser.ContextMiddleware"]
+    middleware = [*settings.MIDDLEWARE, "django_app.middleware.ContextMiddleware"]
     with override_settings(MIDDLEWARE=middleware), serving() as address, chromium() as browser:
         yield Admin(browser, address, images / "admin", request.param)
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from catalog.models import Product
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client
 
 from django_app import watch
 from django_app.declarations import registry
-from tests.django.admin_site import bury, change, execute, page, staff, superuser
+from tests.django.admin_site import bury, change, event_page, execute, page, staff, superuser
 from tests.fix_postgres import Database, on_pg18
 
 pytestmark = on_pg18
@@ -78,12 +79,16 @@ def test_they_are_listed_and_grouped_by_reason(letter: int) -> None:
 
 def test_a_retry_is_confirmed_and_keeps_the_event(letter: int) -> None:
     before = execute("select id, at, watch, key from bridge.dead_letter")
-    said = confirm(superuser(), "retry", letter)
+    client = superuser()
+    said = confirm(client, "retry", letter)
     assert "1 dead letter will be published again" in said
     assert execute("select id, at, watch, key from bridge.waiting") == before
     assert LogEntry.objects.get().user.username == "admin"
-    ((context,),) = execute("select context::jsonb ->> 'username' from bridge.decision")
-    assert context == "admin"
+    ((context,),) = execute("select context::jsonb ->> 'user' from bridge.decision")
+    assert context == str(User.objects.get(username="admin").pk)
+    shown = page(client, event_page("order by xid"))
+    assert "retried" in shown
+    assert " by admin" in shown
 
 
 def test_a_discard_is_confirmed_and_final(letter: int) -> None:
@@ -172,22 +177,15 @@ def test_a_task_that_is_not_allowed_is_not_started(letter: int, forged: dict[str
     execute("select bridge.disallow('catalog.tasks.reprice', 'django')")
     address = f"{LIST}{letter}/edit/"
     form = {"args": "[1]", "kwargs": "{}", "confirmed": "yes", **forged}
-    said = superuser().post(address, form, follow=True).content.decode()
+    client = superuser()
+    said = client.post(address, form, follow=True).content.decode()
     assert "may not be sent" in said
     assert "select bridge.allow(&#x27;catalog.tasks.reprice&#x27;);" in said
     assert (letters(), waiting()) == (1, [])
     execute("select bridge.allow('catalog.tasks.reprice')")
-    assert superuser_again().post(address, form).status_code == HTTPStatus.FOUND
+    assert client.post(address, form).status_code == HTTPStatus.FOUND
     (data,) = waiting()
     assert data == {"task": "catalog.tasks.reprice", "args": [1], "kwargs": {}, "options": {}}
-
-
-def superuser_again() -> Client:
-    from django.contrib.auth.models import User  # noqa: PLC0415 - only here
-
-    client = Client(SERVER_NAME="localhost")
-    client.force_login(User.objects.get(username="admin"))
-    return client
 
 
 @pytest.mark.parametrize(
