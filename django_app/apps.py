@@ -10,6 +10,7 @@ from django.db.models.signals import post_migrate, pre_migrate
 
 from django_app import checks, findings, router
 from django_app.declarations import registry, sync
+from django_app.shadow import receiver
 
 
 class BridgeConfig(AppConfig):
@@ -20,6 +21,7 @@ class BridgeConfig(AppConfig):
 
     def ready(self) -> None:
         registry.autodiscover()
+        registry.when_shadowed(receiver.install)
         router.install()
         register(checks.check_database)
         register(checks.check_declarations)
