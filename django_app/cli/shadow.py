@@ -6,17 +6,19 @@ from datetime import timedelta
 import click
 from django.db import DatabaseError
 
-from bridge.cli.duration import Duration
+from bridge.cli.duration import duration
 from django_app.database import alias, connect, has_schema, sentence
 from django_app.shadow.rendering import as_json, as_lines
 from django_app.shadow.report import report
 
 
 @click.command()
-@click.option("--since", type=Duration(), default="24h", show_default=True, help="How far to look back, such as 30m.")
+@click.option(
+    "--since", type=duration("1s", "24h"), default="24h", show_default=True, help="How far to look back, such as 30m."
+)
 @click.option("--database", default=None, help="An alias of DATABASES. Default: the setting BRIDGE_DATABASE.")
 @click.option("--json", "in_json", is_flag=True, help="Print JSON.")
-def shadow(since: timedelta, database: str | None, in_json: bool) -> None:
+def shadow(since: float, database: str | None, in_json: bool) -> None:
     """Compare the events of shadow watches with what the project's own dispatch published.
 
     The exit code is 1 if they differ anywhere.
@@ -25,10 +27,10 @@ def shadow(since: timedelta, database: str | None, in_json: bool) -> None:
     if not has_schema(connection):
         raise click.ClickException("the database has no schema bridge; run `manage.py migrate`")
     try:
-        verdicts = report(connection, since)
+        verdicts = report(connection, timedelta(seconds=since))
     except DatabaseError as error:
         raise click.ClickException(
-            f"the report can't be read: {sentence(error)}. Run it with the role that migrates, after `manage.py migrate`"
+            f"the report can't be read: {sentence(error)}. Run `manage.py migrate`, and use the role that migrates"
         ) from error
     if in_json:
         click.echo(as_json(verdicts))

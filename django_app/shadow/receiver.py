@@ -23,9 +23,7 @@ def install() -> None:
     after_task_publish.connect(_published, weak=False, dispatch_uid=SHADOW_RECEIVER)
 
 
-def _published(
-    sender: str | None = None, headers: Mapping[str, Any] | None = None, body: Any = None, **_: Any
-) -> None:
+def _published(sender: str | None = None, headers: Mapping[str, Any] | None = None, body: Any = None, **_: Any) -> None:
     """Never raises an error: the task is published already, and its caller must not see a failure."""
     try:
         known = headers or {}

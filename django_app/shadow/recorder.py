@@ -11,7 +11,7 @@ import os
 from queue import Empty, Full, Queue
 from threading import Event, Lock, Thread
 
-from django.db import connections
+from django.db import DataError, connections
 
 from bridge.database.statement import statement
 from django_app.database import alias
@@ -85,6 +85,12 @@ class Recorder:
             with connection.cursor() as cursor:
                 cursor.execute(_NOTE, {"publishes": json.dumps([publish.row() for publish in part])})
             self._warned = False
+        except DataError as error:
+            # JSON in PostgreSQL can't hold every text. One such argument costs only its own record.
+            if len(part) == 1:
+                self._warn(str(error))
+            for publish in part if len(part) > 1 else ():
+                self._write([publish])
         except Exception as error:
             self._warn(str(error))
         finally:
