@@ -27,7 +27,7 @@ def _published(sender: str | None = None, headers: Mapping[str, Any] | None = No
     """Never raises an error: the task is published already, and its caller must not see a failure."""
     try:
         known = headers or {}
-        # Those of the bridge itself, and retries of a task that runs, are no dispatch.
+        # What the bridge publishes, and a retry of a task that runs, do not count as a dispatch.
         if "bridge" in known or known.get("retries") or sender not in _tasks():
             return
         args, kwargs = (body["args"], body["kwargs"]) if isinstance(body, Mapping) else body[:2]

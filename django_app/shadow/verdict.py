@@ -42,7 +42,7 @@ class Verdict:
     changes: int = 0
     """A change is what one transaction did to one row."""
     equal: int = 0
-    """Changes with as many publishes as it takes, all after the commit."""
+    """Changes with the right number of publishes, all after the commit."""
     missed: int = 0
     publishes: int = 0
     doubled: int = 0

@@ -107,9 +107,11 @@ def captured_event(event: Event, log: Log) -> CapturedEvent:
 
 
 def captured_tasks_of(events: Iterable[Event], log: Log) -> list[CapturedTask]:
-    """Returns the tasks that these events start, as if the bridge read all of them at once."""
+    """Returns the tasks that these events start, as if the bridge read all of them at once. Those of shadow watches
+    start none."""
     __tracebackhide__ = True
-    return [_task(event, log) for event in coalesce(events, log.targets)]
+    shadows = log.targets.shadows
+    return [_task(event, log) for event in coalesce(events, log.targets) if event.watch not in shadows]
 
 
 def shown(task: str, args: Iterable[Any], kwargs: dict[str, Any]) -> str:

@@ -39,7 +39,7 @@ class Ledger:
         self.counts["equal" if publishes == 1 else "doubled"] += max(1, publishes - 1)
 
     def save_in_a_transaction(self, pk: int) -> None:
-        """As the admin does: save() publishes, and the transaction goes on."""
+        """Saves as the admin does: save() publishes while the transaction is open."""
         with transaction.atomic():
             product = LegacyProduct.objects.get(pk=pk)
             product.price += 1
