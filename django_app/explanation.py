@@ -86,7 +86,9 @@ def changes_of(connection: BaseDatabaseWrapper, watches: Sequence[InstalledWatch
         event = event_of(tuple(row))
         call = call_for(event, targets)
         task = f", task {call.task_id}" if isinstance(call, Call) else ""
-        yield f"  {event.at:%Y-%m-%d %H:%M:%S.%f} {event.watch} {event.op}: {fate}{task}"
+        shadow = "recorded only, since the watch has the option shadow"
+        said = shadow if event.watch in targets.shadows else f"{fate}{task}"
+        yield f"  {event.at:%Y-%m-%d %H:%M:%S.%f} {event.watch} {event.op}: {said}"
 
 
 def why_nothing(connection: BaseDatabaseWrapper, watch: InstalledWatch, row: models.Model) -> Iterator[str]:

@@ -2264,7 +2264,7 @@ CREATE FUNCTION bridge.note_publishes(publishes jsonb) RETURNS bigint
         select
             clock_timestamp() - make_interval(secs => least(greatest(p.age, 0), 86400)),
             p.task, p.args, coalesce(p.inside, false), p.xid::xid8, "left"(p.place, 200)
-        from jsonb_path_query(publishes, '$[0 to 999]') as item (value)
+        from jsonb_path_query(publishes, '$[0 to 999] ? (@.type() == "object")') as item (value)
         cross join lateral jsonb_to_record(item.value)
             as p (task text, args jsonb, inside boolean, xid text, place text, age double precision)
         where pg_total_relation_size('bridge.shadow_publish') < 268435456

@@ -13,6 +13,8 @@ from django_app.testing.eager import run
 from django_app.testing.errors import TestingError
 from django_app.testing.log import Log
 
+_SHADOW = "its watch has the option shadow, so it is only recorded"
+
 Op = Literal["insert", "update", "delete", "truncate", "send"]
 
 
@@ -102,7 +104,7 @@ def captured_event(event: Event, log: Log) -> CapturedEvent:
         task=call.target.task if isinstance(call, Call) else _intended(event, log),
         args=call.args if isinstance(call, Call) else (),
         kwargs=call.kwargs if isinstance(call, Call) else {},
-        refusal=call.reason if isinstance(call, Refusal) else None,
+        refusal=call.reason if isinstance(call, Refusal) else _SHADOW if event.watch in log.targets.shadows else None,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from catalog.models import LegacyProduct
@@ -72,7 +73,7 @@ class Ledger:
 def published_to(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
     """Lets the shop's own code publish to a broker: Redis, unless the test names the fixture of another one."""
     broker: Broker = request.getfixturevalue(getattr(request, "param", "redis_broker"))
-    app = reprice_legacy.app
+    app: Any = reprice_legacy.app
     monkeypatch.setattr(app.conf, "broker_url", broker.url)
     monkeypatch.setattr(app.conf, "broker_write_url", broker.url)
     monkeypatch.setattr(reprice_legacy, "queue", broker.queue, raising=False)

@@ -1,9 +1,11 @@
 """Shadow mode on the shop: what the old dispatch does wrong is found, and the numbers are those of the ledger."""
 
 import json
+import unittest
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,16 +16,18 @@ from click.testing import CliRunner
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection, connections, transaction
-from django.test import Client
+from django.test import Client, TestCase
 
 from bridge.publisher.template import SHADOW_RECEIVER, somebody_listens
 from django_app import watch
 from django_app.cli.shadow import shadow
 from django_app.declarations import registry
+from django_app.explanation import changes_of, watches_of
 from django_app.shadow import receiver, recorder
 from django_app.shadow.publish import Publish, publish_of
 from django_app.shadow.rendering import as_json, as_lines
 from django_app.shadow.verdict import Verdict
+from django_app.testing import assert_starts, assert_starts_nothing, captured_events, captured_tasks
 from tests.celery_queue import inbox
 from tests.django.fix_shadow import NAME, Ledger, ledger, published_to, shadow_watch
 from tests.eventually import eventually
@@ -152,8 +156,9 @@ def test_other_tasks_retries_and_the_bridges_own_are_no_dispatch(
     shadow_watch: Report, ledger: Ledger, published_to: Broker
 ) -> None:
     reprice.apply_async((1,), queue=published_to.queue)
-    reprice_legacy.apply_async((1,), retries=1)
-    reprice_legacy.apply_async((1,), headers={"bridge": {"id": 1}})
+    task: Any = reprice_legacy
+    task.apply_async((1,), retries=1)
+    task.apply_async((1,), headers={"bridge": {"id": 1}})
     [verdict] = shadow_watch()
     assert verdict.publishes == 0
 
@@ -161,8 +166,9 @@ def test_other_tasks_retries_and_the_bridges_own_are_no_dispatch(
 def test_no_publish_fails_because_of_the_record(
     shadow_watch: Report, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    reprice_legacy.delay(uuid4())  # JSON has no such type
-    reprice_legacy.delay("x" * 5000)
+    task: Any = reprice_legacy
+    task.delay(uuid4())  # JSON has no such type
+    task.delay("x" * 5000)
     recorder.recorder.flush()
     assert not caplog.records
     with monkeypatch.context() as broken:
@@ -176,7 +182,7 @@ def test_no_publish_fails_because_of_the_record(
     with monkeypatch.context() as broken:
         broken.setattr(receiver, "publish_of", lambda *_: 1 / 0)
         reprice_legacy.delay(3)
-    reprice_legacy.delay("\0")  # PostgreSQL's JSON has no such character
+    task.delay("\0")  # PostgreSQL's JSON has no such character
     reprice_legacy.delay(4)
     [verdict] = shadow_watch()
     assert verdict.publishes == 3
@@ -240,6 +246,45 @@ def test_a_shadow_watch_starts_no_task_until_it_is_real(
     with shop_database.connect() as conn:
         [(data,)] = conn.execute("select data from bridge.event where key = %s", [json.dumps(ledger.pks[5:6])])
     assert data is None  # a watch that is not a shadow keeps no statement
+
+
+def test_the_testing_kit_starts_nothing_for_a_shadow_watch(shadow_watch: Report, ledger: Ledger) -> None:
+    class Case(TestCase):
+        def runTest(self) -> None:
+            with assert_starts_nothing(), captured_tasks() as tasks, captured_events() as events:
+                LegacyProduct.objects.filter(pk=ledger.pks[0]).update(price=999)
+            assert (len(events), tasks) == (1, [])
+            assert events[0].refusal == "its watch has the option shadow, so it is only recorded"
+            with self.assertRaisesRegex(AssertionError, "only recorded"), assert_starts(reprice_legacy):
+                LegacyProduct.objects.filter(pk=ledger.pks[0]).update(price=998)
+
+    result = unittest.TestResult()
+    unittest.TestSuite([Case()]).run(result)
+    assert (result.testsRun, result.errors, result.failures) == (1, [], [])
+
+
+def test_explain_says_that_a_change_is_only_recorded(shadow_watch: Report, ledger: Ledger) -> None:
+    ledger.update_in_sql(ledger.pks[0])
+    said = list(changes_of(connection, watches_of(connection, LegacyProduct), [ledger.pks[0]]))
+    assert "recorded only, since the watch has the option shadow" in said[0]
+
+
+def test_real_and_shadow_watches_share_a_batch(
+    shadow_watch: Report, ledger: Ledger, published_to: Broker, run_bridge: Bridges, shop_database: Database
+) -> None:
+    with shop_database.connect() as conn:
+        conn.execute(
+            "select bridge.watch('real', 'catalog_legacyproduct', 'shop.touch', key => '{id}', options => %s::jsonb)",
+            [json.dumps({"queue": published_to.queue})],
+        )
+    ledger.update_in_bulk(ledger.pks[:5])
+    bridge = run_bridge(shop_database.dsn, broker_url=published_to.url)
+    with inbox(published_to) as tasks:
+        assert {task.name for task in tasks.take(5)} == {"shop.touch"}
+    for metric, number in (("published", 5), ("skipped", 5)):
+        watched = "real" if metric == "published" else NAME
+        line = f'bridge_events_{metric}_total{{stream="default",watch="{watched}"}} {number}.0'
+        assert eventually(lambda line=line: line in bridge.get("/metrics"))  # type: ignore[misc]
 
 
 def test_the_command(shadow_watch: Report, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
