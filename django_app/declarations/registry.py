@@ -68,7 +68,8 @@ def shadowed() -> list[Declaration]:
 
 def when_shadowed(call: Callable[[], None]) -> None:
     """Calls this now if a declaration has the option `shadow`, and again whenever one is added that has it."""
-    _on_shadow.append(call)
+    if call not in _on_shadow:
+        _on_shadow.append(call)
     if shadowed():
         call()
 

@@ -1,6 +1,8 @@
 """Shadow mode on the shop: what the old dispatch does wrong is found, and the numbers are those of the ledger."""
 
 import json
+import subprocess
+import sys
 import unittest
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +33,7 @@ from django_app.testing import assert_starts, assert_starts_nothing, captured_ev
 from tests.celery_queue import inbox
 from tests.django.fix_shadow import NAME, Ledger, ledger, published_to, shadow_watch
 from tests.eventually import eventually
-from tests.fix_bridge import Bridges
+from tests.fix_bridge import ROOT, Bridges, environment
 from tests.fix_broker import Broker
 from tests.fix_postgres import Database
 
@@ -209,6 +211,42 @@ def test_without_a_shadow_watch_nothing_listens(undeclared: None) -> None:
     after_task_publish.disconnect(dispatch_uid=SHADOW_RECEIVER)
 
 
+_PROGRAM = """
+import os, sys, django
+django.setup()
+from django.db import connections
+from catalog.models import LegacyProduct
+from catalog.tasks import reprice_legacy
+from django_app import watch
+watch(LegacyProduct, task=reprice_legacy, shadow=True)
+reprice_legacy.apply_async((1,), queue=sys.argv[1])
+connections.close_all()
+child = os.fork()
+reprice_legacy.app._after_fork()
+reprice_legacy.apply_async((2 if child else 3,), queue=sys.argv[1])
+if not child:
+    sys.exit()  # its atexit runs too
+os.waitpid(child, 0)
+"""
+
+
+def test_a_process_that_ends_and_its_forked_child_leave_all_their_notes(
+    shadow_watch: Report, published_to: Broker, shop_database: Database
+) -> None:
+    env = environment(
+        DJANGO_SETTINGS_MODULE="shop.settings",
+        PYTHONPATH=f"{ROOT}:{ROOT / 'examples' / 'shop'}",
+        SHOP_DATABASE_URL=shop_database.dsn,
+        SHOP_BROKER_URL=published_to.url,
+    )
+    argv = [sys.executable, "-c", _PROGRAM, published_to.queue]
+    done = subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    with shop_database.connect() as conn:
+        rows = conn.execute("select args, inside, place from bridge.shadow_publish order by args").fetchall()
+    assert [row[:2] for row in rows] == [([1], False), ([2], False), ([3], False)]
+
+
 def test_no_connection_is_opened_to_publish(shop_database: Database) -> None:
     connection.close()
     assert publish_of("t", [1], {})[1:4] == ([1], False, None)
@@ -250,12 +288,12 @@ def test_a_shadow_watch_starts_no_task_until_it_is_real(
 
 def test_the_testing_kit_starts_nothing_for_a_shadow_watch(shadow_watch: Report, ledger: Ledger) -> None:
     class Case(TestCase):
-        def runTest(self) -> None:
+        def runTest(self) -> None:  # noqa: N802 - the name that unittest wants
             with assert_starts_nothing(), captured_tasks() as tasks, captured_events() as events:
                 LegacyProduct.objects.filter(pk=ledger.pks[0]).update(price=999)
             assert (len(events), tasks) == (1, [])
             assert events[0].refusal == "its watch has the option shadow, so it is only recorded"
-            with self.assertRaisesRegex(AssertionError, "only recorded"), assert_starts(reprice_legacy):
+            with pytest.raises(AssertionError, match="only recorded"), assert_starts(reprice_legacy):
                 LegacyProduct.objects.filter(pk=ledger.pks[0]).update(price=998)
 
     result = unittest.TestResult()
