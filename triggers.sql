@@ -15,14 +15,15 @@
 --
 --     writer          The triggers of a watch run in the transaction of the write. The condition in a WHEN has the
 --                     writer's rights. The capture function has the rights of the schema's owner, so that writers need
---                     no right on the log; with on_error "warn" it also evaluates the condition. send() has them too.
+--                     no right on the log; with on_error "warn" it also evaluates the condition. send() and
+--                     send_task() have them too.
 --     relay           `bridge run` reads windows and moves positions with the rights of its own role. The functions
 --                     that it calls for other work (bury, recycle, adopt, set_aside, refresh, forget, status, drift,
---                     disk_use) have the rights of the schema's owner.
+--                     disk_use, fate) have the rights of the schema's owner.
 --     worker          once() notes a task in the transaction of the task's own writes, with the owner's rights.
---     administrator   watch, unwatch, alter, plan, apply, allow and disallow have the rights of the role that calls
---                     them, which must be the owner of the schema and of the watched tables. retry and discard have
---                     the rights of the schema's owner, so that a role needs only the right to call them.
+--     administrator   watch, unwatch, alter, plan, apply, allow, disallow and allow_only have the rights of the role
+--                     that calls them, which must be the owner of the schema and of the watched tables. retry and
+--                     discard have the rights of the schema's owner, so that a role needs only the right to call them.
 --     migration       Django's guard calls step_aside and step_back in the transaction of the migration, with the
 --                     rights of the role that migrates.
 --
@@ -470,6 +471,23 @@ end
 $dead_letter$;
 
 
+-- What a person decided about a dead letter, so that an event of the log does not look published when it was not. Its
+-- `xid` is the transaction of the decision; a retry wrote the event into the log again in that transaction. recycle()
+-- deletes what is too old to describe an event of the log.
+create table if not exists bridge.decision (
+    id bigint not null,
+    stream text collate "C" not null,
+    watch text collate "C" not null,
+    at timestamptz not null,
+    xid xid8 not null default pg_current_xact_id(),
+    decision text collate "C" not null check (decision in ('retried', 'discarded')),
+    reason text not null, -- of the dead letter
+    context text default nullif(current_setting('bridge.context', true), ''),
+    decided_at timestamptz not null default clock_timestamp()
+);
+create index if not exists decision_id on bridge.decision (id);
+
+
 -- An event's xid must be the id of the transaction that writes it: everything else in this file relies on that. Rows
 -- that come from elsewhere (COPY, pg_restore --data-only, a subscription) become dead letters. Where rows are equal,
 -- only those are moved that this transaction has written itself: their xmin is still in progress, while all other rows
@@ -703,7 +721,7 @@ as $$
 declare
     known constant text[] :=
         '{call,queue,priority,countdown,expires,headers,coalesce,source,always,may_skip,named_only,notify,on_error,'
-        'unchanged,shadow}';
+        'unchanged,own_writes,shadow}';
     flags constant text[] := '{coalesce,always,may_skip,named_only,notify,unchanged,shadow}';
     -- Celery lets a custom header replace one of its protocol, such as the name of the task: see
     -- bridge/call_options.py.
@@ -762,6 +780,9 @@ begin
         when coalesce(options -> 'on_error', '"fail"') not in ('"fail"', '"warn"') then
             'option "on_error" must be "fail" (a change that can''t be recorded fails) '
             'or "warn" (it succeeds without being recorded)'
+        when coalesce(options -> 'own_writes', '"follow"') not in ('"follow"', '"ignore"') then
+            'option "own_writes" must be "follow" (what the watch''s own task writes starts it again) '
+            'or "ignore" (it does not, for the row that started the task)'
     end;
     if complaint is not null then
         raise exception '%: %', what, complaint using errcode = 'invalid_parameter_value';
@@ -2675,35 +2696,141 @@ comment on function bridge.refresh() is
 
 -- 5 --- send: any allowed task, as part of the caller's transaction ---------------------------------------------------
 
--- The names of the tasks that `send` may start. Only the owner of the schema changes this table, through allow() and
--- disallow().
-create table if not exists bridge.sendable (task text collate "C" primary key check (task ~ '^\S+$'));
+-- The names of the tasks that `send` and `send_task` may start. Only the owner of the schema changes this table,
+-- through allow(), disallow() and allow_only(). The source is the program that keeps its tasks here up to date, such as
+-- "django"; null: a person has allowed the task.
+create table if not exists bridge.sendable (
+    task text collate "C" primary key check (task ~ '^\S+$'),
+    source text collate "C"
+);
+do $source$
+begin
+    -- An older file made this table without the column.
+    if not exists (select from pg_attribute where attrelid = 'bridge.sendable'::regclass and attname = 'source') then
+        alter table bridge.sendable add column source text collate "C";
+    end if;
+end
+$source$;
+
+-- An older file had these functions without a source. Beside the new ones, their calls would be ambiguous.
+drop function if exists bridge.allow(text);
+drop function if exists bridge.disallow(text);
 
 
-create or replace function bridge.allow(task text) returns void
+create or replace function bridge.allow(task text, source text default null) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     update bridge.installation set generation = generation + 1;
-    insert into bridge.sendable values (task) on conflict do nothing;
+    -- What a person has allowed stays a person's, and what a person allows becomes one's.
+    insert into bridge.sendable as s values (task, allow.source)
+        on conflict on constraint sendable_pkey do update set source = null where excluded.source is null;
 end
 $$;
-comment on function bridge.allow(text) is 'Lets send() start this task.';
+comment on function bridge.allow(text, text) is 'Lets send() and send_task() start this task.';
 
 
-create or replace function bridge.disallow(task text) returns boolean
+create or replace function bridge.disallow(task text, source text default null) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     update bridge.installation set generation = generation + 1;
-    delete from bridge.sendable s where s.task = disallow.task;
+    delete from bridge.sendable s
+    where s.task = disallow.task and (disallow.source is null or s.source = disallow.source);
     return found;
 end
 $$;
-comment on function bridge.disallow(text) is
-'No longer lets send() start this task; a task that was sent and still waits becomes a dead letter.';
+comment on function bridge.disallow(text, text) is
+'No longer lets send() and send_task() start this task; with a source, only if that source has allowed it. A task '
+'that was sent and still waits becomes a dead letter.';
+
+
+create or replace function bridge.allow_only(tasks text[], source text)
+returns table (action text, task text)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if tasks is null or source is null then
+        raise exception 'allow_only: tasks and source can''t be null' using errcode = 'null_value_not_allowed';
+    end if;
+    -- Two programs that migrate together take turns. Without a difference nothing is locked or written.
+    if not exists (
+        select from unnest(tasks) t (name) full join (
+            select s.task as name from bridge.sendable s where s.source = allow_only.source
+        ) kept using (name)
+        where kept.name is null and not exists (select from bridge.sendable s where s.task = t.name)
+            or t.name is null
+    ) then
+        return;
+    end if;
+    update bridge.installation set generation = generation + 1;
+    return query
+        with gone as (
+            delete from bridge.sendable s
+            where s.source = allow_only.source and s.task <> all (tasks)
+            returning s.task
+        ),
+        added as (
+            insert into bridge.sendable as s (task, source)
+            select distinct t, allow_only.source from unnest(tasks) t
+            on conflict on constraint sendable_pkey do nothing
+            returning s.task
+        )
+        select 'disallow', g.task from gone g
+        union all
+        select 'allow', a.task from added a
+        order by 1 desc, 2;
+end
+$$;
+comment on function bridge.allow_only(text[], text) is
+'Allows these tasks for a source, and no longer allows its other ones; returns what it changed. What other sources and '
+'people have allowed stays.';
+
+
+-- Writes a task into the log, and wakes the relay if it sleeps.
+create or replace function bridge._send(data jsonb, stream text) returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    wake bigint;
+    event_id bigint;
+begin
+    select s.sleep_key into wake from bridge.stream s where s.name = _send.stream;
+    if wake is null then
+        raise exception 'there is no stream "%"', stream using errcode = 'invalid_parameter_value';
+    end if;
+    insert into bridge.ring (stream, watch, op, data) values (stream, '', 'send', data) returning id into event_id;
+    if not pg_try_advisory_xact_lock_shared(wake) then
+        perform pg_notify('bridge:' || stream, '');
+    end if;
+    return event_id;
+end
+$$;
+
+
+create or replace function bridge._require_allowed(tasks text[]) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    refused text;
+begin
+    select t into refused
+    from unnest(tasks) with ordinality as u (t, place)
+    where not exists (select from bridge.sendable s where s.task = u.t)
+    order by place
+    limit 1;
+    if found then
+        raise exception 'task "%" may not be sent', refused
+            using errcode = 'insufficient_privilege',
+                hint = 'The owner of schema bridge allows it: select bridge.allow(''...'').';
+    end if;
+end
+$$;
 
 
 create or replace function bridge.send(
@@ -2713,35 +2840,52 @@ create or replace function bridge.send(
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    wake bigint;
-    event_id bigint;
 begin
-    if not exists (select from bridge.sendable s where s.task = send.task) then
-        raise exception 'task "%" may not be sent', task
-            using errcode = 'insufficient_privilege',
-                hint = 'The owner of schema bridge allows it: select bridge.allow(''...'').';
-    end if;
+    perform bridge._require_allowed(array[task]);
     if jsonb_typeof(args) is distinct from 'array' or jsonb_typeof(kwargs) is distinct from 'object' then
         raise exception 'task "%": args must be a JSON array and kwargs a JSON object', task
             using errcode = 'invalid_parameter_value';
     end if;
     perform bridge._check_options(format('task "%s"', task), options);
-    select s.sleep_key into wake from bridge.stream s where s.name = send.stream;
-    if wake is null then
-        raise exception 'there is no stream "%"', stream using errcode = 'invalid_parameter_value';
-    end if;
-    insert into bridge.ring (stream, watch, op, data)
-    values (stream, '', 'send', jsonb_build_object('task', task, 'args', args, 'kwargs', kwargs, 'options', options))
-    returning id into event_id;
-    if not pg_try_advisory_xact_lock_shared(wake) then
-        perform pg_notify('bridge:' || stream, '');
-    end if;
-    return event_id;
+    return bridge._send(
+        jsonb_build_object('task', task, 'args', args, 'kwargs', kwargs, 'options', options), stream
+    );
 end
 $$;
 comment on function bridge.send(text, jsonb, jsonb, jsonb, text) is
 'Starts an allowed task once the calling transaction has committed; returns the id of the event.';
+
+
+-- Sends a task with a message that Celery has made in the program that sends it. Its arguments are JSON texts, since
+-- jsonb would change them (1e16 to a whole number, the order of keys). `message` has what else the message says, with a
+-- task id that the sender chose. `tasks` are all tasks that the message names: itself, callbacks, the rest of a chain,
+-- the body of a chord. They are checked here so that the sender gets an error at once. What decides is the check that
+-- `bridge run` makes on the message itself (bridge/message.py): one program reads these texts, so nobody can make two
+-- of them disagree. It refuses a message that names a task which is not allowed, so here nobody gains by naming fewer.
+-- An older bridge expects arrays, so it makes a dead letter of such an event, and does not start the task without its
+-- arguments.
+create or replace function bridge.send_task(
+    task text, args text, kwargs text, message jsonb, tasks text[] default '{}', stream text default 'default'
+) returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform bridge._require_allowed(
+        case when task ~ '^celery\.' then tasks else array_prepend(task, coalesce(tasks, '{}')) end
+    );
+    if task is null or args is null or kwargs is null or jsonb_typeof(message) is distinct from 'object' then
+        raise exception 'task "%": args and kwargs must be JSON texts, and message a JSON object', task
+            using errcode = 'invalid_parameter_value';
+    end if;
+    return bridge._send(
+        jsonb_build_object('task', task, 'args', args, 'kwargs', kwargs, 'message', message), stream
+    );
+end
+$$;
+comment on function bridge.send_task(text, text, text, jsonb, text[], text) is
+'Starts an allowed task, with a message that Celery has made, once the calling transaction has committed; returns the '
+'id of the event. For django_app, which lets Celery make the message.';
 
 
 -- 6 --- plan and apply: many watches together, as data ----------------------------------------------------------------
@@ -3018,6 +3162,10 @@ begin
             null; -- a session reads or writes it; the next call tries again
         end;
     end loop;
+    -- A slot spans four hours, and the log keeps events for up to a day.
+    if cardinality(done) > 0 then
+        delete from bridge.decision d where d.decided_at < clock_timestamp() - interval '32 hours';
+    end if;
     return done;
 end
 $$;
@@ -3209,7 +3357,8 @@ $$;
 
 
 -- Puts the events back into the log as they were, with their ids and times, so that their tasks keep their ids. The
--- events get the xid of this transaction, which puts them into the next window.
+-- events get the xid of this transaction, which puts them into the next window. Only the end of a chain of tasks is
+-- changed: its depth becomes 0, as otherwise it would be refused again. The worker writes the two names side by side.
 create or replace function bridge.retry(
     ids bigint[] default null, watch text default null, stream text default null,
     since timestamptz default null, until timestamptz default null, at_most integer default null
@@ -3237,9 +3386,18 @@ begin
             perform pg_notify('bridge:' || p.stream, '');
         end if;
     end loop;
-    with gone as (delete from bridge.dead_letter d where d.ctid = any (chosen) returning d.*)
+    with gone as (
+        delete from bridge.dead_letter d where d.ctid = any (chosen) returning d.*
+    ), noted as (
+        insert into bridge.decision (id, stream, watch, at, decision, reason)
+        select g.id, g.stream, g.watch, g.at, 'retried', g.reason from gone g
+    )
     insert into bridge.ring (id, stream, watch, op, key, data, context, at)
-    select g.id, g.stream, g.watch, g.op, g.key, g.data, g.context, g.at from gone g order by g.id, g.at;
+    select
+        g.id, g.stream, g.watch, g.op, g.key, g.data,
+        regexp_replace(g.context, '"depth": ?\d+, ?"chain": ?\[', '"depth": 0, "chain": ['), g.at
+    from gone g
+    order by g.id, g.at;
     return cardinality(chosen);
 end
 $$;
@@ -3257,7 +3415,9 @@ as $$
 declare
     chosen constant tid[] := array(select bridge._chosen_letters(ids, watch, stream, since, until, at_most));
 begin
-    delete from bridge.dead_letter d where d.ctid = any (chosen);
+    with gone as (delete from bridge.dead_letter d where d.ctid = any (chosen) returning d.*)
+    insert into bridge.decision (id, stream, watch, at, decision, reason)
+    select g.id, g.stream, g.watch, g.at, 'discarded', g.reason from gone g;
     return cardinality(chosen);
 end
 $$;
@@ -3466,6 +3626,59 @@ $$;
 comment on function bridge.status() is
 'One row per stream: its watches, committed events that wait, how many of those are of removed watches, age of '
 'the oldest one, dead letters, the backend of the relay that serves it, and why the broker refuses its messages.';
+
+
+-- What became of an event of the log. A decision counts if it is younger than this row of the log: a retry writes the
+-- event again, with the xid of the decision, and then the older row is `retried` and the newer one has its own fate.
+create or replace function bridge.fate(stream text, watch text, id bigint, at timestamptz, xid xid8) returns table (
+    fate text, reason text, since timestamptz, context text
+)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        case
+            when decided.decision is not null then decided.decision
+            when letter.reason is not null then 'dead'
+            when position.delivered then 'published'
+            else 'waits'
+        end,
+        coalesce(decided.reason, letter.reason),
+        coalesce(decided.decided_at, letter.failed_at),
+        decided.context
+    from (select 1) as always
+    left join lateral (
+        select d.decision, d.reason, d.decided_at, d.context
+        from bridge.decision d
+        where d.id = fate.id and d.at = fate.at and d.stream = fate.stream and d.watch = fate.watch and d.xid > fate.xid
+        order by d.xid
+        limit 1
+    ) as decided on true
+    left join lateral (
+        select l.reason, l.failed_at
+        from bridge.dead_letter l
+        where l.id = fate.id and l.at = fate.at and l.stream = fate.stream and l.watch = fate.watch
+        limit 1
+    ) as letter on true
+    left join lateral (
+        select
+            case
+                when bridge._is_foreign(p.cluster, p.seen, p.upto, p.xmin) then
+                    not bridge._waits_in_foreign_log(
+                        fate.id, fate.xid, fate.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at
+                    )
+                else
+                    pg_visible_in_snapshot(fate.xid, p.seen)
+                    or p.upto is not null and fate.id <= p.after_id and pg_visible_in_snapshot(fate.xid, p.upto)
+            end as delivered
+        from bridge.position p
+        where p.stream = fate.stream
+        limit 1
+    ) as position on true
+$$;
+comment on function bridge.fate(text, text, bigint, timestamptz, xid8) is
+'What became of an event of the log: waits, published, dead, retried or discarded; why, since when, and the context of '
+'the person who decided.';
 
 
 -- Returns the rows that have changed again and again within a short time, at most ten: a task that writes the row that

@@ -1,1 +1,5 @@
 """Commit Bridge: committed PostgreSQL rows start Celery tasks."""
+
+from bridge.scope import context
+
+__all__ = ["context"]

@@ -31,7 +31,7 @@ class Batch(msgspec.Struct, frozen=True):
     generation: int
     """Generation of the watches when this batch was read."""
     number: int = 0
-    """Number of events that were read. `events` has fewer if some were coalesced."""
+    """Number of events that were read. `events` has fewer if some were coalesced, or start nothing."""
     oldest: datetime | None = None
     """Time of the oldest event that was read."""
     weight: int = 0

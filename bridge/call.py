@@ -1,6 +1,6 @@
 """Call: one Celery task to start, made from an event and its watch."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha1
 from typing import Any
@@ -8,8 +8,11 @@ from uuid import UUID
 
 import msgspec
 
+from bridge import chain
 from bridge.call_options import complaint
+from bridge.canvas import CanvasError
 from bridge.event import Event
+from bridge.message import Message, is_message, read
 from bridge.nesting import is_deep
 from bridge.reason import reason
 
@@ -17,6 +20,7 @@ from bridge.reason import reason
 NAMESPACE = UUID("6a1f2f0e-6d0b-4c39-9d53-0c7c5e1b7f5a")
 _SEED = sha1(NAMESPACE.bytes, usedforsecurity=False)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MAY_NOT = 'task "{}" may not be sent; to allow it, run select bridge.allow(...)'
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -44,10 +48,15 @@ class Targets(msgspec.Struct, frozen=True):
     def _sent(self, sent: dict[str, Any]) -> Target | str:
         task, options = sent.get("task"), sent.get("options", {})
         if not isinstance(task, str) or task not in self.sendable:
-            return f'task "{task}" may not be sent; to allow it, run select bridge.allow(...)'
+            return _MAY_NOT.format(task)
         if not isinstance(sent.get("args", []), list) or not isinstance(sent.get("kwargs", {}), dict):
             return f'task "{task}": its args are not a JSON array, or its kwargs are not a JSON object'
         return complaint(options) or Target(task, options)
+
+    @property
+    def ignoring(self) -> frozenset[str]:
+        """The watches whose tasks start nothing by what they write into their own row."""
+        return frozenset(name for name, target in self.watches.items() if target.options.get("own_writes") == "ignore")
 
     @property
     def coalescing(self) -> frozenset[str]:
@@ -89,6 +98,8 @@ class Call(msgspec.Struct, frozen=True):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     headers: dict[str, Any]
+    message: Message | None = None
+    """What the sender's Celery has said about the task, if `bridge.send_task` sent it."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -106,28 +117,60 @@ def call_for(event: Event, targets: Targets) -> Call | Refusal:
     """
     if event.flaw is not None:
         return Refusal(event, event.flaw)
+    if event.op == "send" and is_message(event.data or {}):
+        return _sent_with_message(event, targets)
     target = targets.target_for(event)
     if isinstance(target, str):
         return Refusal(event, target)
-    header = {
-        "id": event.id,
-        "watch": event.watch,
-        "operation": event.op,
-        "at": event.at.isoformat(),
-        "context": context_of(event),
-    }
-    if event.merged:
-        header["coalesced"] = len(event.merged) + 1
+    context = context_of(event)
+    if event.op != "send" and chain.is_too_deep(context):
+        return Refusal(event, chain.too_deep(context, event.watch))
     args, kwargs = _arguments(event, target)
     own = target.options.get("headers")
+    header = _header(event, context)
     return Call(
         event=event,
         target=target,
         task_id=task_id(_name(event)),
         args=args,
         kwargs=kwargs,
-        headers={**own, "bridge": header} if own else {"bridge": header},
+        headers={**chain.trace_of(context), **(own or {}), "bridge": header} if own or context else {"bridge": header},
     )
+
+
+def _sent_with_message(event: Event, targets: Targets) -> Call | Refusal:
+    data = event.data or {}
+    try:
+        message = read(data)
+    except CanvasError as error:
+        return Refusal(event, f'task "{data.get("task")}" can\'t be sent: {error}')
+    if refused := sorted(message.tasks - targets.sendable):
+        return Refusal(event, _MAY_NOT.format(refused[0]))
+    context = context_of(event)
+    return Call(
+        event=event,
+        target=Target(message.task, {}),
+        task_id=message.protocol.id,
+        args=tuple(message.args),
+        kwargs=message.kwargs,
+        # The trace that the caller's own tools have put there is the more exact one.
+        headers={**chain.trace_of(context), **message.headers, "bridge": _header(event, context)},
+        message=message,
+    )
+
+
+def _header(event: Event, context: Any) -> dict[str, Any]:
+    """Returns the header `bridge`, which describes the change."""
+    header = {
+        "id": event.id,
+        "watch": event.watch,
+        "operation": event.op,
+        "at": event.at.isoformat(),
+        "context": context,
+    }
+    if event.merged:
+        header["coalesced"] = len(event.merged) + 1
+    return header
 
 
 def _name(event: Event) -> str:
@@ -138,9 +181,18 @@ def _name(event: Event) -> str:
     skip the new ones.
     """
     if not event.merged:
-        return f"{event.watch}/{event.id}/{_microseconds(event.at)}"
+        return _single_name(event.watch, event.id, _microseconds(event.at))
     origins = ",".join([f"{origin.id}/{_microseconds(origin.at)}" for origin in event.origins])
     return f"{event.watch}/{origins}"
+
+
+def _single_name(watch: str, number: int, microseconds: int) -> str:
+    return f"{watch}/{number}/{microseconds}"
+
+
+def task_id_of(watch: str, number: int, microseconds: int) -> str:
+    """Returns the task id of an event that is not coalesced, from its watch, its id and its time since 1970."""
+    return task_id(_single_name(watch, number, microseconds))
 
 
 def _microseconds(at: datetime) -> int:
@@ -183,6 +235,15 @@ def context_of(event: Event) -> Any:
     except (msgspec.DecodeError, RecursionError):
         return event.context
     return event.context if is_deep(event.context, value) else value
+
+
+def without_own_writes(events: Sequence[Event], ignoring: frozenset[str]) -> Sequence[Event]:
+    """Returns the events that may start tasks: without those that a task of the same watch wrote into its own row."""
+    return [
+        event
+        for event in events
+        if event.watch not in ignoring or event.context is None or not chain.is_own_write(event, context_of(event))
+    ]
 
 
 def _arguments(event: Event, target: Target) -> tuple[tuple[Any, ...], dict[str, Any]]:

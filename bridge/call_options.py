@@ -43,6 +43,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     headers: dict[str, Any] | UnsetType = UNSET
     coalesce: bool | UnsetType = UNSET
     """Whether several events of one key that are read together become one task."""
+    own_writes: Literal["follow", "ignore"] | UnsetType = UNSET
+    """Whether a change that a task of this watch wrote into the row that started it starts the task again. It needs the
+    worker's integration (bridge.worker)."""
     source: str | UnsetType = UNSET
     """Name of what declares the watch, such as "django". Pruning removes only watches of one source."""
     always: bool | UnsetType = UNSET

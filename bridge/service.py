@@ -3,8 +3,9 @@
 import logging
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
@@ -27,8 +28,10 @@ logger = logging.getLogger(__name__)
 class Service:
     """Everything that one `bridge run` does."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, databases: Sequence[Settings]) -> None:
+        """`databases` has the settings for each database. They differ only in what concerns the database."""
+        self._databases = databases
+        self._settings = databases[0]
         self._health = Health()
         self._metrics = Metrics()
         self._systemd = Systemd(self._health)
@@ -61,9 +64,8 @@ class Service:
                 life.start_soon(self._beat)
                 async with task_group() as group:
                     life.start_soon(self._stop_on_signal, group)
-                    group.start_soon(
-                        keep_house, self._settings, self._health, lambda streams: self._serve(group, streams)
-                    )
+                    for settings in self._databases:
+                        group.start_soon(keep_house, settings, self._health, partial(self._serve, group, settings))
                 life.cancel_scope.cancel()
         given_up = [stream for stream, relay in self._relays.items() if relay.gave_up]
         if given_up:
@@ -78,15 +80,16 @@ class Service:
             self._systemd.tell()
             await anyio.sleep(self._systemd.period)
 
-    def _serve(self, group: TaskGroup, streams: Iterable[str]) -> None:
+    def _serve(self, group: TaskGroup, settings: Settings, streams: Iterable[str]) -> None:
         for stream in streams:
-            if stream not in self._relays:
+            label = settings.label(stream)
+            if label not in self._relays:
                 publisher = self._publisher() if self._relays else self._spare
                 publisher.prepare()
-                relay = Relay(stream, self._settings, publisher, Recorder(stream, self._health, self._metrics))
-                self._relays[stream] = relay
-                self._metrics.watch(stream, self._health)
-                group.start_soon(relay.run, name=f"relay {stream}")
+                relay = Relay(stream, settings, publisher, Recorder(label, self._health, self._metrics))
+                self._relays[label] = relay
+                self._metrics.watch(label, self._health)
+                group.start_soon(relay.run, name=f"relay {label}")
 
     def _publisher(self) -> Publisher | Pool:
         settings = self._settings

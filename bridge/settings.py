@@ -11,6 +11,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of `bridge run`. Each has an option and an environment variable (docs/reference/settings.md)."""
 
     database_url: str
+    database_label: str = ""
+    """Name of the database in logs and metrics. Empty: the process serves one database only."""
     broker_url: str | None = None
     celery_app: str | None = None
     streams: tuple[str, ...] = ()
@@ -35,6 +37,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that delivered events stay in the log."""
     inbox_retention: float = 7 * 24 * 3600.0
     """Seconds that `bridge.inbox` remembers a task. It must be longer than a broker may hold back a message."""
+
+    def label(self, stream: str) -> str:
+        """Returns the name of a stream in logs, metrics and health. It has the database's name if there are several."""
+        return f"{self.database_label}/{stream}" if self.database_label else stream
 
     def __repr__(self) -> str:
         broker = None if self.broker_url is None else without_password(self.broker_url)

@@ -1,5 +1,6 @@
 """The installed app: discovers the watches, checks them, and updates the database after `migrate`."""
 
+import sys
 from typing import Any
 
 from django.apps import AppConfig
@@ -8,7 +9,8 @@ from django.core.checks import Tags, register
 from django.core.signals import request_started
 from django.db.models.signals import post_migrate, pre_migrate
 
-from django_app import checks, findings, router
+from bridge import worker
+from django_app import allowances, checks, context, findings, log_index, router
 from django_app.declarations import registry, sync
 from django_app.shadow import receiver
 
@@ -23,6 +25,8 @@ class BridgeConfig(AppConfig):
         registry.autodiscover()
         registry.when_shadowed(receiver.install)
         router.install()
+        context.install()
+        worker.install()
         register(checks.check_database)
         register(checks.check_declarations)
         register(checks.check_installation, Tags.database)
@@ -45,3 +49,6 @@ def _guard(sender: AppConfig, using: str, verbosity: int, **rest: Any) -> None:
 def _bring_in_line(sender: AppConfig, using: str, verbosity: int, **rest: Any) -> None:
     if isinstance(sender, BridgeConfig):
         sync.after_migrate(using, verbosity, rest.get("stdout"))
+        allowances.after_migrate(using, verbosity, rest.get("stdout"))
+        out = rest.get("stdout") or sys.stdout
+        log_index.after_migrate(using, lambda line: out.write(f"  {line}\n") if verbosity else None)

@@ -8,39 +8,37 @@ from difflib import get_close_matches
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's own name
-from django.db import connections, router
-from django.db.models import Model
+from django.db import connections
 
 from bridge.watch import Watch
-from django_app.database import alias, connect, is_supported
+from django_app.database import aliases, connect, is_supported
 from django_app.declarations import registry
 from django_app.declarations.declaration import Declaration
 from django_app.errors import DeclarationError
-from django_app.findings import findings, is_migrating
+from django_app.findings import findings_in, is_migrating
 from django_app.project import load_app, why_no_app
 
 
 def check_database(app_configs: Any, **_: Any) -> list[CheckMessage]:
-    if alias() not in connections.settings:
+    return [message for using in aliases() for message in _check_alias(using)]
+
+
+def _check_alias(using: str) -> Iterator[CheckMessage]:
+    if using not in connections.settings:
         known = ", ".join(connections.settings)
-        return [
-            Error(
-                f"BRIDGE_DATABASE names '{alias()}', which DATABASES does not have.",
-                hint=f"Set it to one of: {known}.",
-                id="bridge.E003",
-            )
-        ]
-    if not is_supported(alias()):
-        return [
-            Warning(
-                f"The database '{alias()}' is {connections[alias()].display_name}, so no watch is installed there, and "
-                "no task starts.",
-                hint="Use PostgreSQL, or set BRIDGE_DATABASE to the alias of a PostgreSQL database. To test on this "
-                "database is fine.",
-                id="bridge.W001",
-            )
-        ]
-    return []
+        yield Error(
+            f"BRIDGE_DATABASE names '{using}', which DATABASES does not have.",
+            hint=f"Set it to one of: {known}.",
+            id="bridge.E003",
+        )
+    elif not is_supported(using):
+        yield Warning(
+            f"The database '{using}' is {connections[using].display_name}, so no watch is installed there, and "
+            "no task starts.",
+            hint="Use PostgreSQL, or set BRIDGE_DATABASE to the alias of a PostgreSQL database. To test on this "
+            "database is fine.",
+            id="bridge.W001",
+        )
 
 
 def check_declarations(app_configs: Any, **_: Any) -> list[CheckMessage]:
@@ -77,22 +75,24 @@ def check_declarations(app_configs: Any, **_: Any) -> list[CheckMessage]:
 
 def check_installation(app_configs: Any, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
     """Compares the declarations with the database. Only `migrate` and `check --database` ask for it."""
-    if alias() not in (databases or ()) or not is_supported(alias()) or is_migrating():
+    if is_migrating():
         return []
-    return [Warning(f"{finding[0].upper()}{finding[1:]}.", id="bridge.W010") for finding in findings()]
+    chosen = [using for using in aliases() if using in (databases or ()) and is_supported(using)]
+    found = [finding for using in chosen for finding in findings_in(using)]
+    return [Warning(f"{finding[0].upper()}{finding[1:]}.", id="bridge.W010") for finding in found]
 
 
 def check_deployment(app_configs: Any, **_: Any) -> list[CheckMessage]:
     """Finds settings that are unsafe in production. Only `check --deploy` asks for it."""
     found: list[CheckMessage] = []
-    if is_supported(alias()):
-        values = connect(alias()).get_connection_params()
+    for using in filter(is_supported, aliases()):
+        values = connect(using).get_connection_params()
         host = str(values.get("host") or "")
         if _is_remote(host) and values.get("sslmode", "prefer") in ("disable", "allow", "prefer"):
             found.append(
                 Warning(
-                    f"The connection to the database '{alias()}' on {host} may be without TLS.",
-                    hint=f"Set DATABASES['{alias()}']['OPTIONS']['sslmode'] to 'verify-full'.",
+                    f"The connection to the database '{using}' on {host} may be without TLS.",
+                    hint=f"Set DATABASES['{using}']['OPTIONS']['sslmode'] to 'verify-full'.",
                     id="bridge.W020",
                 )
             )
@@ -140,13 +140,11 @@ def _check_task(declaration: Declaration, watch: Watch) -> Iterator[CheckMessage
 
 
 def _check_place(declaration: Declaration) -> None:
-    if not (isinstance(declaration.table, type) and issubclass(declaration.table, Model)):
-        return
-    home = router.db_for_write(declaration.table)
-    if home != alias():
+    if declaration.home not in aliases():
+        named = declaration.table._meta.label if hasattr(declaration.table, "_meta") else f"{declaration.table}"
         raise DeclarationError(
             "bridge.E010",
             declaration.origin,
-            f"{declaration.table._meta.label} is in the database '{home}', but the bridge is in '{alias()}'",
-            "Watch models of one database only, or set BRIDGE_DATABASE.",
+            f"{named} is in the database '{declaration.home}', but the bridge is in '{', '.join(aliases())}'",
+            "Name this database in BRIDGE_DATABASE too, which may be a list.",
         )

@@ -1,4 +1,4 @@
-"""The one database that has the bridge's schema, and what is installed there."""
+"""The databases that have the bridge's schema, and what is installed there."""
 
 import re
 
@@ -20,8 +20,16 @@ _GUARD = statement("has_guard", "django_app")
 _OTHER_OWNER = statement("find_other_owner", "django_app")
 
 
+def aliases() -> tuple[str, ...]:
+    """Returns the aliases of the databases that have the bridge's schema, as the setting BRIDGE_DATABASE names them."""
+    named = getattr(settings, "BRIDGE_DATABASE", DEFAULT_DB_ALIAS)
+    return tuple(map(str, named)) if isinstance(named, list | tuple) else (str(named),)
+
+
 def alias() -> str:
-    return str(getattr(settings, "BRIDGE_DATABASE", DEFAULT_DB_ALIAS))
+    """Returns the first of these aliases: the database of the admin's pages, of the inbox and of tables that a watch
+    names in SQL."""
+    return aliases()[0]
 
 
 def connect(using: str) -> BaseDatabaseWrapper:

@@ -1,7 +1,8 @@
-"""The error of a wrong declaration, which a system check or a command can show.
+"""The errors of the app.
 
 bridge.errors.BridgeError
-  └── DeclarationError    a declaration doesn't fit the project; has the id of its system check
+  ├── DeclarationError    a declaration doesn't fit the project; has the id of its system check
+  └── SendError           a task can't be sent in the transaction; nothing was written
 """
 
 from bridge.errors import BridgeError
@@ -13,3 +14,9 @@ class DeclarationError(BridgeError):
         self.check_id = check_id
         self.said = f"{origin}: {said}."
         self.fix = fix
+
+
+class SendError(BridgeError):
+    def __init__(self, task: str, said: str, fix: str | None = None) -> None:
+        super().__init__(f'task "{task}": {said}.' + (f" {fix}" if fix else ""))
+        self.task = task

@@ -8,7 +8,7 @@ from django.db import DatabaseError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
 
-from bridge.call import Call, Target, call_for, targets_of
+from bridge.call import Call, Target, call_for, targets_of, without_own_writes
 from bridge.database.statement import statement
 from bridge.publisher.workers import Workers
 from bridge.stream.row import event_of
@@ -85,10 +85,12 @@ def changes_of(connection: BaseDatabaseWrapper, watches: Sequence[InstalledWatch
     for *row, fate in rows:
         event = event_of(tuple(row))
         call = call_for(event, targets)
-        task = f", task {call.task_id}" if isinstance(call, Call) else ""
-        shadow = "recorded only, since the watch has the option shadow"
-        said = shadow if event.watch in targets.shadows else f"{fate}{task}"
-        yield f"  {event.at:%Y-%m-%d %H:%M:%S.%f} {event.watch} {event.op}: {said}"
+        became = f"{fate}, task {call.task_id}" if isinstance(call, Call) else str(fate)
+        if not without_own_writes([event], targets.ignoring):
+            became = "starts nothing, since the task of this watch wrote it (own_writes)"
+        if event.watch in targets.shadows:
+            became = "recorded only, since the watch has the option shadow"
+        yield f"  {event.at:%Y-%m-%d %H:%M:%S.%f} {event.watch} {event.op}: {became}"
 
 
 def why_nothing(connection: BaseDatabaseWrapper, watch: InstalledWatch, row: models.Model) -> Iterator[str]:

@@ -8,9 +8,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 from django.core.signals import request_started
-from django.db import DatabaseError
+from django.db import DEFAULT_DB_ALIAS, DatabaseError
 
-from django_app.database import alias, connect, is_supported, sentence, stranger
+from django_app.database import aliases, connect, is_supported, sentence, stranger
 from django_app.declarations import sync
 
 logger = logging.getLogger(__name__)
@@ -36,23 +36,28 @@ def is_migrating() -> bool:
 def remind(**_: Any) -> None:
     """Warns once, at the first request of a development server, of watches that are not installed as declared."""
     request_started.disconnect(remind)
-    if is_supported(alias()):
-        for finding in findings():
-            logger.warning("%s", finding)
+    for finding in findings():
+        logger.warning("%s", finding)
 
 
 def findings() -> list[str]:
     """Returns one sentence for each watch that is not installed as the project declares it, with the command that
     mends it."""
+    return [finding for using in filter(is_supported, aliases()) for finding in findings_in(using)]
+
+
+def findings_in(using: str) -> list[str]:
+    """Returns the findings of one database."""
+    command = "manage.py migrate" if using == DEFAULT_DB_ALIAS else f"manage.py migrate --database {using}"
     try:
-        connection = connect(alias())
+        connection = connect(using)
         plan = sync.look(connection)
         owner = stranger(connection) if plan else None
     except (CommandError, DatabaseError) as error:
         said = sentence(error) if isinstance(error, DatabaseError) else str(error)
         return [f"the declared watches can't be compared with the database: {said}"]
     # A role that may not change watches can't mend this, so the message names the owner.
-    mend = "run `manage.py migrate`" if owner is None else f"run `manage.py migrate` as the owner. {owner}"
+    mend = f"run `{command}`" if owner is None else f"run `{command}` as the owner. {owner}"
     found = [f"{_SAID[change.action].format(change.name)}; {mend}" for change in plan.changes]
     found += [f'watch "{name}" is not installed: {reason}' for name, reason in plan.later.items()]
     return found + [f'watch "{name}" can\'t be installed: {reason}' for name, reason in plan.broken.items()]

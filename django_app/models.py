@@ -2,12 +2,14 @@
 
 from django.db import models
 
+from django_app.lenient import LenientDateTimeField, LenientJSONField
+from django_app.read_only import ReadOnlyModel
 from django_app.text_array import TextArrayField
 
 OPERATIONS = [(name, name) for name in ("insert", "update", "delete", "truncate")]
 
 
-class Watch(models.Model):
+class Watch(ReadOnlyModel):
     """One rule. A removed watch keeps its row, for the events that it has recorded."""
 
     name = models.TextField(primary_key=True)
@@ -33,7 +35,7 @@ class Watch(models.Model):
         return self.name
 
 
-class Event(models.Model):
+class Event(ReadOnlyModel):
     """One committed change, as a trigger recorded it."""
 
     id = models.BigIntegerField(primary_key=True)
@@ -54,3 +56,48 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.watch} {self.op} {self.key}"
+
+
+class Stream(ReadOnlyModel):
+    """An independent, ordered part of the log."""
+
+    name = models.TextField(primary_key=True)
+
+    class Meta:
+        managed = False
+        db_table = '"bridge"."stream"'
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class DeadLetter(ReadOnlyModel):
+    """An event that could not be published as it is, and waits for a person.
+
+    After a failover two dead letters may have one id; then a decision is about both.
+    """
+
+    id = models.BigIntegerField(primary_key=True)
+    stream = models.TextField()
+    watch = models.TextField()
+    op = models.TextField("operation")
+    key = LenientJSONField(null=True)
+    data = LenientJSONField(null=True)
+    context = models.TextField(null=True)
+    at = LenientDateTimeField("time")
+    reason = models.TextField()
+    failed_at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = '"bridge"."dead_letter"'
+        ordering = ("-failed_at", "-id")
+        permissions = (
+            ("retry_deadletter", "Can retry dead letter"),
+            ("edit_deadletter", "Can edit the arguments of dead letter and retry"),
+            ("discard_deadletter", "Can discard dead letter"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.watch or 'sent task'} {self.op} {self.id}"

@@ -6,24 +6,26 @@ from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from urllib.parse import quote, urlencode
 
 from celery import Celery
 from django.conf import settings
-from psycopg.conninfo import make_conninfo
 from psycopg.pq import Conninfo
 
 from bridge.errors import ConfigError
 from bridge.publisher.app import load
-from django_app.database import alias, connect
+from django_app.database import connect
 
 _SKIP_CHECKS = "CELERY_SKIP_CHECKS"  # a variable of Celery's
 
 
-def database_url() -> str:
-    """Returns the address of the bridge's database as libpq reads it, with the password."""
+def database_url(using: str) -> str:
+    """Returns the address of a database as a URL that libpq reads, with the password."""
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
-    values = connect(alias()).get_connection_params()
-    return make_conninfo("", **{name: value for name, value in values.items() if name in known and value is not None})
+    values = connect(using).get_connection_params()
+    return "postgresql://?" + urlencode(
+        {k: v for k, v in values.items() if k in known and v is not None}, quote_via=quote
+    )
 
 
 def celery_app() -> str | None:

@@ -5,6 +5,7 @@ pytest_plugins = [
     "tests.fix_anyio",
     "tests.fix_postgres",
     "tests.fix_schema",
+    "tests.fix_images",
     "tests.fix_broker",
     "tests.fix_proxy",
     "tests.fix_bridge",
@@ -13,4 +14,5 @@ pytest_plugins = [
     "tests.fix_hostile",
     "tests.fix_operations",
     "tests.fix_package",
+    "tests.django.fix_sending",
 ]

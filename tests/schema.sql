@@ -409,7 +409,7 @@ CREATE FUNCTION bridge._check_options(what text, options jsonb) RETURNS void
 declare
     known constant text[] :=
         '{call,queue,priority,countdown,expires,headers,coalesce,source,always,may_skip,named_only,notify,on_error,'
-        'unchanged,shadow}';
+        'unchanged,own_writes,shadow}';
     flags constant text[] := '{coalesce,always,may_skip,named_only,notify,unchanged,shadow}';
     -- Celery lets a custom header replace one of its protocol, such as the name of the task: see
     -- bridge/call_options.py.
@@ -468,6 +468,9 @@ begin
         when coalesce(options -> 'on_error', '"fail"') not in ('"fail"', '"warn"') then
             'option "on_error" must be "fail" (a change that can''t be recorded fails) '
             'or "warn" (it succeeds without being recorded)'
+        when coalesce(options -> 'own_writes', '"follow"') not in ('"follow"', '"ignore"') then
+            'option "own_writes" must be "follow" (what the watch''s own task writes starts it again) '
+            'or "ignore" (it does not, for the row that started the task)'
     end;
     if complaint is not null then
         raise exception '%: %', what, complaint using errcode = 'invalid_parameter_value';
@@ -1605,6 +1608,26 @@ CREATE FUNCTION bridge._remember(w bridge.watch) RETURNS jsonb
     )
 $$;
 
+CREATE FUNCTION bridge._require_allowed(tasks text[]) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    refused text;
+begin
+    select t into refused
+    from unnest(tasks) with ordinality as u (t, place)
+    where not exists (select from bridge.sendable s where s.task = u.t)
+    order by place
+    limit 1;
+    if found then
+        raise exception 'task "%" may not be sent', refused
+            using errcode = 'insufficient_privilege',
+                hint = 'The owner of schema bridge allows it: select bridge.allow(''...'').';
+    end if;
+end
+$$;
+
 CREATE FUNCTION bridge._require_read_committed(what text) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1616,6 +1639,26 @@ begin
             using errcode = 'invalid_transaction_state',
                 hint = 'Begin the transaction with: begin isolation level read committed.';
     end if;
+end
+$$;
+
+CREATE FUNCTION bridge._send(data jsonb, stream text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    wake bigint;
+    event_id bigint;
+begin
+    select s.sleep_key into wake from bridge.stream s where s.name = _send.stream;
+    if wake is null then
+        raise exception 'there is no stream "%"', stream using errcode = 'invalid_parameter_value';
+    end if;
+    insert into bridge.ring (stream, watch, op, data) values (stream, '', 'send', data) returning id into event_id;
+    if not pg_try_advisory_xact_lock_shared(wake) then
+        perform pg_notify('bridge:' || stream, '');
+    end if;
+    return event_id;
 end
 $$;
 
@@ -2098,17 +2141,59 @@ $$;
 
 COMMENT ON FUNCTION bridge.adopt(stream text) IS 'Adopts the log of a stream that was restored from elsewhere: returns the reason, and how many events wait in it; no row if nothing had to be done. For bridge run.';
 
-CREATE FUNCTION bridge.allow(task text) RETURNS void
+CREATE FUNCTION bridge.allow(task text, source text DEFAULT NULL::text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
     update bridge.installation set generation = generation + 1;
-    insert into bridge.sendable values (task) on conflict do nothing;
+    -- What a person has allowed stays a person's, and what a person allows becomes one's.
+    insert into bridge.sendable as s values (task, allow.source)
+        on conflict on constraint sendable_pkey do update set source = null where excluded.source is null;
 end
 $$;
 
-COMMENT ON FUNCTION bridge.allow(task text) IS 'Lets send() start this task.';
+COMMENT ON FUNCTION bridge.allow(task text, source text) IS 'Lets send() and send_task() start this task.';
+
+CREATE FUNCTION bridge.allow_only(tasks text[], source text) RETURNS TABLE(action text, task text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tasks is null or source is null then
+        raise exception 'allow_only: tasks and source can''t be null' using errcode = 'null_value_not_allowed';
+    end if;
+    -- Two programs that migrate together take turns. Without a difference nothing is locked or written.
+    if not exists (
+        select from unnest(tasks) t (name) full join (
+            select s.task as name from bridge.sendable s where s.source = allow_only.source
+        ) kept using (name)
+        where kept.name is null and not exists (select from bridge.sendable s where s.task = t.name)
+            or t.name is null
+    ) then
+        return;
+    end if;
+    update bridge.installation set generation = generation + 1;
+    return query
+        with gone as (
+            delete from bridge.sendable s
+            where s.source = allow_only.source and s.task <> all (tasks)
+            returning s.task
+        ),
+        added as (
+            insert into bridge.sendable as s (task, source)
+            select distinct t, allow_only.source from unnest(tasks) t
+            on conflict on constraint sendable_pkey do nothing
+            returning s.task
+        )
+        select 'disallow', g.task from gone g
+        union all
+        select 'allow', a.task from added a
+        order by 1 desc, 2;
+end
+$$;
+
+COMMENT ON FUNCTION bridge.allow_only(tasks text[], source text) IS 'Allows these tasks for a source, and no longer allows its other ones; returns what it changed. What other sources and people have allowed stays.';
 
 CREATE FUNCTION bridge.alter(relation regclass, clauses text) RETURNS void
     LANGUAGE plpgsql
@@ -2183,18 +2268,19 @@ $$;
 
 COMMENT ON FUNCTION bridge.bury(stream text, ids bigint[], ats timestamp with time zone[], xids xid8[], reasons text[]) IS 'Copies events of the log into bridge.dead_letter, with the reasons; returns their number. For bridge run only.';
 
-CREATE FUNCTION bridge.disallow(task text) RETURNS boolean
+CREATE FUNCTION bridge.disallow(task text, source text DEFAULT NULL::text) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
     update bridge.installation set generation = generation + 1;
-    delete from bridge.sendable s where s.task = disallow.task;
+    delete from bridge.sendable s
+    where s.task = disallow.task and (disallow.source is null or s.source = disallow.source);
     return found;
 end
 $$;
 
-COMMENT ON FUNCTION bridge.disallow(task text) IS 'No longer lets send() start this task; a task that was sent and still waits becomes a dead letter.';
+COMMENT ON FUNCTION bridge.disallow(task text, source text) IS 'No longer lets send() and send_task() start this task; with a source, only if that source has allowed it. A task that was sent and still waits becomes a dead letter.';
 
 CREATE FUNCTION bridge.discard(ids bigint[] DEFAULT NULL::bigint[], watch text DEFAULT NULL::text, stream text DEFAULT NULL::text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, at_most integer DEFAULT NULL::integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2203,7 +2289,9 @@ CREATE FUNCTION bridge.discard(ids bigint[] DEFAULT NULL::bigint[], watch text D
 declare
     chosen constant tid[] := array(select bridge._chosen_letters(ids, watch, stream, since, until, at_most));
 begin
-    delete from bridge.dead_letter d where d.ctid = any (chosen);
+    with gone as (delete from bridge.dead_letter d where d.ctid = any (chosen) returning d.*)
+    insert into bridge.decision (id, stream, watch, at, decision, reason)
+    select g.id, g.stream, g.watch, g.at, 'discarded', g.reason from gone g;
     return cardinality(chosen);
 end
 $$;
@@ -2238,6 +2326,53 @@ CREATE FUNCTION bridge.drift() RETURNS TABLE(name text, relation text)
 $$;
 
 COMMENT ON FUNCTION bridge.drift() IS 'Watches whose triggers are missing, disabled or outdated, or whose table was dropped; apply() repairs them.';
+
+CREATE FUNCTION bridge.fate(stream text, watch text, id bigint, at timestamp with time zone, xid xid8) RETURNS TABLE(fate text, reason text, since timestamp with time zone, context text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select
+        case
+            when decided.decision is not null then decided.decision
+            when letter.reason is not null then 'dead'
+            when position.delivered then 'published'
+            else 'waits'
+        end,
+        coalesce(decided.reason, letter.reason),
+        coalesce(decided.decided_at, letter.failed_at),
+        decided.context
+    from (select 1) as always
+    left join lateral (
+        select d.decision, d.reason, d.decided_at, d.context
+        from bridge.decision d
+        where d.id = fate.id and d.at = fate.at and d.stream = fate.stream and d.watch = fate.watch and d.xid > fate.xid
+        order by d.xid
+        limit 1
+    ) as decided on true
+    left join lateral (
+        select l.reason, l.failed_at
+        from bridge.dead_letter l
+        where l.id = fate.id and l.at = fate.at and l.stream = fate.stream and l.watch = fate.watch
+        limit 1
+    ) as letter on true
+    left join lateral (
+        select
+            case
+                when bridge._is_foreign(p.cluster, p.seen, p.upto, p.xmin) then
+                    not bridge._waits_in_foreign_log(
+                        fate.id, fate.xid, fate.at, p.seen, p.upto, p.after_id, p.largest_id, p.moved_at
+                    )
+                else
+                    pg_visible_in_snapshot(fate.xid, p.seen)
+                    or p.upto is not null and fate.id <= p.after_id and pg_visible_in_snapshot(fate.xid, p.upto)
+            end as delivered
+        from bridge.position p
+        where p.stream = fate.stream
+        limit 1
+    ) as position on true
+$$;
+
+COMMENT ON FUNCTION bridge.fate(stream text, watch text, id bigint, at timestamp with time zone, xid xid8) IS 'What became of an event of the log: waits, published, dead, retried or discarded; why, since when, and the context of the person who decided.';
 
 CREATE FUNCTION bridge.forget(older_than interval, at_most integer DEFAULT 10000) RETURNS bigint
     LANGUAGE sql SECURITY DEFINER
@@ -2344,6 +2479,10 @@ begin
             null; -- a session reads or writes it; the next call tries again
         end;
     end loop;
+    -- A slot spans four hours, and the log keeps events for up to a day.
+    if cardinality(done) > 0 then
+        delete from bridge.decision d where d.decided_at < clock_timestamp() - interval '32 hours';
+    end if;
     return done;
 end
 $$;
@@ -2422,9 +2561,18 @@ begin
             perform pg_notify('bridge:' || p.stream, '');
         end if;
     end loop;
-    with gone as (delete from bridge.dead_letter d where d.ctid = any (chosen) returning d.*)
+    with gone as (
+        delete from bridge.dead_letter d where d.ctid = any (chosen) returning d.*
+    ), noted as (
+        insert into bridge.decision (id, stream, watch, at, decision, reason)
+        select g.id, g.stream, g.watch, g.at, 'retried', g.reason from gone g
+    )
     insert into bridge.ring (id, stream, watch, op, key, data, context, at)
-    select g.id, g.stream, g.watch, g.op, g.key, g.data, g.context, g.at from gone g order by g.id, g.at;
+    select
+        g.id, g.stream, g.watch, g.op, g.key, g.data,
+        regexp_replace(g.context, '"depth": ?\d+, ?"chain": ?\[', '"depth": 0, "chain": ['), g.at
+    from gone g
+    order by g.id, g.at;
     return cardinality(chosen);
 end
 $$;
@@ -2435,35 +2583,40 @@ CREATE FUNCTION bridge.send(task text, args jsonb DEFAULT '[]'::jsonb, kwargs js
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-declare
-    wake bigint;
-    event_id bigint;
 begin
-    if not exists (select from bridge.sendable s where s.task = send.task) then
-        raise exception 'task "%" may not be sent', task
-            using errcode = 'insufficient_privilege',
-                hint = 'The owner of schema bridge allows it: select bridge.allow(''...'').';
-    end if;
+    perform bridge._require_allowed(array[task]);
     if jsonb_typeof(args) is distinct from 'array' or jsonb_typeof(kwargs) is distinct from 'object' then
         raise exception 'task "%": args must be a JSON array and kwargs a JSON object', task
             using errcode = 'invalid_parameter_value';
     end if;
     perform bridge._check_options(format('task "%s"', task), options);
-    select s.sleep_key into wake from bridge.stream s where s.name = send.stream;
-    if wake is null then
-        raise exception 'there is no stream "%"', stream using errcode = 'invalid_parameter_value';
-    end if;
-    insert into bridge.ring (stream, watch, op, data)
-    values (stream, '', 'send', jsonb_build_object('task', task, 'args', args, 'kwargs', kwargs, 'options', options))
-    returning id into event_id;
-    if not pg_try_advisory_xact_lock_shared(wake) then
-        perform pg_notify('bridge:' || stream, '');
-    end if;
-    return event_id;
+    return bridge._send(
+        jsonb_build_object('task', task, 'args', args, 'kwargs', kwargs, 'options', options), stream
+    );
 end
 $$;
 
 COMMENT ON FUNCTION bridge.send(task text, args jsonb, kwargs jsonb, options jsonb, stream text) IS 'Starts an allowed task once the calling transaction has committed; returns the id of the event.';
+
+CREATE FUNCTION bridge.send_task(task text, args text, kwargs text, message jsonb, tasks text[] DEFAULT '{}'::text[], stream text DEFAULT 'default'::text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform bridge._require_allowed(
+        case when task ~ '^celery\.' then tasks else array_prepend(task, coalesce(tasks, '{}')) end
+    );
+    if task is null or args is null or kwargs is null or jsonb_typeof(message) is distinct from 'object' then
+        raise exception 'task "%": args and kwargs must be JSON texts, and message a JSON object', task
+            using errcode = 'invalid_parameter_value';
+    end if;
+    return bridge._send(
+        jsonb_build_object('task', task, 'args', args, 'kwargs', kwargs, 'message', message), stream
+    );
+end
+$$;
+
+COMMENT ON FUNCTION bridge.send_task(task text, args text, kwargs text, message jsonb, tasks text[], stream text) IS 'Starts an allowed task, with a message that Celery has made, once the calling transaction has committed; returns the id of the event. For django_app, which lets Celery make the message.';
 
 CREATE FUNCTION bridge.set_aside() RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2627,6 +2780,21 @@ CREATE TABLE bridge.dead_letter (
 );
 
 ALTER TABLE ONLY bridge.dead_letter REPLICA IDENTITY FULL;
+
+CREATE TABLE bridge.decision (
+    id bigint NOT NULL,
+    stream text NOT NULL COLLATE pg_catalog."C",
+    watch text NOT NULL COLLATE pg_catalog."C",
+    at timestamp with time zone NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    decision text NOT NULL COLLATE pg_catalog."C",
+    reason text NOT NULL,
+    context text DEFAULT NULLIF(current_setting('bridge.context'::text, true), ''::text),
+    decided_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT decision_decision_check CHECK ((decision = ANY (ARRAY['retried'::text, 'discarded'::text])))
+);
+
+ALTER TABLE ONLY bridge.decision REPLICA IDENTITY FULL;
 
 CREATE TABLE bridge.event (
     id bigint NOT NULL,
@@ -2830,6 +2998,7 @@ ALTER TABLE ONLY bridge."position" REPLICA IDENTITY FULL;
 
 CREATE TABLE bridge.sendable (
     task text NOT NULL COLLATE pg_catalog."C",
+    source text COLLATE pg_catalog."C",
     CONSTRAINT sendable_task_check CHECK ((task ~ '^\S+$'::text))
 );
 
@@ -2976,6 +3145,8 @@ ALTER TABLE ONLY bridge.watch
     ADD CONSTRAINT watch_pkey PRIMARY KEY (name);
 
 CREATE UNIQUE INDEX dead_letter_event ON bridge.dead_letter USING btree (id, at, stream, hashtextextended(watch, (0)::bigint));
+
+CREATE INDEX decision_id ON bridge.decision USING btree (id);
 
 CREATE INDEX event_lane_stream_xid ON ONLY bridge.event USING btree (lane, stream, xid);
 
@@ -3261,7 +3432,11 @@ REVOKE ALL ON FUNCTION bridge._relations(wanted jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._remember(w bridge.watch) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge._require_allowed(tasks text[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge._require_read_committed(what text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge._send(data jsonb, stream text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._slowly(remembered jsonb, op text, relation regclass, old_row anyelement, new_row anyelement, OUT key jsonb, OUT data jsonb) FROM PUBLIC;
 
@@ -3293,7 +3468,9 @@ REVOKE ALL ON FUNCTION bridge._watches_of(relation regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.adopt(stream text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge.allow(task text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge.allow(task text, source text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.allow_only(tasks text[], source text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.alter(relation regclass, clauses text) FROM PUBLIC;
 
@@ -3303,13 +3480,15 @@ REVOKE ALL ON FUNCTION bridge.await_lock(key bigint, at_most interval) FROM PUBL
 
 REVOKE ALL ON FUNCTION bridge.bury(stream text, ids bigint[], ats timestamp with time zone[], xids xid8[], reasons text[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION bridge.disallow(task text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bridge.disallow(task text, source text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.discard(ids bigint[], watch text, stream text, since timestamp with time zone, until timestamp with time zone, at_most integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.disk_use() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.drift() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.fate(stream text, watch text, id bigint, at timestamp with time zone, xid xid8) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.forget(older_than interval, at_most integer) FROM PUBLIC;
 
@@ -3328,6 +3507,8 @@ REVOKE ALL ON FUNCTION bridge.restless_keys(at_least bigint, within interval) FR
 REVOKE ALL ON FUNCTION bridge.retry(ids bigint[], watch text, stream text, since timestamp with time zone, until timestamp with time zone, at_most integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.send(task text, args jsonb, kwargs jsonb, options jsonb, stream text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.send_task(task text, args text, kwargs text, message jsonb, tasks text[], stream text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.set_aside() FROM PUBLIC;
 

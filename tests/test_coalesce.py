@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
-from bridge.call import NAMESPACE, Call, Target, Targets, call_for, task_id
+from bridge.call import NAMESPACE, Call, Refusal, Target, Targets, call_for, task_id
 from bridge.event import Event
 from bridge.flow.coalesce import coalesce
 from tests.celery_queue import inbox
@@ -89,3 +89,21 @@ def test_a_backlog_of_one_row_is_one_task(
         conn.execute("update product set price = 0 where id = 1")
         assert [task.args for task in tasks.take(1)] == [[1]]
         assert tasks.waiting() == 0
+
+
+def deep(number: int, depth: int | None) -> Event:
+    context = None if depth is None else f'{{"depth": {depth}, "user": {number}}}'
+    return Event(number, "one", "update", [7], None, context, AT)
+
+
+def test_the_end_of_a_chain_takes_no_other_change_of_its_row_with_it() -> None:
+    events = coalesce([deep(1, 3), deep(2, 20), deep(3, None), deep(4, 21)], TARGETS)
+    assert [[origin.id for origin in one.origins] for one in events] == [[2], [1, 3], [4]]
+    assert [type(call_for(one, TARGETS)) for one in events] == [Refusal, Call, Refusal]
+
+
+def test_a_merged_event_has_the_newest_context_of_the_shortest_chain() -> None:
+    [one] = coalesce([deep(1, 1), deep(2, None), deep(3, 0), deep(4, 19)], TARGETS)
+    assert (one.id, one.context) == (4, deep(3, 0).context)
+    [one] = coalesce([deep(1, 2), deep(2, 2)], TARGETS)
+    assert one.context == deep(2, 2).context

@@ -1,6 +1,6 @@
 """Options: code that the commands share. It has common options, runs coroutines, and prints JSON for programs."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial, update_wrapper
 from typing import Any, TypeVar
@@ -28,6 +28,28 @@ database_url = click.option(
     show_envvar=True,
     metavar="URL",
     help="Address of PostgreSQL, such as postgresql://user:password@host/name.",
+)
+
+
+class _Addresses(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
+    """An address. A variable may have several URLs, separated by spaces; a list of key=value is one address."""
+
+    name = "url"
+
+    def split_envvar_value(self, value: str) -> Sequence[str]:
+        return value.split() if "://" in value else [value]
+
+
+database_urls = click.option(
+    "--database-url",
+    "database_urls",
+    type=_Addresses(),
+    multiple=True,
+    envvar=["BRIDGE_DATABASE_URL", "DATABASE_URL"],
+    show_envvar=True,
+    metavar="URL",
+    help="Address of PostgreSQL, such as postgresql://user:password@host/name. May be repeated: one "
+    "process then serves several databases.",
 )
 broker_url = click.option(
     "--broker-url",
@@ -58,7 +80,7 @@ def asynchronous(command: Callable[..., Coroutine[Any, Any, T]]) -> Callable[...
 
     def run(*args: Any, **kwargs: Any) -> T:
         try:
-            for address in (kwargs.get("database_url"), kwargs.get("broker_url")):
+            for address in (kwargs.get("database_url"), *kwargs.get("database_urls", ()), kwargs.get("broker_url")):
                 secret.note(address)
             return anyio.run(partial(command, *args, **kwargs))
         except BridgeError as error:

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import click
 
 from bridge.cli.duration import duration
-from bridge.cli.options import asynchronous, database_url, required, setting
+from bridge.cli.options import asynchronous, database_urls, required, setting
+from bridge.database.connect import labels
 from bridge.service import Service
 from bridge.settings import Settings
 from bridge.telemetry import logs
@@ -20,7 +21,7 @@ GAVE_UP = 3
 
 
 @click.command()
-@database_url
+@database_urls
 @setting("--broker-url", metavar="URL", help="Celery's broker, such as amqp://user:password@host//.")
 @setting(
     "--app",
@@ -92,14 +93,14 @@ GAVE_UP = 3
 )
 @setting("--log-format", type=click.Choice(["console", "json"]), default="console")
 @setting("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
-def run(database_url: str | None, log_format: Literal["console", "json"], log_level: str, **options: Any) -> None:
+def run(database_urls: tuple[str, ...], log_format: Literal["console", "json"], log_level: str, **options: Any) -> None:
     """Turn committed changes into Celery tasks until SIGTERM or Ctrl-C.
 
     Start it twice for high availability: one instance serves a stream, the others stand by and take over.
     """
     log = partial(logs.set_up, log_format, log_level)
     log()
-    code = GAVE_UP if _serve(log, database_url, **options) else 0
+    code = GAVE_UP if _serve(log, database_urls=database_urls, **options) else 0
     if any(thread is not threading.current_thread() and not thread.daemon for thread in threading.enumerate()):
         # A publish that was given up may still hang in its thread. It must not delay the exit.
         os._exit(code)
@@ -107,9 +108,12 @@ def run(database_url: str | None, log_format: Literal["console", "json"], log_le
 
 
 @asynchronous
-async def _serve(log: Callable[[], None], database_url: str | None, **options: Any) -> bool:
+async def _serve(log: Callable[[], None], *, database_urls: tuple[str, ...], **options: Any) -> bool:
     """Runs the service. Returns whether a batch was given up."""
-    service = Service(Settings(database_url=required(database_url), **options))
+    names = labels(database_urls) if len(database_urls) > 1 else [""]
+    urls = database_urls or (required(None),)
+    pairs = zip(urls, names, strict=True)
+    service = Service([Settings(database_url=url, database_label=name, **options) for url, name in pairs])
     # Set up logging again, because the import of the user's app may have changed it.
     log()
     return await service.run()

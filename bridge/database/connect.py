@@ -1,7 +1,7 @@
 """Connect: opens connections to PostgreSQL."""
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -36,13 +36,7 @@ async def connect(database_url: str, purpose: str) -> AsyncIterator[Connection]:
     database, wrong password), and DatabaseError when the server is away.
     """
     note(database_url)
-    try:
-        given = conninfo_to_dict(database_url)
-    except psycopg.ProgrammingError as error:
-        # The message of libpq may quote the address, which may contain a password.
-        raise ConfigError(
-            "the database address is neither a URL (postgresql://user@host/name) nor a list of key=value"
-        ) from error
+    given = parsed(database_url)
     for password in (given.get("password"), given.get("sslpassword"), os.environ.get("PGPASSWORD")):
         note_value(password)
     _check_address(given)
@@ -65,6 +59,32 @@ async def connect(database_url: str, purpose: str) -> AsyncIterator[Connection]:
         yield connection
     finally:
         await connection.close()
+
+
+def labels(addresses: Sequence[str]) -> list[str]:
+    """Returns a short name for each address: the database's name, with host and port if two have one name. Raises
+    ConfigError for an address that is not one, or that is given twice."""
+    parts = [parsed(address) for address in addresses]
+    names = [str(part.get("dbname") or part.get("user") or "") for part in parts]
+    found = [
+        name if names.count(name) == 1 else f"{part.get('host', '')}:{part.get('port', 5432)}/{name}"
+        for name, part in zip(names, parts, strict=True)
+    ]
+    twice = next((label for label in found if found.count(label) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"the database {twice} is given twice; leave one of the addresses out")
+    return found
+
+
+def parsed(address: str) -> dict[str, Any]:
+    """Returns the parts of an address, by libpq's names. Raises ConfigError for an address that is not one."""
+    try:
+        return dict(conninfo_to_dict(address))
+    except psycopg.ProgrammingError as error:
+        # The message of libpq may quote the address, which may contain a password.
+        raise ConfigError(
+            "the database address is neither a URL (postgresql://user@host/name) nor a list of key=value"
+        ) from error
 
 
 def _check_address(given: Mapping[str, Any]) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from bridge.call import Targets
+from bridge.call import Targets, context_of
+from bridge.chain import depth_of, is_too_deep
 from bridge.event import Event
 
 _encode = msgspec.json.Encoder().encode
@@ -14,14 +15,20 @@ _encode = msgspec.json.Encoder().encode
 def coalesce(events: Iterable[Event], targets: Targets) -> list[Event]:
     """Returns one event for each future task. A merged event takes the place of the newest event in it.
 
-    Events without a key (a truncate) and events of watches without the option stay as they are. The result may be
-    coalesced again, together with newer events.
+    Events without a key (a truncate) and events of watches without the option stay as they are. So does the end of a
+    chain: it becomes a dead letter, and would take other changes of the row with it. The result may be coalesced again,
+    together with newer events.
     """
     coalescing = targets.coalescing
     groups: dict[object, list[Event]] = {}
     for place, event in enumerate(events):
         # An event that stays alone is named by its place, because two events may have one id.
-        is_alone = event.watch not in coalescing or event.key is None or event.flaw is not None
+        is_alone = (
+            event.watch not in coalescing
+            or event.key is None
+            or event.flaw is not None
+            or (event.context is not None and is_too_deep(context_of(event)))
+        )
         name = place if is_alone else (event.watch, _encode(event.key))
         group = groups.pop(name, [])
         group.append(event)
@@ -42,8 +49,9 @@ def merge(events: Sequence[Event]) -> Event:
     """Returns the newest event with the oldest old values, and with every column that changed in any of the events."""
     newest = events[-1]
     merged = tuple([origin for event in events[:-1] for origin in event.origins] + [*newest.merged])
+    context = _context(events)
     if not any(event.data for event in events):
-        return msgspec.structs.replace(newest, merged=merged)
+        return msgspec.structs.replace(newest, context=context, merged=merged)
     parts = [event.data or {} for event in events]
     data: dict[str, Any] = dict(parts[-1])
     for name in ("old", "old_key"):
@@ -53,4 +61,12 @@ def merge(events: Sequence[Event]) -> Event:
     changed = sorted({column for part in parts for column in part.get("changed", ())})
     if changed:
         data["changed"] = changed
-    return msgspec.structs.replace(newest, data=data or None, merged=merged)
+    return msgspec.structs.replace(newest, data=data or None, context=context, merged=merged)
+
+
+def _context(events: Sequence[Event]) -> str | None:
+    """Returns the context of the newest event; of the newest with the shortest chain, if tasks wrote some of them: what
+    a person changed must not end early because a task changed the same row."""
+    if not any(event.context is not None and "depth" in event.context for event in events):
+        return events[-1].context
+    return min(reversed(events), key=lambda event: depth_of(context_of(event))).context

@@ -21,4 +21,4 @@ class Pace:
 
     def together(self, batch: Batch) -> int:
         """Returns how many events of this batch are published together: one second's tasks, or all."""
-        return ceil(self._rate or 0) if self.shortest(batch) else len(batch.events)
+        return ceil(self._rate or 0) if self.shortest(batch) else max(1, len(batch.events))

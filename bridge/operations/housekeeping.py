@@ -1,7 +1,7 @@
 """Housekeeping: finds new streams, counts what waits, truncates old slots of the log, forgets old inbox entries."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import anyio
 
@@ -35,7 +35,8 @@ async def keep_house(settings: Settings, health: Health, serve: Callable[[Iterab
                 await _compare_versions(connection)
                 await watches.listen(connection)
                 while True:
-                    serve(await _served(connection, settings))
+                    served = await _served(connection, settings)
+                    serve(served)
                     if number := await watches.refresh(connection):
                         logger.info("capture was adapted to the restored tables", extra={"watches": number})
                     if number := await upkeep.set_aside(connection):
@@ -46,7 +47,7 @@ async def keep_house(settings: Settings, health: Health, serve: Callable[[Iterab
                     await upkeep.forget(connection, settings.inbox_retention)
                     backoff.reset()
                     level = logging.DEBUG
-                    await _wait(connection, health)
+                    await _wait(connection, health, {settings.label(stream): stream for stream in served})
         except DatabaseError as error:
             # The next thing that is missing is news: first the database, then the schema, then a right.
             is_news = isinstance(error, NotReadyError) and str(error) != reported
@@ -57,12 +58,14 @@ async def keep_house(settings: Settings, health: Health, serve: Callable[[Iterab
         await anyio.sleep(backoff.next())
 
 
-async def _wait(connection: Connection, health: Health) -> None:
-    """Waits until a watch is changed or the next round is due. Runs statements only while a stream is behind."""
+async def _wait(connection: Connection, health: Health, served: Mapping[str, str]) -> None:
+    """Waits until a watch is changed or the next round is due. Runs statements only while a stream is behind. `served`
+    has the streams of this database by their labels."""
+    labels = {stream: label for label, stream in served.items()}
     for _ in range(int(_PERIOD / _COUNT_PERIOD)):
-        if behind := health.behind():
+        if behind := [served[label] for label in health.behind() if label in served]:
             for stream, waiting, oldest in await streams.waiting(connection, behind):
-                health.count(stream, waiting, oldest)
+                health.count(labels[stream], waiting, oldest)
         if await watches.changed(connection, within=_COUNT_PERIOD):
             return
 

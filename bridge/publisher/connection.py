@@ -11,14 +11,17 @@ from celery import Celery
 from kombu.common import maybe_declare
 
 from bridge.call import Target
+from bridge.message import Message
 from bridge.publisher.answer import AnswerError, is_of_publish, is_of_transport, translated
 from bridge.publisher.confirms import Confirms
+from bridge.publisher.delayed import DelayedRouter
 from bridge.publisher.outlet import Outlet
 from bridge.publisher.receipt import Receipt
 from bridge.publisher.route import Routes
 from bridge.publisher.sender.base import Encoder, Sender
 from bridge.publisher.sender.celery import CelerySender
 from bridge.publisher.sender.kombu import KombuSender
+from bridge.publisher.sender.letter import LetterSender
 from bridge.publisher.sender.rabbitmq import RabbitSender
 from bridge.publisher.sender.redis import RedisSender, is_redis
 from bridge.publisher.template import Template, Templates, somebody_listens
@@ -72,11 +75,15 @@ class Connection:
         elif is_redis(channel):
             quick = [RedisSender(channel, self._connection)]
         outlet = Outlet(producer, self._connection, self.declare, self._routes)
-        self._celery = CelerySender(self._app, self._connection, outlet, extra, self.confirms)
+        self._delayed = DelayedRouter(self._app, self._connection)
+        self._celery = CelerySender(self._app, self._connection, outlet, extra, self.confirms, self._delayed)
+        self._letters = LetterSender(outlet, extra, self.confirms)
         self._senders: list[Sender] = [*quick, KombuSender(producer, extra, self.confirms), self._celery]
         self._templates = Templates(self._app)
         # Templates whose queues this connection has declared. Declaring again would cost as much as publishing.
         self._declared: WeakSet[Template] = WeakSet()
+        # The names of the queues that it has declared for messages without a template.
+        self._queues: set[str] = set()
         self._denied: dict[object, str] = {}
 
     def close(self) -> None:
@@ -88,7 +95,7 @@ class Connection:
     def begin(self) -> None:
         """Starts a new batch: the broker may accept declarations by now that it refused before."""
         self._denied.clear()
-        self._celery.begin()
+        self._delayed.begin()
 
     @contextmanager
     def confirming(self, receipt: Receipt) -> Iterator[None]:
@@ -120,6 +127,26 @@ class Connection:
             if encoder := sender.encoder(template):
                 return sender, encoder
         raise AssertionError("Celery's sender can send every call")
+
+    def route_message(self, message: Message) -> tuple[Sender, Encoder]:
+        """Does what `route` does, for a message that Celery has made already, in the program that sent it."""
+        said = message.protocol
+        delayed: kombu.Queue | None = None
+        if said.queue is not None and (said.queue not in self._queues or said.eta is not None):
+            queue = self._queue(said.queue)
+            self.declare(queue)
+            self._queues.add(said.queue)
+            if said.eta is not None and self._delayed.is_ready(queue):
+                delayed = queue
+        return self._letters, self._letters.letter(message, delayed)
+
+    def _queue(self, name: str) -> kombu.Queue:
+        app: Any = self._app
+        try:
+            queue: kombu.Queue = app.amqp.queues[name]
+        except KeyError:
+            raise AnswerError(f"the app has no queue {name!r}, and creates none (task_create_missing_queues)") from None
+        return queue
 
     def _prepare(self, template: Template) -> None:
         if template not in self._declared:

@@ -43,23 +43,34 @@ class DelayedRouter:
         """
         app: Any = self._app
         routed: dict[str, Any] = app.amqp.router.route(options, name, args, kwargs, task_type)
-        queue = routed.get("queue")
-        # A message without a queue of its own is routed by bindings that others make. A direct exchange can't delay.
-        if queue is None or isinstance(queue, Broadcast) or queue.exchange.type == "direct":
-            return routed
-        if queue.name not in self._ready and detect_quorum_queues(app, self._connection.transport.driver_type)[0]:
-            if queue.name in self._denied:
-                raise self._denied[queue.name]
-            try:
-                self._make_ready(queue)
-            except Exception as error:
-                self.failed = True
-                answer = translated(error, self._connection)
-                if isinstance(answer, AnswerError):
-                    self._denied[queue.name] = answer
-                raise answer from error
-            self._ready.add(queue.name)
+        if (queue := routed.get("queue")) is not None:
+            self.is_ready(queue)
         return routed
+
+    def is_ready(self, queue: kombu.Queue) -> bool:
+        """Whether messages for this queue are delayed in this way. If so, declares what they need.
+
+        Raises AnswerError if RabbitMQ refuses a declaration, BrokerError if it is away.
+        """
+        # A message without a queue of its own is routed by bindings that others make. A direct exchange can't delay.
+        if isinstance(queue, Broadcast) or queue.exchange.type == "direct":
+            return False
+        if queue.name in self._ready:
+            return True
+        if not detect_quorum_queues(self._app, self._connection.transport.driver_type)[0]:
+            return False
+        if queue.name in self._denied:
+            raise self._denied[queue.name]
+        try:
+            self._make_ready(queue)
+        except Exception as error:
+            self.failed = True
+            answer = translated(error, self._connection)
+            if isinstance(answer, AnswerError):
+                self._denied[queue.name] = answer
+            raise answer from error
+        self._ready.add(queue.name)
+        return True
 
     def _make_ready(self, queue: kombu.Queue) -> None:
         # kombu leaves the channels that it opens here open. They get a connection of their own and are closed with it.

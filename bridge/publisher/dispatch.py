@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from bridge.call import Refusal, Target, Targets, call_for
+from bridge.call import Call, Refusal, Target, Targets, call_for
 from bridge.event import Event
 from bridge.publisher.answer import AnswerError
 from bridge.publisher.connection import Connection
@@ -51,12 +51,11 @@ class Dispatch:
         if isinstance(call, Refusal):
             refused[place] = call.reason
             return
-        if call.target is not self._target and call.target != self._target:
-            self._turn_to(call.target)
-        if isinstance(self._route, str):
-            refused[place] = self._route
+        route = self._route_of(call)
+        if isinstance(route, str):
+            refused[place] = route
             return
-        sender, encoder = self._route
+        sender, encoder = route
         if sender is not self._sender:
             self._flush()
             self._sender = sender
@@ -70,12 +69,19 @@ class Dispatch:
         if len(self._messages) >= sender.batch_size:
             self._flush()
 
-    def _turn_to(self, target: Target) -> None:
+    def _route_of(self, call: Call) -> tuple[Sender, Encoder] | str:
+        """Returns the sender and the encoder of a call, or the reason why there is none."""
         try:
-            self._route = self._connection.route(target)
+            if call.message is not None:
+                return self._connection.route_message(call.message)
+            if call.target is not self._target and call.target != self._target:
+                self._target = call.target
+                self._route = self._connection.route(call.target)
         except AnswerError as error:
+            if call.message is not None:
+                return str(error)
             self._route = str(error)
-        self._target = target
+        return self._route
 
     def _flush(self) -> None:
         messages, self._messages = self._messages, []

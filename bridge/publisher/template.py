@@ -36,6 +36,8 @@ _MOST = 1000
 SHADOW_RECEIVER = "bridge.shadow"
 """The dispatch_uid of the receiver of Django's shadow mode."""
 _VARIABLE = ("id", "root_id", "argsrepr", "kwargsrepr", "bridge")
+TRACE = ("traceparent", "tracestate")
+"""Headers that a message has if its event has them."""
 
 
 class Rendered(NamedTuple):
@@ -84,6 +86,8 @@ class Template:
             "kwargsrepr": saferepr(kwargs, kwargs_size, maxlevels=levels) if kwargs else "{}",
             "bridge": call.headers["bridge"],
         }
+        if "traceparent" in call.headers:
+            headers |= {name: call.headers[name] for name in TRACE if name in call.headers.keys() - self.headers}
         body = self._serialized((args, kwargs, self._embed))
         return Rendered(call.task_id, headers, compress(body, self._compression)[0] if self._compression else body)
 

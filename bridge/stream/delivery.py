@@ -65,7 +65,7 @@ class Delivery:
     async def drain(self, listener: Listener | Poller) -> None:
         """Delivers until no event is left. No transaction is open while the broker is used."""
         batch = await self._reader.next()
-        while batch.events:
+        while batch.number:
             self._recorder.holding(batch)
             # A stop takes effect here, between two batches. The steps below are shielded from it.
             await anyio.lowlevel.checkpoint()

@@ -5,7 +5,7 @@ from math import ceil
 import msgspec
 
 from bridge.batch import Batch
-from bridge.call import Targets
+from bridge.call import Targets, without_own_writes
 from bridge.flow.coalesce import coalesce
 from bridge.stream.batch_size import BatchSize
 from bridge.stream.event_log import EventLog
@@ -41,8 +41,9 @@ class Reader:
     async def next(self) -> Batch:
         """Returns the next batch. It is empty when there are no events now."""
         batch, self._ahead = self._ahead or await self._read(), None
-        if batch.events and batch.generation != self._generation:
+        if batch.number and batch.generation != self._generation:
             await self.refresh()
+            batch = self._wanted(batch)
         return batch
 
     def expects_more(self, batch: Batch) -> bool:
@@ -62,16 +63,26 @@ class Reader:
 
     async def _read(self) -> Batch:
         """Reads a batch. If any watch coalesces, reads more of the window, up to the limit of tasks."""
-        batch = await self._log.read()
+        batch = await self._read_wanted()
         if not self._coalesces:
             return batch
         batch = msgspec.structs.replace(batch, events=coalesce(batch.events, self.targets))
         while self._has_room(batch):
-            more = await self._log.read()
-            if not more.events:
+            more = await self._read_wanted()
+            if not more.number:
                 break
             batch = batch.joined(more, coalesce((*batch.events, *more.events), self.targets))
         return batch
+
+    async def _read_wanted(self) -> Batch:
+        """Reads a batch, without the events that start nothing."""
+        return self._wanted(await self._log.read())
+
+    def _wanted(self, batch: Batch) -> Batch:
+        ignoring = self.targets.ignoring
+        if not ignoring:
+            return batch
+        return msgspec.structs.replace(batch, events=without_own_writes(batch.events, ignoring))
 
     def _has_room(self, batch: Batch) -> bool:
         """Whether the window goes on after this batch, and more of it may be read."""

@@ -105,7 +105,7 @@ class Recorder:
 
     def holding(self, batch: Batch) -> None:
         """Notes the batch that the relay delivers. An empty batch: all events are delivered."""
-        if batch.events:
+        if batch.number:
             self._health.hold(self._stream, batch.oldest, batch.number)
         else:
             self._health.hold(self._stream, None, 0)

@@ -1,17 +1,27 @@
 """Base: what the admin pages share."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
 
+from django_app.admin.crumbs import crumbs
+from django_app.admin.rights import Needs
 from django_app.database import alias
 
 # Django's admin classes are generic only in the type stubs, not at run time, so the type arguments are left out.
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    needs: ClassVar[Needs] = Needs()
+    """What the pages read. A page that the database's role may not read says so."""
+
+    class Media:
+        css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("bridge/admin.css",)}
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).using(alias())
 
@@ -23,3 +33,26 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        return self.refusal(request) or super().changelist_view(request, extra_context)
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: Any = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        return self.refusal(request) or super().changeform_view(request, object_id, form_url, extra_context)
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        return self.refusal(request) or super().history_view(request, object_id, extra_context)
+
+    def refusal(self, request: HttpRequest, *more: Needs) -> TemplateResponse | None:
+        """Returns the page that says which rights are missing in the database, and how to grant them; else None."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        lack = sum(more, self.needs).missing(alias())
+        if lack is None:
+            return None
+        way = crumbs(self.admin_site, self.opts)
+        context = {**self.admin_site.each_context(request), "title": lack.title, "lack": lack, "crumbs": way}
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/bridge/missing_rights.html", context, status=403)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypedDict, get_args
 
 import msgspec
-from django.db import models
+from django.db import models, router
 
 from bridge.errors import BridgeError
 from bridge.watch import Operation, Watch
+from django_app.database import alias
 from django_app.declarations.condition import Condition, ConditionError
 from django_app.declarations.table import ModelTable, NamedTable, Table
 from django_app.errors import DeclarationError
@@ -34,6 +35,7 @@ class Rule(TypedDict, total=False):
     """The options beside table and task: the keys of bridge.toml."""
 
     name: str
+    using: str
     on: Sequence[str]
     columns: Sequence[str]
     when: str | models.Q
@@ -54,6 +56,7 @@ class Rule(TypedDict, total=False):
     notify: bool
     shadow: bool
     on_error: str
+    own_writes: str
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,18 @@ class Declaration:
     rule: Mapping[str, Any]
     origin: str  # where it was written, for messages: "catalog/watches.py:7"
 
+    @property
+    def home(self) -> str:
+        """The alias of the database that has the table."""
+        if using := self.rule.get("using"):
+            return str(using)
+        is_model = isinstance(self.table, type) and issubclass(self.table, models.Model)
+        return str(router.db_for_write(self.table)) if is_model else alias()
+
     def watch(self) -> Watch:
         """Returns the watch that this declaration stands for; raises DeclarationError if it is wrong."""
         self._check_keys()
-        rule = {key: value for key, value in self.rule.items() if value is not None}
+        rule = {key: value for key, value in self.rule.items() if value is not None and key != "using"}
         table = self._table()
         task = self.task_name()
         name = rule.pop("name", None) or default_name(table.label, task)

@@ -14,7 +14,7 @@ from bridge.database import schema
 from bridge.database.statement import statement
 from django_app import guard
 from django_app.database import (
-    alias,
+    aliases,
     connect,
     has_guard,
     has_schema,
@@ -39,7 +39,7 @@ LOCK_TROUBLE = {"55P03", "40P01"}  # lock_not_available, deadlock_detected
 
 def before_migrate(using: str, verbosity: int, stdout: TextIO | None = None) -> None:
     """Handles pre_migrate: installs the guard, which keeps the watches from blocking the migrations."""
-    if using != alias() or not is_supported(using):
+    if using not in aliases() or not is_supported(using):
         return
     connection = connect(using)
     installed = has_schema(connection)
@@ -55,7 +55,7 @@ def before_migrate(using: str, verbosity: int, stdout: TextIO | None = None) -> 
 
 def after_migrate(using: str, verbosity: int, stdout: TextIO | None = None) -> None:
     """Handles post_migrate. It changes nothing in other databases, nor before the app's own migration."""
-    if using != alias() or not is_supported(using):
+    if using not in aliases() or not is_supported(using):
         return
     connection = connect(using)
     guard.leave(connection)
@@ -87,7 +87,7 @@ def _teller(verbosity: int, stdout: TextIO | None) -> Callable[[str], None]:
 
 def look(connection: BaseDatabaseWrapper) -> Plan:
     """Returns what bring_in_line() would do. A missing or old triggers.sql is handled before any watch."""
-    wanted, origins = _wanted()
+    wanted, origins = _wanted(connection.alias)
     upgrade = _upgrade(connection)
     return upgrade if upgrade.changes else compare(connection, wanted, origins)
 
@@ -126,7 +126,7 @@ def _patiently(connection: BaseDatabaseWrapper, names: list[str], do: Callable[[
 
 
 def _do(connection: BaseDatabaseWrapper, strict: bool) -> Plan:
-    wanted, origins = _wanted()
+    wanted, origins = _wanted(connection.alias)
     upgrade = _upgrade(connection)
     if upgrade.changes:
         _apply_triggers(connection)
@@ -159,13 +159,16 @@ def _upgrade(connection: BaseDatabaseWrapper) -> Plan:
     return Plan([Change("upgrade", "triggers.sql", {"version": installed}, after)])
 
 
-def _wanted() -> tuple[list[Definition], dict[str, str]]:
-    """Returns the definitions of the declared watches, and the place of each declaration by the watch's name."""
+def _wanted(using: str) -> tuple[list[Definition], dict[str, str]]:
+    """Returns the definitions of the watches that are declared for this database, and the place of each declaration by
+    the watch's name."""
     wanted: list[Definition] = []
     origins: dict[str, str] = {}
     if without_watches():
         return wanted, origins  # a test database that an earlier run has kept loses its watches
     for declaration in registry.declared():
+        if declaration.home != using:
+            continue
         try:
             watch = declaration.watch()
         except DeclarationError as error:

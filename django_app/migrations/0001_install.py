@@ -8,24 +8,24 @@ from django.db.migrations.operations.base import Operation
 
 from bridge.database import schema
 from bridge.database.statement import statement
-from django_app.database import alias, connect, is_supported
+from django_app.database import aliases, connect, is_supported
 from django_app.text_array import TextArrayField
 
 
 def install(apps: Any, editor: BaseDatabaseSchemaEditor) -> None:
     if _is_ours(editor):
-        with connect(alias()).cursor() as cursor:
+        with connect(editor.connection.alias).cursor() as cursor:
             cursor.execute(schema.read())
 
 
 def remove(apps: Any, editor: BaseDatabaseSchemaEditor) -> None:
     if _is_ours(editor):
-        with connect(alias()).cursor() as cursor:
+        with connect(editor.connection.alias).cursor() as cursor:
             cursor.execute(statement("drop_schema", "django_app"))
 
 
 def _is_ours(editor: BaseDatabaseSchemaEditor) -> bool:
-    return editor.connection.alias == alias() and is_supported(alias())
+    return editor.connection.alias in aliases() and is_supported(editor.connection.alias)
 
 
 class Migration(migrations.Migration):

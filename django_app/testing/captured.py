@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, cast
 
-from bridge.call import Call, Refusal, call_for, context_of
+from bridge.call import Call, Refusal, call_for, context_of, without_own_writes
 from bridge.event import Event
 from bridge.flow.coalesce import coalesce
 from django_app.testing.beginning import of_this_test
@@ -113,7 +113,8 @@ def captured_tasks_of(events: Iterable[Event], log: Log) -> list[CapturedTask]:
     start none."""
     __tracebackhide__ = True
     shadows = log.targets.shadows
-    return [_task(event, log) for event in coalesce(events, log.targets) if event.watch not in shadows]
+    wanted = [event for event in without_own_writes(list(events), log.targets.ignoring) if event.watch not in shadows]
+    return [_task(event, log) for event in coalesce(wanted, log.targets)]
 
 
 def shown(task: str, args: Iterable[Any], kwargs: dict[str, Any]) -> str:

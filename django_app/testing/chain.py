@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from bridge.call import without_own_writes
 from bridge.event import Event
 from django_app.testing.beginning import of_this_test
 from django_app.testing.captured import CapturedTask, captured_tasks_of
@@ -32,9 +33,6 @@ def follow(log: Log, events: Iterable[Event], mark: Mark) -> list[CapturedTask]:
     ran: list[CapturedTask] = []
     while waiting:
         step = waiting.popleft()
-        path = step.path()
-        if len(path) > DEEPEST:
-            raise EndlessChainError(_complaint(path))
         ran.append(step.task)
         step.task()
         written, mark = log.after(mark)
@@ -44,7 +42,9 @@ def follow(log: Log, events: Iterable[Event], mark: Mark) -> list[CapturedTask]:
 
 def _steps(log: Log, events: Iterable[Event], cause: _Step | None, done: set[int]) -> list[_Step]:
     __tracebackhide__ = True
-    fresh = [event for event in events if event.id not in done]
+    fresh = without_own_writes([event for event in events if event.id not in done], log.targets.ignoring)
+    if fresh and cause is not None and len(path := cause.path()) >= DEEPEST:
+        raise EndlessChainError(_complaint(path))
     return [_Step(task, cause) for task in captured_tasks_of(fresh, log)]
 
 

@@ -12,6 +12,7 @@ from celery import current_app, signals
 from celery.exceptions import Retry
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from kombu.utils import json
 
 from bridge.call import Call
 from django_app.project import load_app
@@ -25,19 +26,33 @@ def run(call: Call, using: str) -> Any:
     """
     __tracebackhide__ = True
     task = _registered(call.target.task)
-    args, kwargs, headers = msgspec.json.decode(msgspec.json.encode((call.args, call.kwargs, call.headers)))
+    # Celery's JSON has forms for dates, decimals and others, which a worker turns into Python's values.
+    args, kwargs, headers = json.loads(msgspec.json.encode((call.args, call.kwargs, call.headers)))
     with _request(task, call.task_id, headers), _savepoint(connections[using]):
         priority = call.target.options.get("priority")
         apply = partial(task.apply, args, kwargs, task_id=call.task_id, headers=headers, priority=priority)
         for retries in count():
             try:
-                return apply(retries=retries, throw=True).get(disable_sync_subtasks=False)
+                value = apply(retries=retries, throw=True).get(disable_sync_subtasks=False)
             except Retry as again:  # the task is run again at once
                 signature = getattr(again, "sig", None)
                 if signature is None:
                     raise
                 apply = signature.apply
+            else:
+                _go_on(call, value, task.app)
+                return value
         return None
+
+
+def _go_on(call: Call, value: Any, app: Any) -> None:
+    """Runs what follows a task that was called in a transaction: its callbacks, and the rest of its chain."""
+    __tracebackhide__ = True
+    embed = call.message.embed if call.message else {}
+    for callback in embed.get("callbacks") or []:
+        app.signature(callback).apply((value,), throw=True)
+    for step in reversed(embed.get("chain") or []):
+        value = app.signature(step).apply((value,), throw=True).get(disable_sync_subtasks=False)
 
 
 def _registered(name: str) -> Any:

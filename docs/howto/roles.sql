@@ -17,9 +17,12 @@ revoke all on schema bridge from public;
 revoke all on all tables in schema bridge from public;
 revoke all on all functions in schema bridge from public;
 
--- The application may send allowed tasks (select bridge.allow('shop.tasks.mail')). Leave these out if it should not.
+-- The application may send allowed tasks (select bridge.allow('shop.tasks.mail'); Django's migrate allows those of the
+-- project). Leave these out if it should not.
 grant usage on schema bridge to :"application";
-grant execute on function bridge.send(text, jsonb, jsonb, jsonb, text) to :"application";
+grant execute on function
+    bridge.send(text, jsonb, jsonb, jsonb, text), bridge.send_task(text, text, text, jsonb, text[], text)
+to :"application";
 -- Tasks may note that their work is done (docs/howto/exactly-once.md). A role with this right can also note the id of a
 -- task that has not run yet, which then does nothing; so only the worker gets the right.
 grant usage on schema bridge to :"worker";

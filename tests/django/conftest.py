@@ -9,13 +9,15 @@ import pytest
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
 django.setup()
 
-from django.core.management import call_command  # noqa: E402 - needs the set-up
+from catalog.models import Product  # noqa: E402 - needs the set-up
+from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
 from shop.settings import database as database_settings  # noqa: E402
 
 from django_app import project  # noqa: E402
 from django_app.declarations import registry  # noqa: E402
-from tests.fix_postgres import Database  # noqa: E402
+from tests.django.sent import allow  # noqa: E402
+from tests.fix_postgres import Database, PgServer  # noqa: E402
 
 # Celery reads its settings once, and can't read those that a test has overridden.
 assert project.load_app() is not None
@@ -35,9 +37,39 @@ def shop_database(empty_database: Database, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def migrated(shop_database: Database) -> Database:
-    call_command("migrate", verbosity=0)
+def log(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """Points Django's default connection to a new database that has the bridge's schema and no other table."""
+    connection.close()
+    for name, value in database_settings(database.dsn).items():
+        monkeypatch.setitem(connection.settings_dict, name, value)
+    allow(database)
+    yield database
+    connection.close()
+
+
+@pytest.fixture
+def migrated(shop_database: Database, pg_server: PgServer) -> Database:
+    """A database with the shop's tables and watches. The migrations run once for each set of declarations."""
+
+    def migrate() -> None:
+        call_command("migrate", verbosity=0)
+        connection.close()
+
+    pg_server.kept(f"migrated {registry.declared()}", shop_database, migrate)
     return shop_database
+
+
+@pytest.fixture
+def shelf(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """Points Django's default connection to a database with triggers.sql and the table of the products only, which is
+    made in a tenth of the time that `migrate` takes."""
+    connection.close()
+    for name, value in database_settings(database.dsn).items():
+        monkeypatch.setitem(connection.settings_dict, name, value)
+    with connection.schema_editor() as editor:
+        editor.create_model(Product)
+    yield database
+    connection.close()
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 from psycopg.conninfo import conninfo_to_dict
 
+from bridge.chain import task_context
+from bridge.scope import Scope
 from django_app import on_change, project, watch
 from django_app.cli.environment import project_environment
 from django_app.declarations import registry
@@ -72,12 +74,12 @@ def test_the_operator_s_own_address_comes_first(migrated: Database, monkeypatch:
     """A direct address, where Django's settings lead through a pooler. DATABASE_URL is Django's own matter."""
     monkeypatch.setenv("DATABASE_URL", "postgresql:///elsewhere")
     monkeypatch.delenv("BRIDGE_DATABASE_URL", raising=False)
-    with project_environment():
+    with project_environment(["default"]):
         assert conninfo_to_dict(os.environ["BRIDGE_DATABASE_URL"])["dbname"] == migrated.name
         assert os.environ["BRIDGE_CELERY_APP"] == "shop"
     assert "BRIDGE_DATABASE_URL" not in os.environ
     monkeypatch.setenv("BRIDGE_DATABASE_URL", "postgresql:///direct")
-    with project_environment():
+    with project_environment(["default"]):
         assert os.environ["BRIDGE_DATABASE_URL"] == "postgresql:///direct"
 
 
@@ -143,6 +145,21 @@ def test_explain_says_what_became_of_each_change(migrated: Database, capsys: pyt
         "does not watch: insert, delete",
     ):
         assert part in said
+
+
+@pytest.mark.usefixtures("undeclared")
+def test_explain_says_that_a_task_of_the_watch_made_a_change(
+    migrated: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watch(Product, task=reprice, name="own", on=["update"], own_writes="ignore")
+    call_command("bridge", "apply")
+    product = Product.objects.create(name="Tea", price=1)
+    header = {"id": 1, "watch": "own", "operation": "update", "context": None}
+    with Scope(task_context("catalog.tasks.reprice", "id", header, [product.pk])):
+        Product.objects.filter(pk=product.pk).update(price=2)
+    call_command("bridge", "explain", "catalog.Product", "--pk", str(product.pk))
+    said = capsys.readouterr().out
+    assert "own update: starts nothing, since the task of this watch wrote it (own_writes)" in said
 
 
 @pytest.mark.usefixtures("undeclared")

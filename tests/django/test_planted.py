@@ -22,6 +22,7 @@ from django_app.database import installed_version
 from django_app.declarations import registry
 from django_app.declarations.sync import bring_in_line, look
 from django_app.inbox import once
+from tests.django.admin_site import bury, event_page, execute
 from tests.fix_hostile import Hostile
 
 # Only the statements of the bridge's app contain this text: they name its schema.
@@ -31,6 +32,16 @@ PAGES = [
     "event/?op=update",
     "event/?watch=catalog.product_reprice",
     "event/?q={key}",
+    "event/?user=anna&since=1h",
+    "event/?xid=5",
+    "event/of/catalog.product/{key}/",
+    "{event}",
+    "stream/",
+    "deadletter/",
+    "deadletter/?reason=x",
+    "deadletter/{letter}/change/",
+    "deadletter/{letter}/edit/",
+    "deadletter/{letter}/retry/",
     "watch/",
     "watch/?q=reprice",
     "watch/?removed_at__isempty=1",
@@ -81,8 +92,11 @@ def test_a_project_on_the_usual_path_reaches_no_planted_object(reached: Reached)
         assert first
     client = Client(SERVER_NAME="localhost")
     client.force_login(User.objects.create_superuser("admin"))
+    places = {"key": product.pk, "event": event_page(), "letter": bury()}
     for page in PAGES:
-        assert client.get(f"/admin/bridge/{page.format(key=product.pk)}").status_code == 200, page
+        assert client.get(f"/admin/bridge/{page.format(**places)}").status_code == 200, page
+    client.post(f"/admin/bridge/deadletter/{places['letter']}/retry/", {"confirmed": "yes"})
+    assert execute("select count(*) from bridge.dead_letter") == [(0,)]
     assert reached.statements == []
 
 

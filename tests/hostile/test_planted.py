@@ -85,6 +85,8 @@ STATEMENTS = [
     "select bridge.allow('shop.late')",
     "select bridge.disallow('shop.tasks.mail')",
     "select bridge.send('shop.tasks.mail', '[1]', '{\"a\": 1}', '{\"priority\": 3}')",
+    "select bridge.send_task('shop.tasks.mail', '[1]', '{}', '{\"id\": \"a\"}', '{shop.tasks.mail}')",
+    "select bridge.allow_only('{shop.late,shop.later}', 'django')",
     'select bridge.plan(\'[{"name": "late", "relation": "product", "task": "t", "columns": ["price"]}]\')',
     "select bridge.plan('[]', true)",
     'select bridge.apply(\'[{"name": "late", "relation": "product", "task": "t", "columns": ["price"]}]\')',

@@ -1,11 +1,14 @@
 """A countdown on quorum queues: RabbitMQ itself keeps the message, even where no worker has ever connected."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import kombu
 import pytest
 
+from bridge.call import Targets
+from bridge.event import Event
 from bridge.publisher import Publisher
 from tests.eventually import eventually
 from tests.fix_broker import Broker
@@ -76,3 +79,25 @@ def test_delays_that_were_declared_otherwise_are_named(empty_rabbitmq: Broker) -
     publisher.close()
     assert len(refusals) == 3
     assert all(re.search(r"PRECONDITION_FAILED.*'celery_delayed_27'", refusal.reason) for refusal in refusals)
+
+
+@pytest.mark.parametrize("exchange_type", ["topic", "direct"])
+def test_a_message_of_celerys_is_delayed_in_the_same_way(own_rabbitmq: RabbitMQ, exchange_type: str) -> None:
+    """Celery has made it where it was sent, and its countdown goes on from there."""
+    broker = Broker("rabbitmq", own_rabbitmq.url)
+    place = broker.queue if exchange_type == "direct" else KEEPS_90_SECONDS
+    publisher = publisher_for(broker, exchange_type)
+    eta = (datetime.now(UTC) + timedelta(seconds=90.9)).isoformat()
+    message = {"id": "one", "eta": eta, "queue": broker.queue, "exchange": broker.queue, "routing_key": "shop.reprice"}
+    data = {"task": "shop.mail", "args": "[1]", "kwargs": "{}", "message": message}
+    sent = Event(1, "", "send", None, data, None, datetime.now(UTC))
+    assert publish(publisher, [sent], Targets(sendable=frozenset({"shop.mail"}))) == []
+    publisher.close()
+    [arrived] = take_all(broker, place, 1)
+    assert arrived["headers"]["task"] == "shop.mail"
+    assert arrived["delivery"]["routing_key"].endswith("shop.reprice")
+    now = {**data, "message": {**message, "eta": datetime.now(UTC).isoformat()}}
+    due = Event(2, "", "send", None, now, None, datetime.now(UTC))
+    assert publish(publisher, [due], Targets(sendable=frozenset({"shop.mail"}))) == []
+    publisher.close()
+    take_all(broker, broker.queue, 1)

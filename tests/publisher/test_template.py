@@ -5,6 +5,7 @@ of one of them makes the bridge fall back to the slow path.
 """
 
 import itertools
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -150,11 +151,24 @@ def test_the_context_of_a_transaction_is_in_the_header(broker: Broker, context: 
     compare(broker, {}, {}, context)
 
 
+@pytest.mark.parametrize("options", [{}, {"headers": {"tenant": "a", "traceparent": "mine"}}])
+@pytest.mark.parametrize("state", [{}, {"tracestate": 'a="%b"'}])
+def test_the_trace_of_a_request_is_in_the_headers(
+    broker: Broker, options: dict[str, Any], state: dict[str, Any]
+) -> None:
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    context = json.dumps({"user": 7, "traceparent": parent, **state})
+    [call, *_] = calls(events(context), targets(**options))
+    assert call.headers["traceparent"] == ("mine" if options else parent)
+    compare(broker, options, {}, context)
+
+
 @pytest.mark.parametrize("watch", ["plain", "headers"])
 def test_kombus_way_sends_the_same(broker: Broker, watch: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bridge.publisher.sender.rabbitmq.RabbitSender.encoder", lambda *_: None)
     monkeypatch.setattr("bridge.publisher.sender.redis.RedisSender.encoder", lambda *_: None)
     compare(broker, WATCHES[watch], {})
+    compare(broker, WATCHES[watch], {}, '{"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}')
 
 
 @pytest.mark.parametrize("app", ["default", "compressed", "sent event"])

@@ -30,6 +30,7 @@ class CelerySender:
         outlet: Outlet,
         extra: Mapping[str, Any],
         confirms: Confirms | None,
+        delayed: DelayedRouter,
     ) -> None:
         """`extra` are the options of each publish."""
         self._app = app
@@ -37,11 +38,7 @@ class CelerySender:
         self._outlet = outlet
         self._extra = extra
         self._confirms = confirms
-        self._delayed = DelayedRouter(app, connection)
-
-    def begin(self) -> None:
-        """Starts a new batch: the broker may accept declarations by now that it refused before."""
-        self._delayed.begin()
+        self._delayed = delayed
 
     def encoder(self, template: Template | None) -> "CelerySender":
         """See Sender. This sender can send every call."""

@@ -16,7 +16,7 @@ from bridge.call import Call
 from bridge.publisher.confirms import Confirms
 from bridge.publisher.receipt import Receipt
 from bridge.publisher.sender.base import QuickSender, UnsuitableError
-from bridge.publisher.template import TASK_ID, Template
+from bridge.publisher.template import TASK_ID, TRACE, Template
 
 _BASIC, _PUBLISH = 60, 40
 _METHOD, _HEADER, _BODY = 1, 2, 3
@@ -77,6 +77,9 @@ class _Frames:
             + b"\x0akwargsrepr" + _text(headers["kwargsrepr"].encode())
             + b"\x06bridge" + _header(headers["bridge"])
         )  # fmt: skip
+        for name in TRACE:
+            if name in headers:
+                entries += bytes([len(name)]) + name.encode() + _text(headers[name].encode())
         properties = self._before + pack(">I", len(entries)) + entries + self._between + encoded + self._after
         header = _frame(_HEADER, self._number, pack(">HHQ", _BASIC, 0, len(body)) + properties)
         if len(header) - _FRAME_OVERHEAD > self._largest:

@@ -16,7 +16,7 @@ from bridge.errors import BrokerError
 from bridge.publisher.answer import translated
 from bridge.publisher.receipt import Receipt
 from bridge.publisher.sender.base import QuickSender, UnsuitableError
-from bridge.publisher.template import TASK_ID, Template
+from bridge.publisher.template import TASK_ID, TRACE, Template
 
 _encode = msgspec.json.Encoder().encode
 _BODY = b"bridge-body-b3c1d9f0"
@@ -137,6 +137,10 @@ class _Envelope:
             "kwargsrepr": _encode(headers["kwargsrepr"]),
             "bridge": _encode(headers["bridge"]),
         }
+        for name in TRACE:
+            if name in headers:
+                # The next member of the same object.
+                values["bridge"] += b',"%b":%b' % (name.encode(), _encode(headers[name]))
         text = self._text % self._in_order(values)
         if len(text) > self._largest:
             # Redis would close the connection in the middle of it, which looks like a broker that goes away.

@@ -10,6 +10,7 @@ from bridge.cli.main import run_group
 from bridge.cli.options import Project
 from django_app.cli.environment import project_environment
 from django_app.cli.group import group
+from django_app.database import alias, aliases
 from django_app.findings import findings
 
 
@@ -36,8 +37,20 @@ class Command(BaseCommand):
         if not words or {"-h", "--help"} & set(words):
             run_group(group, words, "manage.py bridge")
             return
-        with project_environment():
+        words, chosen = _databases(words)
+        with project_environment(chosen):
             run_group(group, words, "manage.py bridge", Project(findings))
+
+
+def _databases(words: list[str]) -> tuple[list[str], Sequence[str]]:
+    """Returns the words without --database, and the databases that the command uses. One `run` serves all databases of
+    the bridge; the other commands look at one."""
+    if words[0] == "apply":
+        return words, (alias(),)  # it reads the option itself
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--database")
+    known, rest = parser.parse_known_args(words)
+    return rest, (known.database,) if known.database else aliases() if words[0] == "run" else (alias(),)
 
 
 def _without_django_options(words: list[str]) -> list[str]:

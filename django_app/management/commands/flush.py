@@ -7,7 +7,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bridge.database.statement import statement
-from django_app.database import alias
+from django_app.database import aliases
 
 _MAY_DELETE = statement("may_delete_events", "django_app")
 _DEAD_LETTERS = statement("delete_dead_letters", "django_app")
@@ -17,7 +17,7 @@ _EVENTS = statement("delete_events", "django_app")
 class Command(flush.Command):
     def handle(self, **options: Any) -> None:
         connection = connections[options["database"]]
-        if connection.alias != alias() or connection.vendor != "postgresql":
+        if connection.alias not in aliases() or connection.vendor != "postgresql":
             super().handle(**options)
             return
         tables = connection.introspection.django_table_names(only_existing=True, include_views=False)

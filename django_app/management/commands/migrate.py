@@ -5,17 +5,17 @@ from typing import Any
 
 from django.core.management.commands import migrate
 
-from django_app.database import alias, is_supported
-from django_app.findings import findings, while_migrating
+from django_app.database import aliases, is_supported
+from django_app.findings import findings_in, while_migrating
 
 
 class Command(migrate.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         with while_migrating():
             super().handle(*args, **options)
-        if options["check_unapplied"] and options["database"] == alias() and is_supported(alias()):
+        if options["check_unapplied"] and options["database"] in aliases():
             # Django's own check has passed, or the process would have ended.
-            found = findings()
+            found = findings_in(options["database"]) if is_supported(options["database"]) else []
             for finding in found:
                 self.stdout.write(f"  {finding}")
             if found:

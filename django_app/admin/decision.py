@@ -1,0 +1,137 @@
+"""Decision: what a person does about dead letters. The functions of triggers.sql check everything again."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from django.contrib.admin.models import CHANGE, DELETION, LogEntry
+from django.db import DatabaseError, connections, transaction
+from django.http import HttpRequest
+
+from bridge.database.statement import statement
+from django_app.admin.rights import Needs
+from django_app.database import alias
+from django_app.models import DeadLetter, Watch
+
+Kind = Literal["retry", "discard"]
+
+NEEDS: dict[str, Needs] = {
+    "retry": Needs(functions=("retry",)),
+    "discard": Needs(functions=("discard",)),
+    "edit": Needs(functions=("discard", "send")),
+}
+CHUNK = 1000
+_SETTLE: dict[Kind, str] = {
+    "retry": statement("retry_dead_letters", "django_app"),
+    "discard": statement("discard_dead_letters", "django_app"),
+}
+_SEND = statement("send_task", "django_app")
+_CONTEXT = statement("add_context", "django_app")
+# The options of a watch that say how its task is sent. The others are about capture.
+_SENT_OPTIONS = ("queue", "priority", "countdown", "expires", "headers")
+
+
+class DecisionError(Exception):
+    """Says why nothing was done."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The call of a dead letter: what a person may edit, and what stays."""
+
+    task: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    options: dict[str, Any]
+
+
+def arguments(letter: DeadLetter) -> Arguments | None:
+    """Returns the call of a dead letter; None if its watch is gone or its arguments can't be read."""
+    if letter.op == "send":
+        sent = letter.data if isinstance(letter.data, dict) else {}
+        task, args, kwargs = sent.get("task"), sent.get("args", []), sent.get("kwargs", {})
+        if not (isinstance(task, str) and isinstance(args, list) and isinstance(kwargs, dict)):
+            return None
+        return Arguments(task, args, kwargs, _sent(sent.get("options")))
+    watch = Watch.objects.using(alias()).filter(name=letter.watch).first()
+    if watch is None:
+        return None
+    if isinstance(watch.options, dict) and watch.options.get("call") == "event":
+        return Arguments(watch.task, [_as_argument(letter)], {}, _sent(watch.options))
+    return Arguments(watch.task, letter.key if isinstance(letter.key, list) else [], {}, _sent(watch.options))
+
+
+def settle(request: HttpRequest, kind: Kind, letters: Sequence[DeadLetter]) -> int:
+    """Retries or discards dead letters, all or none of them. Returns their number.
+
+    Fewer than asked for: another person has decided about the others meanwhile.
+    """
+    done = 0
+    with transaction.atomic(using=alias()), connections[alias()].cursor() as cursor:
+        cursor.execute(_CONTEXT, {"context": _context(request)})
+        for start in range(0, len(letters), CHUNK):
+            cursor.execute(_SETTLE[kind], {"ids": [letter.pk for letter in letters[start : start + CHUNK]]})
+            done += cursor.fetchone()[0]
+    _log(request, letters, CHANGE if kind == "retry" else DELETION, f"{kind.title()} of a dead letter.")
+    return done
+
+
+def send_edited(
+    request: HttpRequest, letter: DeadLetter, call: Arguments, args: list[Any], kwargs: dict[str, Any]
+) -> None:
+    """Sends the task of a dead letter with other arguments, and discards the dead letter, in one transaction.
+
+    bridge.send() starts only tasks that the owner of the schema has allowed, so nobody can start another task this way.
+    """
+    sent = {"task": call.task, "options": json.dumps(call.options), "stream": letter.stream}
+    try:
+        with transaction.atomic(using=alias()), connections[alias()].cursor() as cursor:
+            cursor.execute(_CONTEXT, {"context": _context(request)})
+            cursor.execute(_SETTLE["discard"], {"ids": [letter.pk]})
+            if cursor.fetchone() != (1,):
+                raise DecisionError("Another person has decided about this dead letter, so nothing was sent.")
+            cursor.execute(_SEND, {**sent, "args": json.dumps(args), "kwargs": json.dumps(kwargs)})
+    except DatabaseError as error:
+        raise DecisionError(_said(error, call.task)) from error
+    _log(request, [letter], CHANGE, f"Sent {call.task} with other arguments: {json.dumps(args)} {json.dumps(kwargs)}")
+
+
+def _said(error: DatabaseError, task: str) -> str:
+    diagnosis = getattr(error.__cause__, "diag", None)
+    message = getattr(diagnosis, "message_primary", None) or str(error)
+    if getattr(error.__cause__, "sqlstate", None) == "42501" and "may not be sent" in message:
+        quoted = task.replace("'", "''")
+        return f"{message}. The owner of schema bridge can allow it: select bridge.allow('{quoted}');"
+    return f"{message}."
+
+
+def _sent(options: Any) -> dict[str, Any]:
+    return {name: options[name] for name in _SENT_OPTIONS if name in options} if isinstance(options, dict) else {}
+
+
+def _as_argument(letter: DeadLetter) -> dict[str, Any]:
+    """Returns the dict that a task with `call = "event"` gets, as bridge.call makes it."""
+    data = letter.data if isinstance(letter.data, dict) else {}
+    try:
+        context = json.loads(letter.context) if letter.context is not None else None
+    except (ValueError, RecursionError):
+        context = letter.context
+    return {
+        "id": letter.pk,
+        "watch": letter.watch,
+        "operation": letter.op,
+        "key": letter.key,
+        **{name: data.get(name) for name in ("old_key", "old", "new", "changed")},
+        "at": letter.at.isoformat() if letter.at is not None else None,
+        "context": context,
+    }
+
+
+def _context(request: HttpRequest) -> str:
+    user = {"user": request.user.get_username(), "user_id": request.user.pk}
+    return json.dumps({**user, "path": request.path}, default=str)
+
+
+def _log(request: HttpRequest, letters: Sequence[DeadLetter], flag: int, message: str) -> None:
+    LogEntry.objects.log_actions(request.user.pk, letters, flag, change_message=message)  # type: ignore[arg-type]

@@ -1,0 +1,76 @@
+"""The indexes of the log that the setting BRIDGE_LOG_INDEXES asks for: by key, and by time.
+
+With them, the timeline of an object and the filter by time reach the end of the log. Each captured change then has to
+maintain them, so they are not there by default.
+"""
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.db import DatabaseError, OperationalError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from bridge.database.statement import statement
+from django_app.database import aliases, connect, has_schema, is_supported, sentence, sqlstate, stranger
+
+LOCK_TIMEOUT = "2s"
+ATTEMPTS = 5
+_BUILD = statement("build_log_indexes", "django_app")
+_DROP = statement("drop_log_indexes", "django_app")
+_DROP_TORN = statement("drop_torn_indexes", "django_app")
+_STATE = statement("has_log_indexes", "django_app")
+_LOCK_TIMEOUT = statement("limit_lock_wait", "django_app")
+_LOCK_TROUBLE = {"55P03", "40P01"}  # lock_not_available, deadlock_detected
+
+
+def is_complete(connection: BaseDatabaseWrapper) -> bool | None:
+    """Whether the indexes can be used; None if there are none."""
+    with connection.cursor() as cursor:
+        cursor.execute(_STATE)
+        row = cursor.fetchone()
+    return None if row is None or row[0] is None else bool(row[0])
+
+
+def after_migrate(using: str, say: Callable[[str], object]) -> None:
+    """Builds or drops the indexes as the setting says. A failure is reported and does not fail the migration."""
+    if using not in aliases() or not is_supported(using):
+        return
+    connection = connect(using)
+    if not has_schema(connection) or stranger(connection):
+        return
+    is_wanted = bool(getattr(settings, "BRIDGE_LOG_INDEXES", False))
+    state = is_complete(connection)
+    try:
+        if is_wanted and not state:
+            _build(connection)
+            say("The indexes of the log were built.")
+        elif not is_wanted and state is not None:
+            _patiently(connection, _DROP)
+            say("The indexes of the log were dropped.")
+    except DatabaseError as error:
+        say(f"The indexes of the log stay as they were: {sentence(error)}. Run `manage.py migrate` again.")
+
+
+def _build(connection: BaseDatabaseWrapper) -> None:
+    _patiently(connection, _DROP_TORN)
+    for each in _BUILD.split(";\n"):
+        if not each.strip():
+            continue
+        if "concurrently" not in each or connection.in_atomic_block:
+            _patiently(connection, each.replace(" concurrently", ""))
+        else:
+            with connection.cursor() as cursor:
+                cursor.execute(each)
+
+
+def _patiently(connection: BaseDatabaseWrapper, query: str) -> None:
+    """Runs a statement that takes a lock of the log. While it waits for that lock, every writer waits behind it."""
+    for attempt in range(ATTEMPTS):
+        try:
+            with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+                cursor.execute(_LOCK_TIMEOUT, {"timeout": LOCK_TIMEOUT})
+                cursor.execute(query)
+                return
+        except OperationalError as error:
+            if sqlstate(error) not in _LOCK_TROUBLE or attempt == ATTEMPTS - 1:
+                raise

@@ -1,0 +1,41 @@
+-- Builds the indexes of the log that BRIDGE_LOG_INDEXES asks for: by key, for timelines, and by time. Each statement runs
+-- by itself: those with `concurrently` read a partition while writers go on, and refuse a transaction. All of them may
+-- run again. The last one of each index makes it complete.
+create index if not exists event_key on only bridge.event (pg_catalog.jsonb_hash_extended(key, 0), xid);
+create index if not exists ring_key on only bridge.ring (pg_catalog.jsonb_hash_extended(key, 0), xid);
+create index concurrently if not exists event_0_key on bridge.event_0 (pg_catalog.jsonb_hash_extended(key, 0), xid);
+create index concurrently if not exists event_1_key on bridge.event_1 (pg_catalog.jsonb_hash_extended(key, 0), xid);
+create index concurrently if not exists event_2_key on bridge.event_2 (pg_catalog.jsonb_hash_extended(key, 0), xid);
+create index concurrently if not exists event_3_key on bridge.event_3 (pg_catalog.jsonb_hash_extended(key, 0), xid);
+create index concurrently if not exists event_4_key on bridge.event_4 (pg_catalog.jsonb_hash_extended(key, 0), xid);
+create index concurrently if not exists event_5_key on bridge.event_5 (pg_catalog.jsonb_hash_extended(key, 0), xid);
+create index concurrently if not exists event_6_key on bridge.event_6 (pg_catalog.jsonb_hash_extended(key, 0), xid);
+create index concurrently if not exists event_7_key on bridge.event_7 (pg_catalog.jsonb_hash_extended(key, 0), xid);
+alter index bridge.ring_key attach partition bridge.event_0_key;
+alter index bridge.ring_key attach partition bridge.event_1_key;
+alter index bridge.ring_key attach partition bridge.event_2_key;
+alter index bridge.ring_key attach partition bridge.event_3_key;
+alter index bridge.ring_key attach partition bridge.event_4_key;
+alter index bridge.ring_key attach partition bridge.event_5_key;
+alter index bridge.ring_key attach partition bridge.event_6_key;
+alter index bridge.ring_key attach partition bridge.event_7_key;
+alter index bridge.event_key attach partition bridge.ring_key;
+create index if not exists event_at on only bridge.event using brin (at) with (autosummarize = on);
+create index if not exists ring_at on only bridge.ring using brin (at) with (autosummarize = on);
+create index concurrently if not exists event_0_at on bridge.event_0 using brin (at) with (autosummarize = on);
+create index concurrently if not exists event_1_at on bridge.event_1 using brin (at) with (autosummarize = on);
+create index concurrently if not exists event_2_at on bridge.event_2 using brin (at) with (autosummarize = on);
+create index concurrently if not exists event_3_at on bridge.event_3 using brin (at) with (autosummarize = on);
+create index concurrently if not exists event_4_at on bridge.event_4 using brin (at) with (autosummarize = on);
+create index concurrently if not exists event_5_at on bridge.event_5 using brin (at) with (autosummarize = on);
+create index concurrently if not exists event_6_at on bridge.event_6 using brin (at) with (autosummarize = on);
+create index concurrently if not exists event_7_at on bridge.event_7 using brin (at) with (autosummarize = on);
+alter index bridge.ring_at attach partition bridge.event_0_at;
+alter index bridge.ring_at attach partition bridge.event_1_at;
+alter index bridge.ring_at attach partition bridge.event_2_at;
+alter index bridge.ring_at attach partition bridge.event_3_at;
+alter index bridge.ring_at attach partition bridge.event_4_at;
+alter index bridge.ring_at attach partition bridge.event_5_at;
+alter index bridge.ring_at attach partition bridge.event_6_at;
+alter index bridge.ring_at attach partition bridge.event_7_at;
+alter index bridge.event_at attach partition bridge.ring_at;

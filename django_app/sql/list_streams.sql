@@ -1,0 +1,2 @@
+-- Returns the state of each stream.
+select * from bridge.status()
