@@ -721,8 +721,8 @@ as $$
 declare
     known constant text[] :=
         '{call,queue,priority,countdown,expires,headers,coalesce,source,always,may_skip,named_only,notify,on_error,'
-        'unchanged,own_writes}';
-    flags constant text[] := '{coalesce,always,may_skip,named_only,notify,unchanged}';
+        'unchanged,own_writes,shadow}';
+    flags constant text[] := '{coalesce,always,may_skip,named_only,notify,unchanged,shadow}';
     -- Celery lets a custom header replace one of its protocol, such as the name of the task: see
     -- bridge/call_options.py.
     reserved constant text[] :=
@@ -1719,6 +1719,19 @@ as $$
 $$;
 
 
+-- Returns the expression for the data that an event of this watch has, made of `data`. The event of a shadow watch also
+-- has the beginning of the client's statement, so that a report can show which statement the old dispatch missed.
+create or replace function bridge._kept_data_sql(w bridge.watch, data text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when w.options -> 'shadow' = 'true' then format(
+        'coalesce(%s, ''{}''::pg_catalog.jsonb) operator(pg_catalog.||) pg_catalog.jsonb_build_object('
+        '''statement'', pg_catalog."left"(pg_catalog.current_query(), 500))', data
+    ) else data end
+$$;
+
+
 -- Returns the body for one operation. It writes the event with a plain INSERT (no cast that can fail, no lock on a
 -- shared row, no upsert); after that, the capture function wakes a sleeping relay.
 -- Armed sleep: the relay holds sleep_key exclusively while it sleeps. A writer that gets the key in shared mode keeps
@@ -1736,7 +1749,9 @@ declare
 begin
     if op = 'truncate' then
         return format(
-            E'\n        insert into bridge.ring (stream, watch, op) values (%L, %L, %L);', w.stream, w.name, op
+            E'\n        insert into bridge.ring (stream, watch, op%s) values (%L, %L, %L%s);',
+            case when w.options -> 'shadow' = 'true' then ', data' end, w.stream, w.name, op,
+            case when w.options -> 'shadow' = 'true' then ', ' || bridge._kept_data_sql(w, 'null') end
         );
     end if;
     slowly := format(
@@ -1753,8 +1768,8 @@ begin
     end if;
     return format(
         E'\n        if %s then\n            %s\n        else\n            %s\n        end if;\n'
-        '        insert into bridge.ring (stream, watch, op, key, data) values (%L, %L, %L, k, d);',
-        fits, reading, slowly, w.stream, w.name, op
+        '        insert into bridge.ring (stream, watch, op, key, data) values (%L, %L, %L, k, %s);',
+        fits, reading, slowly, w.stream, w.name, op, bridge._kept_data_sql(w, 'd')
     );
 end
 $$;
@@ -3115,6 +3130,11 @@ begin
         raise exception 'the log keeps events for up to 24 hours, not for %', retention
             using errcode = 'invalid_parameter_value';
     end if;
+    delete from bridge.shadow_publish p
+    where p.id = any (array(
+        select old.id from bridge.shadow_publish old
+        where old.at < clock_timestamp() - recycle.retention order by old.at limit 100000
+    ));
     -- Until a restored log is adopted, its position alone does not show which events wait in it.
     if exists (select from bridge.position p where bridge._is_foreign(p.cluster, p.seen, p.upto, p.xmin)) then
         return done;
@@ -3450,7 +3470,56 @@ comment on function bridge.forget(interval, integer) is
 'Deletes old entries of the inbox, at most `at_most`; returns their number.';
 
 
--- 10 --- Status -------------------------------------------------------------------------------------------------------
+-- 10 --- Shadow: what the old dispatch published, for a comparison with the events of shadow watches ------------------
+
+create table if not exists bridge.shadow_publish (
+    id bigint generated always as identity primary key,
+    at timestamptz not null,
+    task text not null,
+    args jsonb not null, -- the positional arguments, then the values of the others
+    inside boolean not null, -- whether a transaction was open
+    xid xid8, -- of that transaction, if it had written something by then
+    place text -- file and line that published
+);
+do $shadow$
+begin
+    if to_regclass('bridge.shadow_publish_at') is null then
+        create index shadow_publish_at on bridge.shadow_publish (at);
+    end if;
+end
+$shadow$;
+
+
+-- Takes an array of {"task", "args", "inside", "xid", "place", "age"}, at most 1000 of them; age is in seconds. Only
+-- tasks of shadow watches are noted, and nothing once the table has 256 MB, so this right can't fill the disk. Returns
+-- the number that was noted.
+create or replace function bridge.note_publishes(publishes jsonb) returns bigint
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with noted as (
+        insert into bridge.shadow_publish (at, task, args, inside, xid, place)
+        select
+            clock_timestamp() - make_interval(secs => least(greatest(p.age, 0), 86400)),
+            p.task, p.args, coalesce(p.inside, false), p.xid::xid8, "left"(p.place, 200)
+        from jsonb_path_query(publishes, '$[0 to 999] ? (@.type() == "object")') as item (value)
+        cross join lateral jsonb_to_record(item.value)
+            as p (task text, args jsonb, inside boolean, xid text, place text, age double precision)
+        where pg_total_relation_size('bridge.shadow_publish') < 268435456
+            and jsonb_typeof(p.args) = 'array' and octet_length(p.args::text) <= 2000
+            and exists (
+                select from bridge.watch w
+                where w.task = p.task and w.removed_at is null and w.options -> 'shadow' = 'true'
+            )
+        returning true
+    )
+    select count(*) from noted
+$$;
+comment on function bridge.note_publishes(jsonb) is
+'Notes what the old dispatch published for tasks of shadow watches; returns the number.';
+
+
+-- 11 --- Status -------------------------------------------------------------------------------------------------------
 
 -- Events that are committed and not delivered yet: the window between the position and now, without the part of a large
 -- window that the relay has walked already; or the events that wait in a log that was restored and is not adopted yet.
@@ -3654,7 +3723,7 @@ comment on function bridge.disk_use() is
 'Bytes on disk of the log, the dead letters and the inbox, with their indexes.';
 
 
--- 11 --- Rights, and upgrade of what is installed ---------------------------------------------------------------------
+-- 12 --- Rights, and upgrade of what is installed ---------------------------------------------------------------------
 
 -- PostgreSQL lets everybody execute a new function. In this schema only the owner may, until a role is granted the
 -- right.

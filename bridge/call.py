@@ -63,6 +63,11 @@ class Targets(msgspec.Struct, frozen=True):
         """The watches with the option `coalesce`: several of their events with one key become one task."""
         return frozenset(name for name, target in self.watches.items() if target.options.get("coalesce"))
 
+    @property
+    def shadows(self) -> frozenset[str]:
+        """The watches with the option `shadow`: their events are recorded and start no task."""
+        return frozenset(name for name, target in self.watches.items() if target.options.get("shadow"))
+
 
 def targets_of(watches: Iterable[tuple[str, str, str]], sendable: Iterable[str]) -> Targets:
     """Makes the targets from the rows of the database: each watch is its name, its task, and its options as JSON.

@@ -60,6 +60,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Whether updates that change no value count too. By default only changes count."""
     notify: bool | UnsetType = UNSET
     """Whether writers may NOTIFY. PREPARE TRANSACTION refuses NOTIFY; with False, events wait for the poll floor."""
+    shadow: bool | UnsetType = UNSET
+    """Whether events are only recorded: no task starts, and the old dispatch in the code is compared with them."""
     on_error: Literal["fail", "warn"] | UnsetType = UNSET
     """What happens when a change can't be recorded. fail (the default): the statement fails. warn: it goes on with a
     warning."""

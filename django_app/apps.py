@@ -12,6 +12,7 @@ from django.db.models.signals import post_migrate, pre_migrate
 from bridge import worker
 from django_app import allowances, checks, context, findings, log_index, router
 from django_app.declarations import registry, sync
+from django_app.shadow import receiver
 
 
 class BridgeConfig(AppConfig):
@@ -22,6 +23,7 @@ class BridgeConfig(AppConfig):
 
     def ready(self) -> None:
         registry.autodiscover()
+        registry.when_shadowed(receiver.install)
         router.install()
         context.install()
         worker.install()

@@ -88,6 +88,8 @@ def changes_of(connection: BaseDatabaseWrapper, watches: Sequence[InstalledWatch
         became = f"{fate}, task {call.task_id}" if isinstance(call, Call) else str(fate)
         if not without_own_writes([event], targets.ignoring):
             became = "starts nothing, since the task of this watch wrote it (own_writes)"
+        if event.watch in targets.shadows:
+            became = "recorded only, since the watch has the option shadow"
         yield f"  {event.at:%Y-%m-%d %H:%M:%S.%f} {event.watch} {event.op}: {became}"
 
 

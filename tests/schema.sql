@@ -133,7 +133,9 @@ declare
 begin
     if op = 'truncate' then
         return format(
-            E'\n        insert into bridge.ring (stream, watch, op) values (%L, %L, %L);', w.stream, w.name, op
+            E'\n        insert into bridge.ring (stream, watch, op%s) values (%L, %L, %L%s);',
+            case when w.options -> 'shadow' = 'true' then ', data' end, w.stream, w.name, op,
+            case when w.options -> 'shadow' = 'true' then ', ' || bridge._kept_data_sql(w, 'null') end
         );
     end if;
     slowly := format(
@@ -150,8 +152,8 @@ begin
     end if;
     return format(
         E'\n        if %s then\n            %s\n        else\n            %s\n        end if;\n'
-        '        insert into bridge.ring (stream, watch, op, key, data) values (%L, %L, %L, k, d);',
-        fits, reading, slowly, w.stream, w.name, op
+        '        insert into bridge.ring (stream, watch, op, key, data) values (%L, %L, %L, k, %s);',
+        fits, reading, slowly, w.stream, w.name, op, bridge._kept_data_sql(w, 'd')
     );
 end
 $$;
@@ -407,8 +409,8 @@ CREATE FUNCTION bridge._check_options(what text, options jsonb) RETURNS void
 declare
     known constant text[] :=
         '{call,queue,priority,countdown,expires,headers,coalesce,source,always,may_skip,named_only,notify,on_error,'
-        'unchanged,own_writes}';
-    flags constant text[] := '{coalesce,always,may_skip,named_only,notify,unchanged}';
+        'unchanged,own_writes,shadow}';
+    flags constant text[] := '{coalesce,always,may_skip,named_only,notify,unchanged,shadow}';
     -- Celery lets a custom header replace one of its protocol, such as the name of the task: see
     -- bridge/call_options.py.
     reserved constant text[] :=
@@ -1098,6 +1100,16 @@ begin
     if exists (select from bridge.position p where p.stream = new.stream) then return null; end if;
     return new;
 end
+$$;
+
+CREATE FUNCTION bridge._kept_data_sql(w bridge.watch, data text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case when w.options -> 'shadow' = 'true' then format(
+        'coalesce(%s, ''{}''::pg_catalog.jsonb) operator(pg_catalog.||) pg_catalog.jsonb_build_object('
+        '''statement'', pg_catalog."left"(pg_catalog.current_query(), 500))', data
+    ) else data end
 $$;
 
 CREATE FUNCTION bridge._key(relation regclass, key text[]) RETURNS text[]
@@ -2378,6 +2390,31 @@ $$;
 
 COMMENT ON FUNCTION bridge.forget(older_than interval, at_most integer) IS 'Deletes old entries of the inbox, at most `at_most`; returns their number.';
 
+CREATE FUNCTION bridge.note_publishes(publishes jsonb) RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    with noted as (
+        insert into bridge.shadow_publish (at, task, args, inside, xid, place)
+        select
+            clock_timestamp() - make_interval(secs => least(greatest(p.age, 0), 86400)),
+            p.task, p.args, coalesce(p.inside, false), p.xid::xid8, "left"(p.place, 200)
+        from jsonb_path_query(publishes, '$[0 to 999] ? (@.type() == "object")') as item (value)
+        cross join lateral jsonb_to_record(item.value)
+            as p (task text, args jsonb, inside boolean, xid text, place text, age double precision)
+        where pg_total_relation_size('bridge.shadow_publish') < 268435456
+            and jsonb_typeof(p.args) = 'array' and octet_length(p.args::text) <= 2000
+            and exists (
+                select from bridge.watch w
+                where w.task = p.task and w.removed_at is null and w.options -> 'shadow' = 'true'
+            )
+        returning true
+    )
+    select count(*) from noted
+$_$;
+
+COMMENT ON FUNCTION bridge.note_publishes(publishes jsonb) IS 'Notes what the old dispatch published for tasks of shadow watches; returns the number.';
+
 CREATE FUNCTION bridge.once(id uuid) RETURNS boolean
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2410,6 +2447,11 @@ begin
         raise exception 'the log keeps events for up to 24 hours, not for %', retention
             using errcode = 'invalid_parameter_value';
     end if;
+    delete from bridge.shadow_publish p
+    where p.id = any (array(
+        select old.id from bridge.shadow_publish old
+        where old.at < clock_timestamp() - recycle.retention order by old.at limit 100000
+    ));
     -- Until a restored log is adopted, its position alone does not show which events wait in it.
     if exists (select from bridge.position p where bridge._is_foreign(p.cluster, p.seen, p.upto, p.xmin)) then
         return done;
@@ -2960,6 +3002,25 @@ CREATE TABLE bridge.sendable (
     CONSTRAINT sendable_task_check CHECK ((task ~ '^\S+$'::text))
 );
 
+CREATE TABLE bridge.shadow_publish (
+    id bigint NOT NULL,
+    at timestamp with time zone NOT NULL,
+    task text NOT NULL,
+    args jsonb NOT NULL,
+    inside boolean NOT NULL,
+    xid xid8,
+    place text
+);
+
+ALTER TABLE bridge.shadow_publish ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME bridge.shadow_publish_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE bridge.stream (
     name text NOT NULL COLLATE pg_catalog."C",
     number integer NOT NULL,
@@ -3074,6 +3135,9 @@ ALTER TABLE ONLY bridge.installation
 ALTER TABLE ONLY bridge.sendable
     ADD CONSTRAINT sendable_pkey PRIMARY KEY (task);
 
+ALTER TABLE ONLY bridge.shadow_publish
+    ADD CONSTRAINT shadow_publish_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY bridge.stream
     ADD CONSTRAINT stream_pkey PRIMARY KEY (name);
 
@@ -3105,6 +3169,8 @@ CREATE INDEX event_6_lane_stream_xid_idx ON bridge.event_6 USING btree (lane, st
 CREATE INDEX event_7_lane_stream_xid_idx ON bridge.event_7 USING btree (lane, stream, xid);
 
 CREATE INDEX inbox_at ON bridge.inbox USING btree (at);
+
+CREATE INDEX shadow_publish_at ON bridge.shadow_publish USING btree (at);
 
 ALTER INDEX bridge.ring_lane_stream_xid_idx ATTACH PARTITION bridge.event_0_lane_stream_xid_idx;
 
@@ -3306,6 +3372,8 @@ REVOKE ALL ON FUNCTION bridge._json_object_sql(pairs text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._keep_position() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION bridge._kept_data_sql(w bridge.watch, data text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION bridge._key(relation regclass, key text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge._key_sql(w bridge.watch, row_name text) FROM PUBLIC;
@@ -3423,6 +3491,8 @@ REVOKE ALL ON FUNCTION bridge.drift() FROM PUBLIC;
 REVOKE ALL ON FUNCTION bridge.fate(stream text, watch text, id bigint, at timestamp with time zone, xid xid8) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.forget(older_than interval, at_most integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION bridge.note_publishes(publishes jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bridge.once(id uuid) FROM PUBLIC;
 

@@ -134,7 +134,31 @@ def test_the_application_sends_only_tasks_that_the_owner_allowed(
     assert conn.execute("select data ->> 'task' from bridge.waiting").fetchall() == [("shop.mail",)]
 
 
+def test_the_application_notes_publishes_of_shadow_watches_and_nothing_else(
+    database: Database, conn: psycopg.Connection, names: dict[str, str]
+) -> None:
+    note = "select bridge.note_publishes(%s::jsonb)"
+    one = '{"task": "shop.touch", "args": [1], "age": -1e9, "xid": "99999999999", "place": "' + "x" * 999 + '"}'
+    with role_of(database, names["owner"]) as owner, role_of(database, names["application"]) as application:
+        assert application.execute(note, [f"[{one}]"]).fetchone() == (0,)  # no shadow watch
+        owner.execute("""select bridge.watch('item', 'item', 'shop.touch', options => '{"shadow": true}')""")
+        assert application.execute(note, [f"[{','.join([one] * 1500)}]"]).fetchone() == (1000,)
+        odd = ['[{"task": "os.system", "args": []}]', '[{"task": "shop.touch", "args": "1"}]', "[7, null, []]", "{}"]
+        odd += ['[{"task": "shop.touch", "args": ["' + "x" * 3000 + '"]}]', "null", "[]"]
+        for text in odd:
+            assert application.execute(note, [text]).fetchone() == (0,), text[:99]
+        for statement in ("select * from bridge.shadow_publish", "delete from bridge.shadow_publish"):
+            assert refused(application, statement)
+    assert conn.execute("select max(length(place)), max(at) <= now() from bridge.shadow_publish").fetchone() == (
+        200,
+        True,
+    )
+    conn.execute("select bridge.recycle('0')")
+    assert conn.execute("select count(*) from bridge.shadow_publish").fetchone() == (0,)
+
+
 NOT_THE_PROCESS = [
+    """select bridge.note_publishes('[]')""",
     "select * from item",
     "insert into item values (7)",
     "update item set price = 0",

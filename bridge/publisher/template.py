@@ -33,6 +33,8 @@ _encode = msgspec.json.Encoder().encode
 # The most targets that are remembered: more than an application has watches. Calls of `bridge.send` may bring any
 # number of targets.
 _MOST = 1000
+SHADOW_RECEIVER = "bridge.shadow"
+"""The dispatch_uid of the receiver of Django's shadow mode."""
 _VARIABLE = ("id", "root_id", "argsrepr", "kwargsrepr", "bridge")
 TRACE = ("traceparent", "tracestate")
 """Headers that a message has if its event has them."""
@@ -123,9 +125,12 @@ class Templates:
 
 
 def somebody_listens() -> bool:
-    """Whether a signal about publishing has receivers, such as Sentry, OpenTelemetry or the user's own."""
+    """Whether a signal about publishing has receivers, such as Sentry, OpenTelemetry or the user's own.
+
+    Django's shadow mode has one too. It ignores what the bridge publishes, so it does not count.
+    """
     listened = signals.before_task_publish, signals.after_task_publish, signals.task_sent
-    return any(signal.receivers for signal in listened)
+    return any(name[0] != SHADOW_RECEIVER for signal in listened for name, _ in signal.receivers or ())
 
 
 class _Recorder:

@@ -33,6 +33,8 @@ class _Part(msgspec.Struct):
     events: Sequence[Event]
     """Those that the broker has not confirmed yet."""
     refusals: list[Refusal]
+    skipped: list[Event]
+    """Those of shadow watches, which start no task."""
 
 
 class Delivery:
@@ -83,16 +85,24 @@ class Delivery:
         """Publishes the batch, and moves the position after the broker has confirmed all of it."""
         started = anyio.current_time()
         refusals: list[Refusal] = []
+        skipped: list[Event] = []
         size = self._pace.together(batch)
         for begin in range(0, len(batch.events), size):
             if begin:
                 await self._grace.sleep_until(started + self._pace.shortest(batch) * begin / len(batch.events))
-            part = _Part(batch.events[begin : begin + size], refusals)
+            part = _Part(batch.events[begin : begin + size], refusals, skipped)
             await self._retry(partial(self._publish, part))
-        await self._retry(partial(self._settle, batch, refusals))
+        await self._retry(partial(self._settle, batch, refusals, skipped))
 
     async def _publish(self, part: _Part) -> None:
         """Tries once to publish the part. The next try leaves out what the broker has confirmed."""
+        # What counts is the watch's option now, not when the event was recorded.
+        shadows = self._reader.targets.shadows
+        if shadows:
+            part.skipped += [event for event in part.events if event.watch in shadows]
+            part.events = [event for event in part.events if event.watch not in shadows]
+            if not part.events:
+                return
         with self._recorder.publishing(), self._grace.giving_up():
             receipt = await in_thread(partial(self._publisher.publish, part.events, self._reader.targets))
         if receipt.outage is not None:
@@ -100,13 +110,13 @@ class Delivery:
             raise BrokerError(receipt.outage)
         part.refusals += receipt.refusals(part.events)
 
-    async def _settle(self, batch: Batch, refusals: Sequence[Refusal]) -> None:
+    async def _settle(self, batch: Batch, refusals: Sequence[Refusal], skipped: Sequence[Event]) -> None:
         """Stores the refused events as dead letters, then moves the position. The broker has the others."""
         with self._grace.giving_up():
             self._recorder.dead_letters(refusals, self._reader.targets)
             await self._log.bury(refusals)
             await self._log.move(batch.position)
-            self._recorder.delivered(batch, refusals)
+            self._recorder.delivered(batch, refusals, skipped)
 
     async def _retry(self, step: Callable[[], Awaitable[object]]) -> None:
         """Repeats a step that needs the broker until it succeeds. The tries are paced, and no event is lost."""

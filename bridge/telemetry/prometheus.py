@@ -18,6 +18,12 @@ class Metrics:
             ["stream", "watch"],
             registry=self.registry,
         )
+        self.skipped = Counter(
+            "bridge_events_skipped",
+            "Events of shadow watches, which start no task.",
+            ["stream", "watch"],
+            registry=self.registry,
+        )
         self.dead_letters = Counter(
             "bridge_dead_letters",
             "Events that could not be published as they were.",

@@ -9,6 +9,7 @@ from bridge.adoption import Adoption
 from bridge.batch import Batch
 from bridge.call import Refusal, Targets
 from bridge.errors import BrokerError, DatabaseError, NotReadyError, PositionError
+from bridge.event import Event
 from bridge.reason import kept
 from bridge.telemetry.health import Health, State
 from bridge.telemetry.prometheus import Metrics
@@ -123,15 +124,18 @@ class Recorder:
             known = event.watch if event.watch in targets.watches else ""
             self._metrics.dead_letters.labels(self._stream, known).inc(len(event.origins))
 
-    def delivered(self, batch: Batch, refusals: Sequence[Refusal]) -> None:
-        """Notes that the position has moved behind this batch."""
+    def delivered(self, batch: Batch, refusals: Sequence[Refusal], skipped: Sequence[Event]) -> None:
+        """Notes that the position has moved behind this batch. The skipped events belong to shadow watches."""
         # Compare the objects, because two events may have one id.
-        refused = {id(refusal.event) for refusal in refusals}
-        counts: Counter[str] = Counter()
-        for event in batch.events:
-            if id(event) not in refused:
+        left_out = {id(event) for event in (*(refusal.event for refusal in refusals), *skipped)}
+        published = [event for event in batch.events if id(event) not in left_out]
+        for counter, events in ((self._metrics.published, published), (self._metrics.skipped, skipped)):
+            counts: Counter[str] = Counter()
+            for event in events:
                 counts[event.watch] += 1 + len(event.merged)
-        for watch, count in counts.items():
-            self._metrics.published.labels(self._stream, watch).inc(count)
+            for watch, count in counts.items():
+                counter.labels(self._stream, watch).inc(count)
+        if skipped:
+            logger.debug("skipped events of shadow watches", extra={"stream": self._stream, "number": len(skipped)})
         self._metrics.batch_size.labels(self._stream).observe(batch.number)
         self._metrics.delivery.labels(self._stream).observe(batch.age)

@@ -6,6 +6,7 @@ from bridge.cli import main
 from django_app.cli.apply import apply
 from django_app.cli.explain import explain
 from django_app.cli.run import run
+from django_app.cli.shadow import shadow
 
 
 @click.group("bridge", context_settings=main.HELP)
@@ -29,5 +30,5 @@ def group() -> None:
     """
 
 
-for command in (*main.COMMANDS, apply, run, explain):
+for command in (*main.COMMANDS, apply, run, explain, shadow):
     group.add_command(command)

@@ -54,6 +54,7 @@ class Rule(TypedDict, total=False):
     named_only: bool
     unchanged: bool
     notify: bool
+    shadow: bool
     on_error: str
     own_writes: str
 
@@ -78,7 +79,7 @@ class Declaration:
         self._check_keys()
         rule = {key: value for key, value in self.rule.items() if value is not None and key != "using"}
         table = self._table()
-        task = self._task()
+        task = self.task_name()
         name = rule.pop("name", None) or default_name(table.label, task)
         self._check_name(name)
         self._check_operations(rule.get("on"))
@@ -122,7 +123,8 @@ class Declaration:
         except ConditionError as error:
             raise DeclarationError("bridge.E011", self.origin, f"its condition: {error}") from error
 
-    def _task(self) -> str:
+    def task_name(self) -> str:
+        """Returns the full name of the task; raises DeclarationError if it is none."""
         name = self.task if isinstance(self.task, str) else getattr(self.task, "name", None) or task_of(self.task)
         if not isinstance(name, str) or not re.fullmatch(r"\S+", name):
             raise DeclarationError(

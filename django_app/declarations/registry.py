@@ -16,6 +16,7 @@ from django_app.project import load_tasks
 T = TypeVar("T")
 
 _in_code: list[Declaration] = []
+_on_shadow: list[Callable[[], None]] = []
 
 
 def watch(table: type[models.Model] | str, *, task: NamedTask | str, **rule: Unpack[Rule]) -> None:
@@ -28,7 +29,7 @@ def watch(table: type[models.Model] | str, *, task: NamedTask | str, **rule: Unp
     """
     frame = inspect.currentframe()
     caller = frame.f_back if frame else None
-    _in_code.append(Declaration(table, task, rule, _place(caller) if caller else "watch()"))
+    _add(Declaration(table, task, rule, _place(caller) if caller else "watch()"))
 
 
 def on_change(table: type[models.Model] | str, **rule: Unpack[Rule]) -> Callable[[T], T]:
@@ -43,7 +44,7 @@ def on_change(table: type[models.Model] | str, **rule: Unpack[Rule]) -> Callable
     origin = _place(caller) if caller else "on_change()"
 
     def declare(task: T) -> T:
-        _in_code.append(Declaration(table, task, rule, origin))
+        _add(Declaration(table, task, rule, origin))
         return task
 
     return declare
@@ -58,6 +59,26 @@ def declared() -> list[Declaration]:
     """Returns all declarations of the project."""
     load_tasks()  # a declaration beside a task exists only after the task's module is imported
     return [*_in_code, *_in_settings()]
+
+
+def shadowed() -> list[Declaration]:
+    """Returns the declarations with the option `shadow`, as far as their modules are imported."""
+    return [declaration for declaration in (*_in_code, *_in_settings()) if declaration.rule.get("shadow")]
+
+
+def when_shadowed(call: Callable[[], None]) -> None:
+    """Calls this now if a declaration has the option `shadow`, and again whenever one is added that has it."""
+    if call not in _on_shadow:
+        _on_shadow.append(call)
+    if shadowed():
+        call()
+
+
+def _add(declaration: Declaration) -> None:
+    _in_code.append(declaration)
+    if declaration.rule.get("shadow"):
+        for call in _on_shadow:
+            call()
 
 
 def _place(caller: FrameType) -> str:

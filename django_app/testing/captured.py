@@ -13,6 +13,8 @@ from django_app.testing.eager import run
 from django_app.testing.errors import TestingError
 from django_app.testing.log import Log
 
+_SHADOW = "its watch has the option shadow, so it is only recorded"
+
 Op = Literal["insert", "update", "delete", "truncate", "send"]
 
 
@@ -102,14 +104,16 @@ def captured_event(event: Event, log: Log) -> CapturedEvent:
         task=call.target.task if isinstance(call, Call) else _intended(event, log),
         args=call.args if isinstance(call, Call) else (),
         kwargs=call.kwargs if isinstance(call, Call) else {},
-        refusal=call.reason if isinstance(call, Refusal) else None,
+        refusal=call.reason if isinstance(call, Refusal) else _SHADOW if event.watch in log.targets.shadows else None,
     )
 
 
 def captured_tasks_of(events: Iterable[Event], log: Log) -> list[CapturedTask]:
-    """Returns the tasks that these events start, as if the bridge read all of them at once."""
+    """Returns the tasks that these events start, as if the bridge read all of them at once. Those of shadow watches
+    start none."""
     __tracebackhide__ = True
-    wanted = without_own_writes(list(events), log.targets.ignoring)
+    shadows = log.targets.shadows
+    wanted = [event for event in without_own_writes(list(events), log.targets.ignoring) if event.watch not in shadows]
     return [_task(event, log) for event in coalesce(wanted, log.targets)]
 
 

@@ -27,6 +27,9 @@ to :"application";
 -- task that has not run yet, which then does nothing; so only the worker gets the right.
 grant usage on schema bridge to :"worker";
 grant execute on function bridge.once(uuid) to :"worker";
+-- In shadow mode both note what the old dispatch publishes (docs/howto/shadow.md). Without shadow watches the function
+-- notes nothing.
+grant execute on function bridge.note_publishes(jsonb) to :"application", :"worker";
 
 -- The process reads the log and what it needs to know about the watches.
 grant usage on schema bridge to :"process";

@@ -1,0 +1,93 @@
+"""Publish: what is known of one task that the project's own dispatch has published."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from time import monotonic
+from typing import Any, NamedTuple
+
+from django.db import connections
+from psycopg.pq import TransactionStatus
+
+from bridge.database.statement import statement
+from django_app.database import alias
+
+_TRANSACTION_ID = statement("read_transaction_id", "django_app")
+
+_MOST_ARGUMENTS = 10
+_MOST_CHARACTERS = 1000
+# The dispatch itself is none of these.
+_LIBRARIES = ("celery", "kombu", "django", "django_app", "contextlib", "asgiref", "sentry_sdk", "opentelemetry")
+_DEEPEST = 60
+
+
+class Publish(NamedTuple):
+    """One task that was published. It is made in the publishing process, at once."""
+
+    task: str
+    args: list[Any]
+    """The positional arguments, then the values of the others, as JSON has them."""
+    inside: bool
+    """Whether a transaction was open on the bridge's database."""
+    xid: str | None
+    """The id of that transaction. None: it had not written anything yet, or had failed."""
+    place: str | None
+    """File and line that published."""
+    moment: float
+    """The time on this process's monotonic clock."""
+
+    def row(self) -> dict[str, Any]:
+        """Returns the object that `bridge.note_publishes` takes. It has an age, since clocks of machines differ."""
+        return {
+            "task": self.task,
+            "args": self.args,
+            "inside": self.inside,
+            "xid": self.xid,
+            "place": self.place,
+            "age": monotonic() - self.moment,
+        }
+
+
+def publish_of(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Publish:
+    """Returns what is known of a task that this thread publishes now."""
+    inside, xid = _transaction()
+    return Publish(task, _as_json([*args, *kwargs.values()]), inside, xid, _place(), monotonic())
+
+
+def _transaction() -> tuple[bool, str | None]:
+    """Returns whether this thread has a transaction open, and its id if it has one.
+
+    The statement runs on the thread's own connection, below Django: no test that counts queries sees it, and it only
+    runs in a transaction that is open and healthy. A connection that does not exist yet is not opened.
+    """
+    raw = connections[alias()].connection
+    if raw is None or raw.closed:
+        return False, None
+    status = raw.info.transaction_status
+    if status == TransactionStatus.INTRANS:
+        with raw.cursor() as cursor:
+            cursor.execute(_TRANSACTION_ID)
+            row = cursor.fetchone()
+        return True, row[0] if row else None
+    return status in (TransactionStatus.INERROR, TransactionStatus.ACTIVE), None
+
+
+def _as_json(values: Sequence[Any]) -> list[Any]:
+    """Returns the values as JSON has them; those that are too many or too long for a key are left out."""
+    text = json.dumps(values[:_MOST_ARGUMENTS], default=str)
+    parsed = json.loads(text) if len(text) <= _MOST_CHARACTERS else []
+    return list(parsed)
+
+
+def _place() -> str | None:
+    """Returns file and line of the code that dispatched the task, without the libraries between it and here."""
+    frame = sys._getframe(1)
+    for _ in range(_DEEPEST):
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] not in _LIBRARIES:
+            depth = module.count(".") + 1
+            return f"{'/'.join(frame.f_code.co_filename.split('/')[-depth:])}:{frame.f_lineno}"
+        if frame.f_back is None:
+            return None
+        frame = frame.f_back
+    return None

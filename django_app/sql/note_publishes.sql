@@ -1,0 +1,2 @@
+-- Notes what the old dispatch has published.
+select bridge.note_publishes(%(publishes)s::pg_catalog.jsonb)

@@ -1,0 +1,2 @@
+-- Returns the server's time.
+select pg_catalog.clock_timestamp()
