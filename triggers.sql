@@ -3640,8 +3640,9 @@ as $$
         case
             when decided.decision is not null then decided.decision
             when letter.reason is not null then 'dead'
-            when position.delivered then 'published'
-            else 'waits'
+            when position.delivered is not true then 'waits'
+            when watch.is_shadow then 'skipped'
+            else 'published'
         end,
         coalesce(decided.reason, letter.reason),
         coalesce(decided.decided_at, letter.failed_at),
@@ -3675,9 +3676,14 @@ as $$
         where p.stream = fate.stream
         limit 1
     ) as position on true
+    left join lateral (
+        select w.options -> 'shadow' is not distinct from 'true' as is_shadow
+        from bridge.watch w
+        where w.name = fate.watch
+    ) as watch on true
 $$;
 comment on function bridge.fate(text, text, bigint, timestamptz, xid8) is
-'What became of an event of the log: waits, published, dead, retried or discarded; why, since when, and the context of '
+'What became of an event of the log: waits, published, skipped, dead, retried or discarded; why, since when, and the context of '
 'the person who decided.';
 
 

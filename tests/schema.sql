@@ -2335,8 +2335,9 @@ CREATE FUNCTION bridge.fate(stream text, watch text, id bigint, at timestamp wit
         case
             when decided.decision is not null then decided.decision
             when letter.reason is not null then 'dead'
-            when position.delivered then 'published'
-            else 'waits'
+            when position.delivered is not true then 'waits'
+            when watch.is_shadow then 'skipped'
+            else 'published'
         end,
         coalesce(decided.reason, letter.reason),
         coalesce(decided.decided_at, letter.failed_at),
@@ -2370,9 +2371,14 @@ CREATE FUNCTION bridge.fate(stream text, watch text, id bigint, at timestamp wit
         where p.stream = fate.stream
         limit 1
     ) as position on true
+    left join lateral (
+        select w.options -> 'shadow' is not distinct from 'true' as is_shadow
+        from bridge.watch w
+        where w.name = fate.watch
+    ) as watch on true
 $$;
 
-COMMENT ON FUNCTION bridge.fate(stream text, watch text, id bigint, at timestamp with time zone, xid xid8) IS 'What became of an event of the log: waits, published, dead, retried or discarded; why, since when, and the context of the person who decided.';
+COMMENT ON FUNCTION bridge.fate(stream text, watch text, id bigint, at timestamp with time zone, xid xid8) IS 'What became of an event of the log: waits, published, skipped, dead, retried or discarded; why, since when, and the context of the person who decided.';
 
 CREATE FUNCTION bridge.forget(older_than interval, at_most integer DEFAULT 10000) RETURNS bigint
     LANGUAGE sql SECURITY DEFINER

@@ -49,6 +49,16 @@ async def test_an_event_waits_until_the_position_passes_it(database: Database, c
             assert fates(conn) == ["published", "published"]
 
 
+async def test_an_event_in_shadow_mode_is_skipped(database: Database, conn: psycopg.Connection) -> None:
+    conn.execute("""select bridge.watch('item', 'item', 'shop.touch', options => '{"shadow": true}')""")
+    conn.execute("insert into item values (1)")
+    assert fates(conn) == ["waits"]
+    async with EventLog.open(database.dsn, "default", 100) as log:
+        await log.own()
+        await log.move((await log.read()).position)
+    assert fates(conn) == ["skipped"]
+
+
 async def test_a_large_window_is_published_step_by_step(database: Database, conn: psycopg.Connection) -> None:
     conn.execute("insert into item select generate_series(1, 5)")
     async with EventLog.open(database.dsn, "default", 2) as log:

@@ -96,7 +96,6 @@ class Forged:
         {"watch": "w", "context": {"depth": Forged(), (1, 2): 3}},
         {"watch": "w", "id": float("nan"), "context": {"a": "\ud800"}},
     ],
-    ids=str,
 )
 def test_a_forged_header_fails_no_task(app: Celery, header: Any, caplog: pytest.LogCaptureFixture) -> None:
     @app.task(name="t", shared=False)

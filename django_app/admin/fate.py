@@ -9,6 +9,7 @@ from django_app.admin.show import moment
 WORDS = {
     "waits": "waits",
     "published": "published",
+    "skipped": "skipped",
     "dead": "dead letter",
     "retried": "retried",
     "discarded": "discarded",
@@ -36,6 +37,11 @@ def story(logged: Logged) -> SafeString:
             )
         case "published":
             said = "The broker has confirmed its task."
+        case "skipped":
+            said = (
+                "It starts no task: the watch is in shadow mode, or its own task wrote this change, and the watch says "
+                'own_writes = "ignore".'
+            )
         case "dead":
             said = format_html("It could not be published ({}): {}", moment(logged.since), logged.reason)
         case "retried":

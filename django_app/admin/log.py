@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 
 from django.db import connections, transaction
 
+from bridge import event as events
 from bridge.call import task_id_of
+from bridge.chain import is_own_write
 from bridge.database.statement import statement
 from django_app.admin.people import names, user_of
 from django_app.admin.rights import Needs
@@ -128,6 +130,14 @@ def fetch(query: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
+def _fate(row: dict[str, Any], key: Any) -> str:
+    """Returns the fate of the row. Only the context shows that a task of the watch itself wrote the change."""
+    if row["fate"] != "published" or not row["ignores_own_writes"] or not isinstance(row["at"], datetime):
+        return str(row["fate"])
+    event = events.Event(row["id"], row["watch"], row["op"], key, parsed(row["data"]), None, row["at"])
+    return "skipped" if is_own_write(event, row["context"][1]) else "published"
+
+
 def _logged(row: dict[str, Any], known: Mapping[str, str]) -> Logged:
     key = parsed(row["key"])
     microseconds = row["microseconds"]
@@ -146,7 +156,7 @@ def _logged(row: dict[str, Any], known: Mapping[str, str]) -> Logged:
         task=row["task"],
         task_id=None if microseconds is None else task_id_of(row["watch"], row["id"], microseconds),
         coalesces=row["coalesces"],
-        fate=row["fate"],
+        fate=_fate(row, key),
         reason=row["reason"],
         since=row["since"],
         key=key,

@@ -10,6 +10,8 @@ select
     case when p.op operator(pg_catalog.=) 'send' then p.data operator(pg_catalog.->>) 'task' else w.task end as task,
     coalesce(w.options operator(pg_catalog.->) 'coalesce' operator(pg_catalog.=) 'true'::pg_catalog.jsonb, false)
         as coalesces,
+    coalesce(w.options operator(pg_catalog.->>) 'own_writes'::pg_catalog.text operator(pg_catalog.=) 'ignore', false)
+        as ignores_own_writes,
     f.fate, f.reason, f.since, f.context as decided_in, p.total
 from (
     select e.*, pg_catalog.count(*) over () as total
