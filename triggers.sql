@@ -3683,8 +3683,8 @@ as $$
     ) as watch on true
 $$;
 comment on function bridge.fate(text, text, bigint, timestamptz, xid8) is
-'What became of an event of the log: waits, published, skipped, dead, retried or discarded; why, since when, and the context of '
-'the person who decided.';
+'What became of an event of the log: waits, published, skipped, dead, retried or discarded; why, since when, and the '
+'context of the person who decided.';
 
 
 -- Returns the rows that have changed again and again within a short time, at most ten: a task that writes the row that
