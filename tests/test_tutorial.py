@@ -191,7 +191,6 @@ def test_the_four_steps_of_the_readme(tmp_path: Path, place: tuple[dict[str, str
     steps = README.read_text().partition("## Django")[2].partition("## psql")[0]
     for name, value in {
         'title="settings.py': 'title="shop/settings.py',
-        "@127.0.0.1/shop ": "@127.0.0.1/shop_tutorial ",
     }.items():
         assert name in steps
         steps = steps.replace(name, value)
