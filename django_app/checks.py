@@ -11,7 +11,7 @@ from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Djan
 from django.db import connections
 
 from bridge.watch import Watch
-from django_app.database import aliases, connect, is_supported
+from django_app.database import aliases, connect, has_schema, is_supported, stranger
 from django_app.declarations import registry
 from django_app.declarations.declaration import Declaration
 from django_app.errors import DeclarationError
@@ -80,6 +80,19 @@ def check_installation(app_configs: Any, databases: Sequence[str] | None = None,
     chosen = [using for using in aliases() if using in (databases or ()) and is_supported(using)]
     found = [finding for using in chosen for finding in findings_in(using)]
     return [Warning(f"{finding[0].upper()}{finding[1:]}.", id="bridge.W010") for finding in found]
+
+
+def check_role(app_configs: Any, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Finds a role with more rights than an application needs. Only `check --deploy --database` asks for it."""
+    return [
+        Warning(
+            f"The role of the database '{using}' owns the schema bridge, so the site could change watches and the log.",
+            hint="Let another role migrate, and give this one only what it needs: docs/howto/roles.md.",
+            id="bridge.W022",
+        )
+        for using in filter(is_supported, aliases())
+        if using in (databases or ()) and has_schema(connect(using)) and stranger(connect(using)) is None
+    ]
 
 
 def check_deployment(app_configs: Any, **_: Any) -> list[CheckMessage]:

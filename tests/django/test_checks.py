@@ -130,6 +130,27 @@ def test_bridge_W010(shop_database: Database) -> None:  # noqa: N802
     )
 
 
+def test_bridge_W022(migrated: Database) -> None:  # noqa: N802
+    def found() -> list[str]:
+        messages = run_checks(tags=["database"], databases=["default"], include_deployment_checks=True)
+        return [message.id or "" for message in messages if isinstance(message.id, str)]
+
+    assert "bridge.W022" in found()
+    with migrated.connect() as admin:
+        name = f"web_{migrated.name}"
+        admin.execute(f"create role {name} login".encode())
+        try:
+            connections["default"].close()
+            settings = connections["default"].settings_dict
+            own = settings["USER"]
+            settings["USER"] = name
+            assert "bridge.W022" not in found()
+        finally:
+            connections["default"].close()
+            settings["USER"] = own
+            admin.execute(f"drop role {name}".encode())
+
+
 def test_bridge_W020_and_W021(monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: N802
     app = project.load_app()
     assert app is not None
