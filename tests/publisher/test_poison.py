@@ -356,7 +356,7 @@ class MoodyApp(Celery):
 
 
 def test_an_app_whose_own_way_to_send_raises(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.publisher.app.find_app", lambda _: MoodyApp("moody", set_as_current=False))
+    monkeypatch.setattr("bridge.publisher.app._find", lambda _: MoodyApp("moody", set_as_current=False))
     events, targets = batch(broker, queue=broker.queue)
     assert list(refused(Publisher(broker.url, "moody:app"), events, targets)) == [3]
     assert keys(broker, 4) == [1, 2, 4, 5]

@@ -330,7 +330,7 @@ class NumberingApp(Celery):
 def test_an_app_with_its_own_send_task_sends_by_it(valkey: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     app = NumberingApp("numbering", set_as_current=False)
     app.conf.update(task_default_queue=valkey.queue, numbers=itertools.count())
-    monkeypatch.setattr("bridge.publisher.app.find_app", lambda _: app)
+    monkeypatch.setattr("bridge.publisher.app._find", lambda _: app)
     publisher = Publisher(valkey.url, "numbering:app")
     assert publish(publisher, events(), targets()) == []
     publisher.close()
