@@ -7,7 +7,9 @@ Every round runs all modes one after the other, so that a noisy machine affects 
 
 bare          the table without any trigger: the baseline
 non-matching  a watch on a column that the update does not change
-named-only    such a watch with the option `named_only`: PostgreSQL looks only at the SET list
+any-column    a watch without columns, so whole rows are compared
+unchanged     such a watch with the option `unchanged`, which compares nothing
+named-only    a non-matching watch with the option `named_only`: PostgreSQL looks only at the SET list
 awake         a matching watch while no relay sleeps: an event row, no NOTIFY
 asleep        a matching watch while a relay sleeps all the time: an event row, and a NOTIFY at every commit
 notify        a matching watch with an unconditional NOTIFY, as usual in LISTEN/NOTIFY queues
@@ -34,6 +36,7 @@ from tools.servers import Postgres
 ROWS = 100_000
 SCRIPT = f"\\set id random(1, {ROWS})\nupdate item set touched = touched + 1 where id = :id;\n"
 MODES = ("bare", "non-matching", "named-only", "awake", "asleep", "notify")
+WHOLE = ("bare", "unchanged", "any-column", "awake")
 OLD = "old "
 COMPARED = ("bare", "non-matching", "old non-matching", "awake", "old awake")
 SETTINGS = {"shared_buffers": "256MB", "max_connections": "120", "max_wal_size": "4GB", "synchronous_commit": "on"}
@@ -43,13 +46,21 @@ SETTINGS = {"shared_buffers": "256MB", "max_connections": "120", "max_wal_size":
 @click.option("--clients", default="1,8,32,64", show_default=True, help="Numbers of writers.")
 @click.option("--seconds", default=5, show_default=True, help="Length of each run.")
 @click.option("--against", type=click.Path(path_type=Path, exists=True), help="Compare with this triggers.sql.")
+@click.option("--whole-rows", is_flag=True, help="Only watches without columns: what it costs to compare whole rows.")
 @click.option("--fsync", is_flag=True, help="Set fsync = on and keep the data on disk, as users do.")
 def main(
-    clients: str, seconds: int, against: Path | None, fsync: bool, rounds: int, as_json: bool, plot: Path | None
+    clients: str,
+    seconds: int,
+    against: Path | None,
+    whole_rows: bool,
+    fsync: bool,
+    rounds: int,
+    as_json: bool,
+    plot: Path | None,
 ) -> None:
     """Runs the benchmark and prints it."""
     numbers = [int(number) for number in clients.split(",")]
-    modes = COMPARED if against else MODES
+    modes = COMPARED if against else WHOLE if whole_rows else MODES
     steps = [(number, mode) for _ in range(rounds) for number in numbers for mode in modes]
     results: dict[tuple[int, str], list[float]] = {step: [] for step in steps}
     settings = {**SETTINGS, "fsync": "on" if fsync else "off"}
@@ -69,7 +80,7 @@ def main(
             with mode_on(server, database, mode.removeprefix(OLD)):
                 results[number, mode].append(pgbench(server, script, number, seconds, database))
     medians = {step: median(values) for step, values in results.items()}
-    if plot and not against:
+    if plot and modes is MODES:
         series = {mode: [(float(number), medians[number, mode]) for number in numbers] for mode in modes}
         figure.lines(plot, "writers", "What capture costs", ("writers", "transactions per second"), series, log=True)
     rows = [{"clients": number, **{mode: round(medians[number, mode]) for mode in modes}} for number in numbers]
@@ -93,9 +104,10 @@ def mode_on(server: Postgres, database: str, mode: str) -> Iterator[None]:
         conn = stack.enter_context(closing(psycopg.connect(server.dsn(database), autocommit=True)))
         if mode != "bare":
             column = "other" if mode in ("non-matching", "named-only") else "touched"
-            options = '{"named_only": true}' if mode == "named-only" else "{}"
-            watch = "select bridge.watch('item', 'item', 't', '{update}', array[%s], options => %s)"
-            conn.execute(watch, [column, options])
+            columns = None if mode in ("any-column", "unchanged") else [column]
+            options = {"named-only": '{"named_only": true}', "unchanged": '{"unchanged": true}'}.get(mode, "{}")
+            watch = "select bridge.watch('item', 'item', 't', '{update}', %s, options => %s)"
+            conn.execute(watch, [columns, options])
         if mode in ("asleep", "notify"):
             conn.execute('listen "bridge:default"')
         if mode == "asleep":
@@ -121,7 +133,8 @@ def notify_always(conn: psycopg.Connection) -> None:
 
 def as_table(medians: dict[tuple[int, str], float], numbers: list[int], modes: tuple[str, ...]) -> Table:
     """Returns a table with a row for each number of writers: tps and, in brackets, the share of the baseline."""
-    ours, other = "awake", "old awake" if "old awake" in modes else "notify"
+    ours = "any-column" if "any-column" in modes else "awake"
+    other = next(mode for mode in ("old awake", "unchanged", "notify") if mode in modes)
     table = Table("writers", *modes, f"{ours} / {other}", title="tps (share of bare)")
     for number in numbers:
         bare = medians[number, "bare"]

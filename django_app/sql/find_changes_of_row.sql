@@ -8,20 +8,12 @@ select
     e.context,
     e.at,
     e.xid::pg_catalog.text as xid,
-    case
-        when d.reason is not null then pg_catalog.concat('dead letter: ', d.reason)
-        when exists (
-            select from bridge.waiting as w
-            where w.id operator(pg_catalog.=) e.id and w.xid operator(pg_catalog.=) e.xid
-        ) then 'waits'
-        else 'published'
+    case f.fate
+        when 'dead' then pg_catalog.concat('dead letter: ', f.reason)
+        else f.fate
     end as fate
 from bridge.event as e
-left join bridge.dead_letter as d
-    on
-        d.id operator(pg_catalog.=) e.id
-        and d.at operator(pg_catalog.=) e.at
-        and d.watch operator(pg_catalog.=) e.watch
+cross join lateral bridge.fate(e.stream, e.watch, e.id, e.at, e.xid) as f
 where
     e.watch operator(pg_catalog.=) any (%(watches)s)
     and e.stream operator(pg_catalog.=) any (%(streams)s)

@@ -12,6 +12,7 @@ django.setup()
 from catalog.models import Product  # noqa: E402 - needs the set-up
 from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
+from django.urls import get_resolver  # noqa: E402
 from shop.settings import database as database_settings  # noqa: E402
 
 from django_app import project  # noqa: E402
