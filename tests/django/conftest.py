@@ -22,6 +22,8 @@ from tests.fix_postgres import Database, PgServer  # noqa: E402
 
 # Celery reads its settings once, and can't read those that a test has overridden.
 assert project.load_app() is not None, project.why_no_app()
+# The admin gives its links to the declared models when its URLs are first read. A test may declare others.
+assert get_resolver().url_patterns
 
 # Programs that other tests start in this process inherit its environment, but they must not load Django.
 del os.environ["DJANGO_SETTINGS_MODULE"]
