@@ -14,6 +14,9 @@ from django_app import allowances, checks, context, findings, log_index, router
 from django_app.declarations import registry, sync
 from django_app.shadow import receiver
 
+_migrating: set[str] = set()
+"""The databases whose migration has begun, by alias."""
+
 
 class BridgeConfig(AppConfig):
     name = "django_app"
@@ -44,11 +47,14 @@ class BridgeConfig(AppConfig):
 # object when the apps are loaded again, as tests do.
 def _guard(sender: AppConfig, using: str, verbosity: int, **rest: Any) -> None:
     if isinstance(sender, BridgeConfig):
+        _migrating.add(using)
         sync.before_migrate(using, verbosity, rest.get("stdout"))
 
 
 def _bring_in_line(sender: AppConfig, using: str, verbosity: int, **rest: Any) -> None:
-    if isinstance(sender, BridgeConfig):
+    # `flush`, which TransactionTestCase calls after each test, sends this signal alone, and changes no table or watch.
+    if isinstance(sender, BridgeConfig) and using in _migrating:
+        _migrating.discard(using)
         sync.after_migrate(using, verbosity, rest.get("stdout"))
         allowances.after_migrate(using, verbosity, rest.get("stdout"))
         out = rest.get("stdout") or sys.stdout

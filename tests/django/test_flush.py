@@ -13,6 +13,7 @@ from catalog.models import Product
 from django.core.management import CommandError, call_command
 from django.core.management.sql import emit_post_migrate_signal
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from psycopg.conninfo import make_conninfo
 
 from django_app.models import Event
@@ -102,6 +103,15 @@ def watches_of_events(database: Database) -> list[Any]:
             select 'letter', watch from bridge.dead_letter
             order by 1, 2
         """).fetchall()
+
+
+def test_a_flush_does_not_look_at_the_watches(log: Database) -> None:
+    """TransactionTestCase flushes after each test, so a suite would pay for it."""
+    with CaptureQueriesContext(connection) as queries:
+        call_command("flush", interactive=False, verbosity=0)
+    texts = [query["sql"] for query in queries]
+    assert any(text.startswith("TRUNCATE") for text in texts)
+    assert not [text for text in texts if "bridge.plan" in text or "allow_only" in text]
 
 
 def test_a_flush_empties_the_log_of_what_it_flushed_and_of_nothing_else(log: Database) -> None:
