@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -48,6 +49,8 @@ WATCHES = {
         )
     """,
 }
+
+_RECOVERY_SECONDS = 30.0
 
 
 class Bridge:
@@ -114,7 +117,14 @@ class System:
 
     def connect(self) -> psycopg.Connection:
         """Connects to the primary. The caller closes the connection."""
-        return psycopg.connect(self.dsn, autocommit=True, connect_timeout=5)
+        deadline = time.monotonic() + _RECOVERY_SECONDS
+        while True:
+            try:
+                return psycopg.connect(self.dsn, autocommit=True, connect_timeout=5)
+            except psycopg.OperationalError:  # the server may still recover from the last fault
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def cut_standby_off(self) -> None:
         """Cuts the standby off: a failover loses what is committed from now on."""
