@@ -7,20 +7,17 @@ maintain them, so they are not there by default.
 from collections.abc import Callable
 
 from django.conf import settings
-from django.db import DatabaseError, OperationalError, transaction
+from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bridge.database.statement import statement
-from django_app.database import aliases, connect, has_schema, is_supported, sentence, sqlstate, stranger
+from django_app.database import aliases, connect, has_schema, is_supported, sentence, stranger
+from django_app.patience import patiently
 
-LOCK_TIMEOUT = "2s"
-ATTEMPTS = 5
 _BUILD = statement("build_log_indexes", "django_app")
 _DROP = statement("drop_log_indexes", "django_app")
 _DROP_TORN = statement("drop_torn_indexes", "django_app")
 _STATE = statement("has_log_indexes", "django_app")
-_LOCK_TIMEOUT = statement("limit_lock_wait", "django_app")
-_LOCK_TROUBLE = {"55P03", "40P01"}  # lock_not_available, deadlock_detected
 
 
 def is_complete(connection: BaseDatabaseWrapper) -> bool | None:
@@ -64,13 +61,10 @@ def _build(connection: BaseDatabaseWrapper) -> None:
 
 
 def _patiently(connection: BaseDatabaseWrapper, query: str) -> None:
-    """Runs a statement that takes a lock of the log. While it waits for that lock, every writer waits behind it."""
-    for attempt in range(ATTEMPTS):
-        try:
-            with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-                cursor.execute(_LOCK_TIMEOUT, {"timeout": LOCK_TIMEOUT})
-                cursor.execute(query)
-                return
-        except OperationalError as error:
-            if sqlstate(error) not in _LOCK_TROUBLE or attempt == ATTEMPTS - 1:
-                raise
+    """Runs a statement that takes a lock of the log."""
+
+    def run() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(query)
+
+    patiently(connection, run)

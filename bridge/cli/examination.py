@@ -1,12 +1,14 @@
 """Examination: gathers what `bridge status` and `bridge doctor` show."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+import click
 import msgspec
 
 from bridge.call import Target
-from bridge.cli.options import Project
+from bridge.cli.options import Project, as_json, asynchronous, broker_url, celery_app, database_url, required
 from bridge.concurrency import in_thread
 from bridge.database.connect import connect
 from bridge.errors import BrokerError
@@ -27,6 +29,30 @@ class Examination(msgspec.Struct, frozen=True):
     """Number of workers that answered. None: they were not asked."""
     problems: list[str]
     """One sentence for each problem, with the command that mends it."""
+
+
+def examination(show: Callable[[Examination, bool], None]) -> click.Command:
+    """Makes a command that shows an examination, as JSON if the flag is set, and exits with 1 if there is a problem."""
+
+    @asynchronous
+    async def run(
+        project: Project | None, database_url: str | None, broker_url: str | None, celery_app: str | None, as_json: bool
+    ) -> None:
+        seen = await examine(required(database_url), broker_url, celery_app, project)
+        show(seen, as_json)
+        if seen.problems:
+            sys.exit(1)
+
+    run.__doc__ = show.__doc__
+    for option in (as_json, celery_app, broker_url, database_url):
+        option(run)
+    return click.command(show.__name__)(click.pass_obj(run))
+
+
+def echo_problems(problems: Sequence[str]) -> None:
+    """Prints the problems for people, a line each."""
+    for problem in problems:
+        click.echo(f"! {problem}")
 
 
 async def examine(

@@ -1,7 +1,5 @@
 """The admin page of streams: who serves each of them, what waits, and for how long."""
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -14,6 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from bridge.database.statement import statement
+from bridge.operations.streams import StreamStatus
 from django_app.admin.base import ReadOnlyAdmin
 from django_app.admin.log import fetch
 from django_app.admin.rights import Needs
@@ -25,22 +24,10 @@ from django_app.models import Stream
 _LIST = statement("list_streams", "django_app")
 
 
-@dataclass(frozen=True)
-class StreamState:
+class StreamState(StreamStatus, frozen=True):
     """A row of bridge.status(). Django's list reads `_meta` and `pk`."""
 
     _meta: ClassVar[Any] = Stream._meta
-    stream: str
-    watches: int
-    waiting: int
-    of_removed: int
-    lag: timedelta
-    dead_letters: int
-    owner_pid: int | None
-    asleep: bool
-    moved_at: datetime
-    broker_error: str | None
-    broker_away_since: datetime | None
 
     @property
     def pk(self) -> str:

@@ -1,6 +1,7 @@
 """The command `manage.py bridge apply`."""
 
 import sys
+from collections.abc import Callable
 
 import click
 
@@ -16,13 +17,18 @@ def apply(dry_run: bool, database: str | None) -> None:
 
     A watch that can't be installed yet, because its table or column does not exist, makes the exit code 1.
     """
+    make_them_match(dry_run, database, click.echo)
+
+
+def make_them_match(dry_run: bool, database: str | None, write: Callable[[str], object]) -> None:
+    """Does what the command does. `manage.py bridge_sync` calls it too."""
     plans = [
         sync.look(connect(using)) if dry_run else sync.bring_in_line(connect(using))
         for using in ([database] if database else aliases())
     ]
     for line in (line for plan in plans for line in plan.lines()):
-        click.echo(line)
+        write(line)
     if not any(plans):
-        click.echo("All watches match their declarations.")
+        write("All watches match their declarations.")
     if any(plan if dry_run else plan.later for plan in plans):
         sys.exit(1)

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from typing import TextIO
 
 from django.core.management.base import CommandError
-from django.db import DatabaseError, OperationalError, transaction
+from django.db import DatabaseError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bridge.change import Change
 from bridge.database import schema
-from bridge.database.statement import statement
-from django_app import guard
+from django_app import guard, patience
 from django_app.database import (
     aliases,
     connect,
@@ -23,18 +22,13 @@ from django_app.database import (
     is_supported,
     is_wanted,
     sentence,
-    sqlstate,
     stranger,
 )
 from django_app.declarations import registry
 from django_app.declarations.plan import Definition, Plan, compare, execute
 from django_app.errors import DeclarationError
+from django_app.patience import is_lock_trouble, patiently
 from django_app.testing_settings import without_watches
-
-LOCK_TIMEOUT = "2s"
-ATTEMPTS = 5
-_LOCK_TIMEOUT = statement("limit_lock_wait", "django_app")
-LOCK_TROUBLE = {"55P03", "40P01"}  # lock_not_available, deadlock_detected
 
 
 def before_migrate(using: str, verbosity: int, stdout: TextIO | None = None) -> None:
@@ -106,23 +100,17 @@ def bring_in_line(connection: BaseDatabaseWrapper, *, strict: bool = True) -> Pl
 
 
 def _patiently(connection: BaseDatabaseWrapper, names: list[str], do: Callable[[], Plan]) -> Plan:
-    for _ in range(ATTEMPTS):
-        try:
-            with transaction.atomic(using=connection.alias):
-                with connection.cursor() as cursor:
-                    cursor.execute(_LOCK_TIMEOUT, {"timeout": LOCK_TIMEOUT})
-                return do()
-        except OperationalError as error:
-            # While DDL waits for a lock, every later writer of the table waits behind it. So let the writers pass, then
-            # try again.
-            if sqlstate(error) not in LOCK_TROUBLE:
-                raise
-        except DatabaseError as error:
-            raise CommandError(f"Nothing was changed: {sentence(error)}") from error
-    raise CommandError(
-        f"Nothing was changed: {ATTEMPTS} attempts of {LOCK_TIMEOUT} could not lock the tables of {', '.join(names)}; "
-        "run `manage.py bridge_sync` when no long transaction uses them."
-    )
+    try:
+        return patiently(connection, do)
+    except OperationalError as error:
+        if not is_lock_trouble(error):
+            raise
+        raise CommandError(
+            f"Nothing was changed: {patience.ATTEMPTS} attempts of {patience.LOCK_TIMEOUT} could not lock the tables "
+            f"of {', '.join(names)}; run `manage.py bridge_sync` when no long transaction uses them."
+        ) from error
+    except DatabaseError as error:
+        raise CommandError(f"Nothing was changed: {sentence(error)}") from error
 
 
 def _do(connection: BaseDatabaseWrapper, strict: bool) -> Plan:

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.test import override_settings
 from django.utils import timezone
 
-from django_app import log_index
+from django_app import log_index, patience
 from django_app.log_index import is_complete
 from tests.django.admin_site import change, execute, page, superuser
 from tests.fix_postgres import Database, on_pg18
@@ -79,7 +79,7 @@ def test_it_is_built_inside_a_transaction_too(migrated: Database) -> None:
 def test_a_writer_that_does_not_end_is_no_failure_and_holds_up_nobody(
     migrated: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_index, "LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr(patience, "LOCK_TIMEOUT", "50ms")
     with closing(psycopg.connect(migrated.dsn)) as writer:
         writer.execute("insert into catalog_product (name, price) values ('Tea', 1)")
         writer.execute("update catalog_product set price = 2")

@@ -14,7 +14,7 @@ from django.db import connections
 from django.db.models.signals import post_migrate, pre_migrate
 
 from django_app import apps as bridge_app
-from django_app import watch
+from django_app import patience, watch
 from django_app.declarations import sync
 from tests.fix_postgres import Database, on_pg18
 
@@ -136,7 +136,7 @@ def test_a_broken_condition_changes_nothing_and_says_why(migrated: Database, und
 def test_a_table_in_use_is_given_up_after_some_attempts(
     migrated: Database, undeclared: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sync, "LOCK_TIMEOUT", "20ms")
+    monkeypatch.setattr(patience, "LOCK_TIMEOUT", "20ms")
     watch(Offer, task=reprice)
     with psycopg.connect(migrated.dsn) as writer:
         writer.execute("lock table catalog_offer in row exclusive mode")

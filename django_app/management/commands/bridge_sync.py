@@ -1,12 +1,10 @@
-"""`manage.py bridge_sync`: changes the watches in the database to the declared ones, or shows the differences."""
+"""`manage.py bridge_sync`: another name of `manage.py bridge apply`."""
 
-import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from django_app.database import alias, connect
-from django_app.declarations import sync
+from django_app.cli.apply import make_them_match
 
 
 class Command(BaseCommand):
@@ -18,11 +16,4 @@ class Command(BaseCommand):
         parser.add_argument("--database", default=None, help="An alias. Default: the setting BRIDGE_DATABASE.")
 
     def handle(self, *, check: bool, database: str | None, **options: Any) -> None:
-        connection = connect(database or alias())
-        plan = sync.look(connection) if check else sync.bring_in_line(connection)
-        for line in plan.lines():
-            self.stdout.write(line)
-        if not plan:
-            self.stdout.write("All watches match their declarations.")
-        elif check or plan.later:
-            sys.exit(1)
+        make_them_match(check, database, self.stdout.write)
