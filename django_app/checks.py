@@ -126,7 +126,8 @@ def check_deployment(app_configs: Any, **_: Any) -> list[CheckMessage]:
 
 
 def _is_remote(host: str) -> bool:
-    return bool(host) and not host.startswith("/") and host not in ("localhost", "127.0.0.1", "::1")
+    # kombu's host of a Redis on a Unix socket begins with socket://.
+    return bool(host) and not host.startswith(("/", "socket://")) and host not in ("localhost", "127.0.0.1", "::1")
 
 
 def _check_task(declaration: Declaration, watch: Watch) -> Iterator[CheckMessage]:

@@ -74,8 +74,9 @@ def published_to(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     """Lets the shop's own code publish to a broker: Redis, unless the test names the fixture of another one."""
     broker: Broker = request.getfixturevalue(getattr(request, "param", "redis_broker"))
     app: Any = reprice_legacy.app
-    monkeypatch.setattr(app.conf, "broker_url", broker.url)
-    monkeypatch.setattr(app.conf, "broker_write_url", broker.url)
+    # An item, since the attribute returns broker_url while it is not set, and that would be set for good at the end.
+    assert app.conf.broker_url  # it has read the settings
+    monkeypatch.setitem(app.conf.changes, "broker_write_url", broker.url)
     monkeypatch.setattr(reprice_legacy, "queue", broker.queue, raising=False)
     app._after_fork()  # it forgets the connections
     yield broker

@@ -14,6 +14,7 @@ from django.test import override_settings
 from django.test.utils import isolate_apps
 
 from django_app import project, watch
+from django_app.checks import check_deployment
 from tests.fix_postgres import Database
 
 pytestmark = pytest.mark.usefixtures("undeclared")
@@ -163,6 +164,8 @@ def test_bridge_W020_and_W021(monkeypatch: pytest.MonkeyPatch) -> None:  # noqa:
     monkeypatch.setattr(app.conf, "broker_url", "amqps://shop:secret@mq.example//")
     found = {message.id: message.msg for message in run_checks(tags=["security"], include_deployment_checks=True)}
     assert not {"bridge.W020", "bridge.W021"} & found.keys()
+    monkeypatch.setattr(app.conf, "broker_url", "redis+socket:///run/valkey.sock")
+    assert "bridge.W021" not in {message.id for message in check_deployment(None)}
 
 
 @pytest.mark.parametrize("on", [["upsert"], "update", []])
