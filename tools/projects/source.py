@@ -30,7 +30,7 @@ def environment(project: Project, source: Path, folder: Path, root: Path) -> Pat
     place = folder / f"env-{project.name}"
     python = place / "bin" / "python"
     uv = str(root / ".uv" / "bin" / "uv")
-    install = [uv, "pip", "install", "--quiet", "--python", str(python)]
+    install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
     if not python.exists():
         subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(place)], check=True)
         subprocess.run([*install, str(source), *project.needs], check=True)
