@@ -22,6 +22,8 @@ class Project(NamedTuple):
     """Whether the other databases are mirrors of the first in the tests. If not, each is a database of its own."""
     tables: tuple[str, ...]
     """The watched tables: five watches, each on a table and an operation or more."""
+    variables: tuple[tuple[str, str], ...] = ()
+    """Environment variables that its tests need."""
 
     @property
     def watches(self) -> list[dict[str, object]]:
@@ -66,6 +68,25 @@ PROJECTS = (
             "auth_permission",
             "testapp_project",
         ),
+    ),
+    Project(
+        name="django-treebeard",
+        version="7.0.3",
+        needs=("pytest", "pytest-django", "setuptools"),
+        settings="tests.settings",
+        folder=".",
+        # -c: its pyproject.toml has no section for pytest, which would look for one in the folders above, and find ours.
+        command=("-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pyproject.toml", "--ds={settings}", "tests"),
+        aliases=("default",),
+        has_mirrors=False,
+        tables=(
+            "tests_mp_testnode",
+            "tests_ns_testnode",
+            "tests_al_testnode",
+            "tests_mp_testnodesorted",
+            "auth_user",
+        ),
+        variables=(("DATABASE_ENGINE", "psql"),),
     ),
     Project(
         name="django-reversion",

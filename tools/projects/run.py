@@ -47,7 +47,7 @@ def run(project: Project, python: Path, source: Path, dsn: str, bridged: bool, f
     started = time.monotonic()
     done = subprocess.run(
         [python, *(word.format(settings=module) for word in project.command)],
-        cwd=place, env=_environment([settings, place]), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        cwd=place, env=_environment(project, [settings, place]), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, timeout=_SECONDS, check=False,
     )  # fmt: skip
     seconds = time.monotonic() - started
@@ -71,7 +71,8 @@ def _database(dsn: str, alias: str, project: Project) -> dict[str, object]:
     }
 
 
-def _environment(folders: list[Path]) -> Mapping[str, str]:
-    """Returns our environment without what would configure Django or the bridge."""
+def _environment(project: Project, folders: list[Path]) -> Mapping[str, str]:
+    """Returns our environment with what the tests need, and without what would configure Django or the bridge."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("BRIDGE_", "DJANGO_"))}
-    return own | {"PYTHONPATH": os.pathsep.join(map(str, folders)), "PYTHONHASHSEED": "0"}
+    paths = os.pathsep.join(map(str, folders))
+    return own | {"PYTHONPATH": paths, "PYTHONHASHSEED": "0", **dict(project.variables)}
