@@ -75,7 +75,7 @@ PROJECTS = (
         needs=("pytest", "pytest-django", "setuptools"),
         settings="tests.settings",
         folder=".",
-        # -c: its pyproject.toml has no section for pytest, which would look for one in the folders above, and find ours.
+        # -c: its pyproject.toml has no section for pytest, so pytest would look above for one, and find ours.
         command=("-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pyproject.toml", "--ds={settings}", "tests"),
         aliases=("default",),
         has_mirrors=False,
