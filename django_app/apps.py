@@ -34,6 +34,7 @@ class BridgeConfig(AppConfig):
         register(checks.check_declarations)
         register(checks.check_installation, Tags.database)
         register(checks.check_deployment, Tags.security, deploy=True)
+        register(checks.check_middleware, Tags.security, deploy=True)
         register(checks.check_role, Tags.database, deploy=True)
         if settings.DEBUG:
             request_started.connect(findings.remind)

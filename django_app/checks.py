@@ -1,14 +1,17 @@
 """System checks: they find errors in the declarations before anything reaches the database.
 
-docs/reference/checks.md lists the ids. `check --database` and `check --deploy` run more of them.
+docs/reference/django.md lists the ids. `check --database` and `check --deploy` run more of them.
 """
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from django.apps import apps
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's own name
 from django.db import connections
+from django.utils.module_loading import import_string
 
 from bridge.watch import Watch
 from django_app.database import aliases, connect, has_schema, is_supported, stranger
@@ -16,6 +19,7 @@ from django_app.declarations import registry
 from django_app.declarations.declaration import Declaration
 from django_app.errors import DeclarationError
 from django_app.findings import findings_in, is_migrating
+from django_app.middleware import ContextMiddleware
 from django_app.project import load_app, why_no_app
 
 
@@ -82,6 +86,24 @@ def check_installation(app_configs: Any, databases: Sequence[str] | None = None,
     return [Warning(f"{finding[0].upper()}{finding[1:]}.", id="bridge.W010") for finding in found]
 
 
+def check_middleware(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Finds a site whose admin would show events without users. Only `check --deploy` asks for it."""
+    if not apps.is_installed("django.contrib.admin") or any(map(_is_ours, settings.MIDDLEWARE)):
+        return []
+    return [
+        Warning(
+            "MIDDLEWARE has no ContextMiddleware, so no event says which user and request made its change.",
+            hint="Put 'django_app.middleware.ContextMiddleware' behind AuthenticationMiddleware.",
+            id="bridge.W023",
+        )
+    ]
+
+
+def _is_ours(path: str) -> bool:
+    middleware = import_string(path)
+    return isinstance(middleware, type) and issubclass(middleware, ContextMiddleware)
+
+
 def check_role(app_configs: Any, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
     """Finds a role with more rights than an application needs. Only `check --deploy --database` asks for it."""
     return [
@@ -141,6 +163,13 @@ def _check_task(declaration: Declaration, watch: Watch) -> Iterator[CheckMessage
             hint=f"Did you mean '{close[0]}'?" if close else "Correct the name, or import the task's module.",
             id="bridge.W003",
         )
+        if watch.own_writes == "ignore":
+            yield Warning(
+                f"{declaration.origin}: own_writes = 'ignore' needs the worker's integration, and '{watch.task}' "
+                "is a task of another app, whose worker may be without it.",
+                hint="Call bridge.worker.install() where that app is defined; without it the task starts itself again.",
+                id="bridge.W005",
+            )
     queues: Any = app.conf.task_queues
     names = [getattr(queue, "name", queue) for queue in queues or ()]
     queue = watch.queue if isinstance(watch.queue, str) else None

@@ -32,7 +32,7 @@ def gone(pid: int) -> bool:
     """Returns whether the process has ended, or only waits until its new parent notices."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it ended before we opened the file, or after
         return True
 
 

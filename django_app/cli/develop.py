@@ -1,14 +1,16 @@
 """Develop: the bridge and a worker in one terminal, which are started again when code changes."""
 
 import atexit
-import subprocess
+import os
 import sys
 
 import click
 from django.utils import autoreload
 
-_GRACE = 10.0
-"""Seconds that a process has to end before it is killed."""
+from django_app.cli import pair
+
+_PARENT = "COMMIT_BRIDGE_PARENT"
+"""The number of a file that ends when the reloader's outer process is gone."""
 
 
 def develop(celery_app: str | None) -> None:
@@ -17,24 +19,20 @@ def develop(celery_app: str | None) -> None:
         raise click.ClickException(
             "no Celery app was found for the worker; name it in the settings, BRIDGE_CELERY_APP = 'shop.celery:app'"
         )
+    if _PARENT not in os.environ:
+        # Django's reloader is two processes: this one starts the other, again and again. It keeps the writing end.
+        reading, _ = os.pipe()
+        os.set_inheritable(reading, True)
+        os.environ[_PARENT] = str(reading)
     autoreload.run_with_reloader(_run_both, celery_app)
 
 
 def _run_both(celery_app: str) -> None:
     bridge = [sys.executable, *(word for word in sys.argv if word != "--worker")]
     worker = [sys.executable, "-m", "celery", "-A", celery_app, "worker", "--loglevel=info", "--pool=threads"]
-    processes = [subprocess.Popen(argv) for argv in (bridge, worker)]
-    # The reloader ends this process by an exit, in its main thread, and starts a new one.
-    atexit.register(_stop, processes)
-    for process in processes:
-        process.wait()
-
-
-def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        try:
-            process.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            process.kill()
+    both = pair.start([bridge, worker])
+    # When code has changed, the reloader ends this process by an exit in its main thread. The next one must not start
+    # before both have ended.
+    atexit.register(both.communicate)
+    os.read(int(os.environ[_PARENT]), 1)  # until our parent is gone
+    os._exit(1)

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from catalog.models import Product
@@ -19,10 +18,8 @@ from bridge.scope import Scope
 from django_app import on_change, project, watch
 from django_app.cli.environment import project_environment
 from django_app.declarations import registry
-from tests.eventually import eventually
 from tests.fix_bridge import ROOT, environment
 from tests.fix_postgres import Database
-from tools.servers import Child, PrivateDirectory
 
 SHOP = ROOT / "examples" / "shop"
 
@@ -199,28 +196,3 @@ def test_a_declaration_beside_the_task() -> None:
     finally:
         for name in ("beside.bound", "beside.above"):
             app.tasks.pop(name, None)
-
-
-def test_bridge_and_worker_run_in_one_terminal_and_start_again_when_code_changes(
-    migrated: Database, redis_url: str, tmp_path: Path
-) -> None:
-    variables = {"SHOP_DATABASE_URL": migrated.dsn, "SHOP_BROKER_URL": redis_url, "PYTHONPATH": str(ROOT)}
-    copy = tmp_path / "shop"
-    subprocess.run(["cp", "-r", str(SHOP), str(copy)], check=True)
-    log = tmp_path / "log"
-    with PrivateDirectory() as directory:
-        argv = ["/bin/sh", "-c", f'cd "{copy}" && exec "{sys.executable}" manage.py bridge run --worker']
-        child = Child(argv, directory, log=log, env=environment(**variables))
-        try:
-            assert eventually(lambda: "serving" in log.read_text() and " ready." in log.read_text(), 30), child.tail()
-            product = Product.objects.create(name="Tea", price=1)
-            Product.objects.filter(pk=product.pk).update(price=2)
-            from catalog.models import TaskRun  # noqa: PLC0415 - after the set-up of Django
-
-            assert eventually(lambda: TaskRun.objects.filter(product_id=product.pk).exists()), child.tail()
-            before = log.read_text().count(" ready.")
-            tasks = copy / "catalog" / "tasks.py"
-            tasks.write_text(tasks.read_text() + "\n# changed\n")
-            assert eventually(lambda: log.read_text().count(" ready.") > before, 30), child.tail()
-        finally:
-            child.kill()

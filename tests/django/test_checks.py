@@ -7,6 +7,7 @@ import kombu
 import pytest
 from catalog.models import Offer, Product
 from catalog.tasks import reprice
+from django.conf import settings
 from django.core.checks import CheckMessage, run_checks
 from django.core.management import call_command
 from django.db import connections, models
@@ -15,6 +16,7 @@ from django.test.utils import isolate_apps
 
 from django_app import project, watch
 from django_app.checks import check_deployment
+from django_app.middleware import ContextMiddleware
 from tests.fix_postgres import Database
 
 pytestmark = pytest.mark.usefixtures("undeclared")
@@ -115,6 +117,33 @@ def test_bridge_W004() -> None:  # noqa: N802
     assert message.id == "bridge.W004"
     assert "the queue 'fats' is not among" in message.msg
     assert message.hint == "The queues are: fast, slow."
+
+
+def test_bridge_W005() -> None:  # noqa: N802
+    watch(Product, task=reprice, own_writes="ignore")
+    assert run_checks() == []
+    watch(Offer, task="billing.tasks.charge", own_writes="ignore")
+    found = {message.id: message.msg for message in run_checks()}
+    assert found.keys() == {"bridge.W003", "bridge.W005"}
+    assert "'billing.tasks.charge' is a task of another app" in found["bridge.W005"]
+
+
+class _Subclass(ContextMiddleware):
+    pass
+
+
+def plain(get_response: Any) -> Any:
+    """A middleware that is a function."""
+    return get_response
+
+
+@pytest.mark.parametrize(
+    "path", [None, "django_app.middleware.ContextMiddleware", f"{__name__}._Subclass", f"{__name__}.plain"]
+)
+def test_bridge_W023(path: str | None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: N802
+    monkeypatch.setattr(settings, "MIDDLEWARE", [path] if path else [])
+    found = {message.id for message in run_checks(tags=["security"], include_deployment_checks=True)}
+    assert ("bridge.W023" in found) == (path is None or path.endswith("plain"))
 
 
 def test_bridge_W010(shop_database: Database) -> None:  # noqa: N802
