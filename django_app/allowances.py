@@ -13,12 +13,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bridge.database.statement import statement
 from django_app.database import (
-    aliases,
     connect,
     has_schema,
     installed_version,
     is_behind,
-    is_supported,
     is_wanted,
     stranger,
 )
@@ -30,8 +28,6 @@ _ALLOW_ONLY = statement("allow_only", "django_app")
 
 def after_migrate(using: str, verbosity: int, stdout: TextIO | None = None) -> None:
     """Handles post_migrate, after the schema has been brought up to date."""
-    if using not in aliases() or not is_supported(using):
-        return
     connection = connect(using)
     if not is_wanted(connection) or not has_schema(connection) or stranger(connection):
         return

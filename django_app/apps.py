@@ -11,6 +11,7 @@ from django.db.models.signals import post_migrate, pre_migrate
 
 from bridge import worker
 from django_app import allowances, checks, context, findings, log_index, router
+from django_app.database import aliases, is_supported
 from django_app.declarations import registry, sync
 from django_app.shadow import receiver
 
@@ -47,7 +48,7 @@ class BridgeConfig(AppConfig):
 # sender is compared here, since a connection with a sender compares only its id. Python may give that id to another
 # object when the apps are loaded again, as tests do.
 def _guard(sender: AppConfig, using: str, verbosity: int, **rest: Any) -> None:
-    if isinstance(sender, BridgeConfig):
+    if isinstance(sender, BridgeConfig) and _is_served(using):
         _migrating.add(using)
         sync.before_migrate(using, verbosity, rest.get("stdout"))
 
@@ -60,3 +61,7 @@ def _bring_in_line(sender: AppConfig, using: str, verbosity: int, **rest: Any) -
         allowances.after_migrate(using, verbosity, rest.get("stdout"))
         out = rest.get("stdout") or sys.stdout
         log_index.after_migrate(using, lambda line: out.write(f"  {line}\n") if verbosity else None)
+
+
+def _is_served(using: str) -> bool:
+    return using in aliases() and is_supported(using)

@@ -19,8 +19,9 @@ from django_app.declarations import registry
 from django_app.declarations.declaration import Declaration
 from django_app.errors import DeclarationError
 from django_app.findings import findings_in, is_migrating
-from django_app.middleware import ContextMiddleware
 from django_app.project import load_app, why_no_app
+
+_MIDDLEWARE = "django_app.middleware.ContextMiddleware"
 
 
 def check_database(app_configs: Any, **_: Any) -> list[CheckMessage]:
@@ -93,15 +94,16 @@ def check_middleware(app_configs: Any, **_: Any) -> list[CheckMessage]:
     return [
         Warning(
             "MIDDLEWARE has no ContextMiddleware, so no event says which user and request made its change.",
-            hint="Put 'django_app.middleware.ContextMiddleware' behind AuthenticationMiddleware.",
+            hint=f"Put '{_MIDDLEWARE}' behind AuthenticationMiddleware.",
             id="bridge.W023",
         )
     ]
 
 
 def _is_ours(path: str) -> bool:
+    # By its name, since its import would need django.contrib.auth, which a site may be without.
     middleware = import_string(path)
-    return isinstance(middleware, type) and issubclass(middleware, ContextMiddleware)
+    return _MIDDLEWARE in [f"{each.__module__}.{each.__qualname__}" for each in getattr(middleware, "__mro__", ())]
 
 
 def check_role(app_configs: Any, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:

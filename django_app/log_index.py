@@ -11,7 +11,7 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bridge.database.statement import statement
-from django_app.database import aliases, connect, has_schema, is_supported, sentence, stranger
+from django_app.database import connect, has_schema, sentence, stranger
 from django_app.patience import patiently
 
 _BUILD = statement("build_log_indexes", "django_app")
@@ -30,8 +30,6 @@ def is_complete(connection: BaseDatabaseWrapper) -> bool | None:
 
 def after_migrate(using: str, say: Callable[[str], object]) -> None:
     """Builds or drops the indexes as the setting says. A failure is reported and does not fail the migration."""
-    if using not in aliases() or not is_supported(using):
-        return
     connection = connect(using)
     if not has_schema(connection) or stranger(connection):
         return

@@ -5,6 +5,7 @@ import sys
 import sysconfig
 import traceback
 import warnings
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,13 @@ _HINT = "Write it as module:attribute, for example shop.celery:app"
 _OTHERS = re.compile(rf"/site-packages/|<frozen|^{re.escape(sysconfig.get_path('stdlib'))}|^{re.escape(__file__)}$")
 
 
+@cache
 def load(app_path: str) -> Celery:
-    """Returns the app that `--app` names; raises ConfigError with the reason if it can't be imported."""
+    """Returns the app that `--app` names; raises ConfigError with the reason if it can't be imported.
+
+    The first call of a process loads it. Loading twice would run what Celery does after an import twice, such as
+    Django's system checks.
+    """
     # As with `celery -A`, modules are looked for in the current directory first, also the task modules imported below.
     sys.path.insert(0, str(Path.cwd()))
     try:

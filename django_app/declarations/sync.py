@@ -13,13 +13,11 @@ from bridge.change import Change
 from bridge.database import schema
 from django_app import guard, patience
 from django_app.database import (
-    aliases,
     connect,
     has_guard,
     has_schema,
     installed_version,
     is_behind,
-    is_supported,
     is_wanted,
     sentence,
     stranger,
@@ -33,8 +31,6 @@ from django_app.testing_settings import without_watches
 
 def before_migrate(using: str, verbosity: int, stdout: TextIO | None = None) -> None:
     """Handles pre_migrate: installs the guard, which keeps the watches from blocking the migrations."""
-    if using not in aliases() or not is_supported(using):
-        return
     connection = connect(using)
     installed = has_schema(connection)
     say = _teller(verbosity, stdout)
@@ -49,8 +45,6 @@ def before_migrate(using: str, verbosity: int, stdout: TextIO | None = None) -> 
 
 def after_migrate(using: str, verbosity: int, stdout: TextIO | None = None) -> None:
     """Handles post_migrate. It changes nothing in other databases, nor before the app's own migration."""
-    if using not in aliases() or not is_supported(using):
-        return
     connection = connect(using)
     guard.leave(connection)
     if has_schema(connection) and stranger(connection):

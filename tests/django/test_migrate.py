@@ -14,7 +14,7 @@ from django.db import connections
 from django.db.models.signals import post_migrate, pre_migrate
 
 from django_app import apps as bridge_app
-from django_app import patience, watch
+from django_app import allowances, log_index, patience, watch
 from django_app.declarations import sync
 from tests.fix_postgres import Database, on_pg18
 
@@ -157,10 +157,12 @@ def test_only_the_signals_of_this_app_start_anything(monkeypatch: pytest.MonkeyP
     started: list[str] = []
     monkeypatch.setattr(sync, "before_migrate", lambda using, *_: started.append(f"before {using}"))
     monkeypatch.setattr(sync, "after_migrate", lambda using, *_: started.append(f"after {using}"))
+    for rest in (allowances, log_index):
+        monkeypatch.setattr(rest, "after_migrate", lambda *_: None)
     for config in apps.get_app_configs():
-        bridge_app._guard(sender=config, using="nowhere", verbosity=0)
-        bridge_app._bring_in_line(sender=config, using="nowhere", verbosity=0)
+        bridge_app._guard(sender=config, using="default", verbosity=0)
+        bridge_app._bring_in_line(sender=config, using="default", verbosity=0)
     keys = [entry[0] for signal in (pre_migrate, post_migrate) for entry in signal.receivers]
     ours = [sender for name, sender in keys if name in ("bridge.guard", "bridge.bring_in_line")]
     assert ours == [id(None)] * 2, "no sender is given"
-    assert started == ["before nowhere", "after nowhere"]
+    assert started == ["before default", "after default"]
