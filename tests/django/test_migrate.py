@@ -13,8 +13,8 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from django.db.models.signals import post_migrate, pre_migrate
 
-from django_app import apps as bridge_app
 from django_app import allowances, log_index, patience, watch
+from django_app import apps as bridge_app
 from django_app.declarations import sync
 from tests.fix_postgres import Database, on_pg18
 
