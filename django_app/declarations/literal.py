@@ -52,14 +52,14 @@ def _json(value: Json | Jsonb) -> str:
 
 
 def _datetime(value: datetime) -> str:
-    """Without a zone, it is in the zone of the settings, as Django's connection reads it. Other sessions differ."""
+    """Returns the literal. A time without a zone is in that of the settings: the zones of sessions may differ."""
     if value.tzinfo is None:
         value = timezone.make_aware(value, timezone.get_default_timezone())
     return f"{_text(value.isoformat(sep=' '))}::timestamptz"
 
 
 def _range(value: "Range[Any]") -> str:
-    """The type of the range is that of the column, which Django writes behind the value."""
+    """Returns the literal. Its type is that of the column, which Django writes behind the value."""
     bounds = (value.lower, value.upper)
     if any(isinstance(bound, datetime) and bound.tzinfo is None for bound in bounds):
         zone = timezone.get_default_timezone()

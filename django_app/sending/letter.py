@@ -11,6 +11,7 @@ from kombu.entity import maybe_delivery_mode
 from bridge.call_options import reserved_header
 from bridge.canvas import CanvasError
 from bridge.message import Protocol, read
+from bridge.worker import PASSED
 from django_app.errors import SendError
 from django_app.sending.recording import Recording
 
@@ -25,7 +26,8 @@ _KEPT = (
     "id", "root_id", "parent_id", "group", "group_index", "retries", "shadow", "argsrepr", "kwargsrepr", "origin",
     "ignore_result", "replaced_task_nesting",
 )  # fmt: skip
-_PROTOCOL = {*_KEPT, "lang", "task", "eta", "expires", "timelimit", "stamped_headers", "stamps"}
+# The event has the context of its caller, so the worker's integration need not pass it on.
+_PROTOCOL = {*_KEPT, "lang", "task", "eta", "expires", "timelimit", "stamped_headers", "stamps", PASSED}
 _LONGEST = 10_000
 
 
