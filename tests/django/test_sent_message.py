@@ -3,7 +3,6 @@
 import decimal
 import json
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,6 @@ from django_app.testing import eager
 from tests.django.sending_app import shop
 from tests.django.sent import arrived, calls, events, publish
 from tests.fix_postgres import Database
-
-
-@pytest.fixture
-def app() -> Iterator[Any]:
-    app = shop("memory://")
-    yield app
-    for queue in ("sending", "slow"):
-        arrived(app, queue)
-
 
 ETA = datetime(2100, 1, 2, 3, 4, 5, 678901, UTC)
 ID = str(uuid.uuid4())
