@@ -1,6 +1,6 @@
 """System checks: they find errors in the declarations before anything reaches the database.
 
-docs/reference/checks.md lists the ids. `check --database` and `check --deploy` run more of them.
+docs/reference/django.md lists the ids. `check --database` and `check --deploy` run more of them.
 """
 
 from collections.abc import Iterator, Sequence

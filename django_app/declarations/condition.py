@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet, FieldDoesNotExist, FieldError, FullResultSet, ValidationError
-from django.db import NotSupportedError, connections, models
+from django.core.exceptions import EmptyResultSet, FieldDoesNotExist, FullResultSet, ValidationError
+from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.constants import LOOKUP_SEP
 from django.db.models.expressions import Col
@@ -56,7 +56,9 @@ class Condition:
             raise ConditionError("it is never true") from error
         except FullResultSet as error:
             raise ConditionError("it is empty or always true, so leave it out") from error
-        except (FieldError, FieldDoesNotExist, ValidationError, NotSupportedError, TypeError, ValueError) as error:
+        except ConditionError:
+            raise
+        except Exception as error:  # Django's lookups and a project's own fields raise any
             raise ConditionError(_said(error)) from error
 
     def _where(self, q: models.Q, *, decided: bool) -> WhereNode:
@@ -143,7 +145,7 @@ class _RowQuery(Query):
             field = options.get_field(name)
         except FieldDoesNotExist:
             field = None
-        if field is None or getattr(field, "column", None) is None:
+        if field is None or field not in options.concrete_fields or field.column is None:
             known = ", ".join(sorted(_known(options)))
             raise ConditionError(f"{options.label} has no field '{name}' with a column; its fields are: {known}")
         return field
