@@ -63,8 +63,10 @@ def test_the_text_is_ascii_for_databases_of_any_encoding() -> None:
         ("a\0b", ValueError, "NUL"),
         ([{"a\0": 1}], ValueError, "NUL"),
         (json.loads("[" * 300 + "]" * 300), ValueError, "nested"),
+        ("x" * 20_000, ValueError, r"20013 characters of JSON"),
+        ("\U0001f600" * 2_000, ValueError, "characters of JSON"),
     ],
-    ids=["object", "keys", "surrogate", "NUL", "NUL inside", "deep"],
+    ids=["object", "keys", "surrogate", "NUL", "NUL inside", "deep", "large", "large when escaped"],
 )
 def test_a_value_that_can_not_be_kept_is_an_error_at_once(value: Any, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
