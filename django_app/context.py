@@ -22,7 +22,7 @@ from django_app.database import aliases
 from django_app.writing import Kind, kind_of
 
 _SET = statement("set_context")
-# Whoever only reads the setting, such as a check or a log, does not decide what it is.
+# Code that only reads the setting, such as a check or a log, does not decide what it is.
 _SETS = re.compile(r"""\b(set|reset)(_config\s*\(\s*'|\s+((local|session)\s+)?"?)bridge\.context""", re.IGNORECASE)
 
 
