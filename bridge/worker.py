@@ -21,6 +21,7 @@ PASSED = "bridge_context"
 It is a text, since a broker's table can't hold every JSON value.
 """
 _LONGEST = 10_000
+_UNLOCK = "celery.chord_unlock"  # starts the body of a chord; it has a countdown of its own
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,9 @@ def _pass_on(headers: Any = None, **_: Any) -> None:
     Otherwise a circle through such a task would never end. A call for later, with an ETA, begins anew: it is meant to
     come back, as a job that plans its next run does.
     """
-    if not _before.get() or not isinstance(headers, dict) or "bridge" in headers or headers.get("eta"):
+    if not _before.get() or not isinstance(headers, dict) or "bridge" in headers:
+        return
+    if headers.get("eta") and headers.get("task") != _UNLOCK:
         return
     text = scope.as_setting()
     if len(text) > _LONGEST:  # a broker limits the size of headers, and the caller must not fail

@@ -1,5 +1,6 @@
 """The worker's integration, with tasks that run at once: what a task writes has the task as its context."""
 
+import json
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -127,6 +128,15 @@ def test_a_task_that_a_task_calls_has_its_callers_context(calling: Celery) -> No
 
 def test_a_call_for_later_begins_anew(calling: Celery) -> None:
     assert passed(calling, countdown=60) == (None, {"task": "inner", "task_id": "i"})
+
+
+def test_the_body_of_a_chord_has_the_context_of_who_made_the_chord(calling: Celery) -> None:
+    @calling.task(name="outer", shared=False)
+    def outer() -> None:
+        calling.tasks["celery.chord_unlock"].apply_async(("id", {}), countdown=1)
+
+    outer.apply((), task_id="o", headers=HEADERS)
+    assert json.loads(taken(calling)["bridge_context"])["chain"] == ["w"]
 
 
 def test_a_large_context_is_not_passed_on_but_its_depth_is(calling: Celery) -> None:

@@ -1,4 +1,4 @@
-"""A project that uses the setting `bridge.context` itself: who sets it decides, and who only reads it does not."""
+"""A project that uses the setting `bridge.context` itself: code that sets it decides, and code that reads it does not."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ READS = [
         *((statement, '{"reason": "import"}') for statement in READS),
     ],
 )
-def test_who_sets_it_decides(shelf: Database, statement: str, expected: Any) -> None:
+def test_code_that_sets_it_decides(shelf: Database, statement: str, expected: Any) -> None:
     with bridge.context(reason="import"), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement)
         cursor.execute("insert into catalog_product (name, price) values ('Tea', 1)")
