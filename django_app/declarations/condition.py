@@ -81,9 +81,10 @@ class Condition:
         """
         column, lookups = self._query.column(path)
         value = self._value(value)
-        comparison = self._query.build_lookup(lookups, column, value)
+        comparison: Any = self._query.build_lookup(lookups, column, value)
         if isinstance(comparison, Exact) and hasattr(value, "resolve_expression"):
-            return _NotDistinct(comparison.lhs, value)
+            comparison.get_rhs_op = _not_distinct
+            return comparison
         return Coalesce(comparison, False, output_field=models.BooleanField()) if decided else comparison
 
     def _value(self, value: Any) -> Any:
@@ -92,13 +93,6 @@ class Condition:
         if isinstance(value, models.QuerySet):
             raise ConditionError("a trigger can't run a query for each row, so a QuerySet is not a value")
         return value.resolve_expression(self._query) if hasattr(value, "resolve_expression") else value
-
-
-class _NotDistinct(Exact):
-    """The equality of two columns, for which NULL is a value like others: `~` then means "changed"."""
-
-    def get_rhs_op(self, connection: BaseDatabaseWrapper, rhs: str) -> str:
-        return f"IS NOT DISTINCT FROM {rhs}"
 
 
 class _Column(Col):
@@ -149,6 +143,11 @@ class _RowQuery(Query):
             known = ", ".join(sorted(_known(options)))
             raise ConditionError(f"{options.label} has no field '{name}' with a column; its fields are: {known}")
         return field
+
+
+def _not_distinct(_: BaseDatabaseWrapper, right: str) -> str:
+    """Returns the operator of an equality for which NULL is a value like others: its `~` then means "changed"."""
+    return f"IS NOT DISTINCT FROM {right}"
 
 
 def _target(field: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A project that uses the setting `bridge.context` itself: code that sets it decides, and code that reads it does not."""
+"""A project that uses the setting `bridge.context` itself: code that sets it decides, and code that reads it not."""
 
 from typing import Any
 
