@@ -82,7 +82,8 @@ class Condition:
         column, lookups = self._query.column(path)
         value = self._value(value)
         comparison: Any = self._query.build_lookup(lookups, column, value)
-        if isinstance(comparison, Exact) and hasattr(value, "resolve_expression"):
+        is_equality = isinstance(comparison, Exact)
+        if is_equality and hasattr(value, "resolve_expression"):
             comparison.get_rhs_op = _not_distinct
             return comparison
         return Coalesce(comparison, False, output_field=models.BooleanField()) if decided else comparison
