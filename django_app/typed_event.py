@@ -158,7 +158,7 @@ def _key_fields(model: type[models.Model], names: list[str] | None) -> list[Any]
 def _declared(watch: str) -> tuple[type[models.Model], list[str] | None]:
     for declaration in registry.declared():
         try:
-            name = declaration.watch().name
+            name = declaration.name
         except DeclarationError:
             continue
         if name == watch and isinstance(declaration.table, type):

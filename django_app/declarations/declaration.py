@@ -76,14 +76,21 @@ class Declaration:
         is_model = isinstance(self.table, type) and issubclass(self.table, models.Model)
         return str(router.db_for_write(self.table)) if is_model else alias()
 
+    @property
+    def name(self) -> str:
+        """The name of the watch. Without the rest of it, since a task asks for it at each event. Raises
+        DeclarationError."""
+        name = self.rule.get("name") or default_name(self._table().label, self.task_name())
+        self._check_name(name)
+        return str(name)
+
     def watch(self) -> Watch:
         """Returns the watch that this declaration stands for; raises DeclarationError if it is wrong."""
         self._check_keys()
-        rule = {key: value for key, value in self.rule.items() if value is not None and key != "using"}
+        rule = {key: value for key, value in self.rule.items() if value is not None and key not in ("using", "name")}
         table = self._table()
         task = self.task_name()
-        name = rule.pop("name", None) or default_name(table.label, task)
-        self._check_name(name)
+        name = self.name
         self._check_operations(rule.get("on"))
         names = {key: self._names(key, rule.pop(key)) for key in COLUMN_KEYS if key in rule}
         if isinstance(rule.get("when"), models.Q):

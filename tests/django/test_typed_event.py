@@ -158,6 +158,12 @@ def test_the_model_is_that_of_the_declared_watch() -> None:
 
 
 @pytest.mark.usefixtures("undeclared")
+def test_the_conditions_of_the_watches_are_not_compiled_for_each_event() -> None:
+    watch(Product, task="t", name="odd", when=models.Q(new__nothing=1))
+    assert event(as_argument(Event(5, "odd", "delete", [7], None, None, datetime.now(UTC)))).key == (7,)
+
+
+@pytest.mark.usefixtures("undeclared")
 def test_a_truncate_has_no_row() -> None:
     watch(Product, task="t", name="all", on=["truncate"])
     found = event(as_argument(Event(5, "all", "truncate", None, None, None, datetime.now(UTC))))
