@@ -42,7 +42,11 @@ class Scope:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _layers.set(_layers.get()[:-1])
+        # Its own layer, which may not be the last: a generator may end inside a scope that was opened after it.
+        layers = _layers.get()
+        place = next((place for place in range(len(layers) - 1, -1, -1) if layers[place] is self._layer), None)
+        if place is not None:
+            _layers.set((*layers[:place], *layers[place + 1 :]))
 
     async def __aenter__(self) -> None:
         self.__enter__()
