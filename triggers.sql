@@ -2840,6 +2840,9 @@ create or replace function bridge.send(
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    known constant text[] := '{queue,priority,countdown,expires,headers}';
+    other text;
 begin
     perform bridge._require_allowed(array[task]);
     if jsonb_typeof(args) is distinct from 'array' or jsonb_typeof(kwargs) is distinct from 'object' then
@@ -2847,6 +2850,11 @@ begin
             using errcode = 'invalid_parameter_value';
     end if;
     perform bridge._check_options(format('task "%s"', task), options);
+    select k into other from jsonb_object_keys(options) k where k <> all (known) limit 1;
+    if other is not null then
+        raise exception 'task "%": the option "%" is for watches; a task that is sent may have: %',
+            task, other, array_to_string(known, ', ') using errcode = 'invalid_parameter_value';
+    end if;
     return bridge._send(
         jsonb_build_object('task', task, 'args', args, 'kwargs', kwargs, 'options', options), stream
     );

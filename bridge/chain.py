@@ -33,6 +33,13 @@ def watches_of(context: object) -> list[str]:
     return [name[:_NAME] for name in chain[-MOST:] if isinstance(name, str)]
 
 
+def cause_of(context: object) -> int | None:
+    """Returns the id of the event that started the task which has this context."""
+    cause = context.get("cause") if isinstance(context, dict) else None
+    number = cause.get("id") if isinstance(cause, dict) else None
+    return number if type(number) is int else None
+
+
 def is_too_deep(context: object) -> bool:
     """Whether the task of an event with this context would be one too many."""
     return depth_of(context) >= MOST

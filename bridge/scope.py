@@ -19,6 +19,10 @@ from bridge.nesting import TOO_DEEP, depth_exceeds
 RESERVED = frozenset({"task", "task_id", "cause", "depth", "chain"})
 """Names that the worker's integration sets. The end of loops depends on them."""
 
+MOST_CHARACTERS = 20_000
+"""The values are a header of each message. A frame of RabbitMQ holds 131,072 bytes of headers, so a larger context
+would make dead letters of all events that have it."""
+
 Values = Mapping[str, Any]
 Layer = Values | Callable[[], Values]
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -38,7 +42,11 @@ class Scope:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _layers.set(_layers.get()[:-1])
+        # Its own layer, which may not be the last: a generator may end inside a scope that was opened after it.
+        layers = _layers.get()
+        place = next((place for place in range(len(layers) - 1, -1, -1) if layers[place] is self._layer), None)
+        if place is not None:
+            _layers.set((*layers[:place], *layers[place + 1 :]))
 
     async def __aenter__(self) -> None:
         self.__enter__()
@@ -76,11 +84,17 @@ def context(**values: Any) -> Scope:
             ...
 
     Nested contexts merge, and the inner value of a name wins. It is a decorator too, also for `async def`. The values
-    must be what JSON can express; a date, Decimal, UUID or enum becomes text.
+    must be what JSON can express, up to 20,000 characters; a date, Decimal, UUID or enum becomes text.
     """
     if taken := sorted(RESERVED & values.keys()):
         raise ValueError(f'context: the name "{taken[0]}" is the bridge\'s own; choose another one')
-    return Scope({name: _plain(name, value) for name, value in values.items()})
+    plain = {name: _plain(name, value) for name, value in values.items()}
+    if (size := len(json.dumps(plain))) > MOST_CHARACTERS:
+        raise ValueError(
+            f"context: the values have {size} characters of JSON, and the headers of a message hold {MOST_CHARACTERS}; "
+            "pass a key under which the rest can be found"
+        )
+    return Scope(plain)
 
 
 def current() -> dict[str, Any]:

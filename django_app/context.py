@@ -7,6 +7,7 @@ in a session that a pooler gives to somebody else. A statement outside of a tran
 Our statement goes to the driver directly: Django's log of queries, and so `assertNumQueries`, has the project's own.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,8 @@ from django_app.database import aliases
 from django_app.writing import Kind, kind_of
 
 _SET = statement("set_context")
+# Code that only reads the setting, such as a check or a log, does not decide what it is.
+_SETS = re.compile(r"""\b(set|reset)(_config\s*\(\s*'|\s+((local|session)\s+)?"?)bridge\.context""", re.IGNORECASE)
 
 
 class Carrier:
@@ -43,7 +46,7 @@ class Carrier:
         self.look()
         text = self._text_of(sql)
         kind = kind_of(text)
-        if "bridge.context" in text:
+        if "bridge.context" in text and _SETS.search(text):
             self._is_theirs = True
         if kind is Kind.READS or self._is_theirs:
             return execute(sql, params, many, context)

@@ -108,7 +108,7 @@ def sentence(error: DatabaseError) -> str:
     """Returns PostgreSQL's message and its hint on one line, without the functions in which the error occurred."""
     diagnosis = getattr(error.__cause__, "diag", None)
     primary = getattr(diagnosis, "message_primary", None) or str(error)
-    hint = getattr(diagnosis, "message_hint", None)
+    hint = (getattr(diagnosis, "message_hint", None) or "").rstrip(".")
     return " ".join((f"{primary} ({hint})" if hint else primary).split())
 
 

@@ -10,13 +10,21 @@ from bridge.errors import BridgeError
 
 class DeclarationError(BridgeError):
     def __init__(self, check_id: str, origin: str, said: str, fix: str | None = None) -> None:
-        super().__init__(f"{origin}: {said}." + (f" {fix}" if fix else ""))
+        # These are the arguments, so that the error can be pickled: a test runner passes it between processes.
+        super().__init__(check_id, origin, said, fix)
         self.check_id = check_id
         self.said = f"{origin}: {said}."
         self.fix = fix
 
+    def __str__(self) -> str:
+        return self.said + (f" {self.fix}" if self.fix else "")
+
 
 class SendError(BridgeError):
     def __init__(self, task: str, said: str, fix: str | None = None) -> None:
-        super().__init__(f'task "{task}": {said}.' + (f" {fix}" if fix else ""))
+        super().__init__(task, said, fix)  # a worker, too, passes an error on by its arguments
         self.task = task
+        self._text = f'task "{task}": {said}.' + (f" {fix}" if fix else "")
+
+    def __str__(self) -> str:
+        return self._text

@@ -1,8 +1,11 @@
 """Typed event: the dict that a task gets, with each value as the field of the model has it in Python."""
 
-from collections.abc import Iterator, Mapping
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.apps import apps
@@ -14,6 +17,10 @@ from bridge.task import Event
 from django_app.database import alias
 from django_app.declarations import registry
 from django_app.errors import DeclarationError
+
+_INTERVAL = re.compile(
+    r"P(?:(-?\d+)Y)?(?:(-?\d+)M)?(?:(-?\d+)D)?(?:T(?:(-?\d+)H)?(?:(-?\d+)M)?(?:(-?\d+(?:\.\d+)?)S)?)?"
+)
 
 
 class Row:
@@ -89,20 +96,40 @@ def event(argument: Event | Mapping[str, Any], model: type[models.Model] | str |
 
 def python_value(field: Any, value: Any) -> Any:
     """Returns what the model's field would have for this value of the column. Ranges stay text."""
-    if value is None or isinstance(field, models.JSONField) or field.get_internal_type().endswith("RangeField"):
+    kind = field.get_internal_type()
+    if value is None or kind.endswith("RangeField"):
         return value
     if isinstance(value, list) and hasattr(field, "base_field"):  # ArrayField, which needs django.contrib.postgres
         return [python_value(field.base_field, one) for one in value]
     if isinstance(field, models.ForeignKey):
         return python_value(field.target_field, value)
-    if isinstance(field, models.BinaryField):
-        return bytes.fromhex(value.removeprefix("\\x"))
+    # What the driver would return, if need be by Django's own field of this kind.
+    read = _DRIVER.get(kind)
+    value = value if read is None else read(value)
     from_db = getattr(field, "from_db_value", None)
     if from_db is None:
         return _local(field.to_python(value))
-    # What the driver would return, by Django's own field of this kind, and then what the project's field makes of it.
-    kind: Any = getattr(models, field.get_internal_type(), models.Field)
-    return from_db(_local(kind.to_python(field, value)), None, connections[alias()])
+    own: Any = getattr(models, kind, models.Field)
+    return from_db(_local(own.to_python(field, value)) if read is None else value, None, connections[alias()])
+
+
+def _duration(text: str) -> timedelta:
+    """Returns an interval as the driver reads it. Django reads no interval with a sign inside ("P-1DT2H")."""
+    found = _INTERVAL.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not an interval")
+    years, months, days, hours, minutes = (int(part or 0) for part in found.groups()[:5])
+    seconds = Decimal(found[6] or 0)
+    return timedelta(
+        days=365 * years + 30 * months + days, hours=hours, minutes=minutes, microseconds=int(seconds * 1_000_000)
+    )
+
+
+_DRIVER: dict[str, Callable[[Any], Any]] = {
+    "BinaryField": lambda text: bytes.fromhex(text.removeprefix("\\x")),
+    "DurationField": _duration,
+    "JSONField": json.dumps,
+}
 
 
 def _local(value: Any) -> Any:
@@ -131,7 +158,7 @@ def _key_fields(model: type[models.Model], names: list[str] | None) -> list[Any]
 def _declared(watch: str) -> tuple[type[models.Model], list[str] | None]:
     for declaration in registry.declared():
         try:
-            name = declaration.watch().name
+            name = declaration.name
         except DeclarationError:
             continue
         if name == watch and isinstance(declaration.table, type):

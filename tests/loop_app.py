@@ -69,3 +69,22 @@ def again(self: Any, key: int) -> None:
         raise self.retry()
     note(self, key)
     Product.objects.filter(pk=key).update(price=F("price") + 1)
+
+
+@app.task(bind=True, name="loop.hand_on")
+def hand_on(self: Any, key: int) -> None:
+    """Lets another task write the row."""
+    note(self, key)
+    raise_price.delay(key)
+
+
+@app.task(bind=True, name="loop.link")
+def link(self: Any, key: int) -> None:
+    """Lets the callback of another task write the row."""
+    note(self, key)
+    rest.apply_async((key,), link=raise_price.si(key))
+
+
+@app.task(bind=True, name="loop.rest")
+def rest(self: Any, key: int) -> None:
+    note(self, key)

@@ -2589,6 +2589,9 @@ CREATE FUNCTION bridge.send(task text, args jsonb DEFAULT '[]'::jsonb, kwargs js
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+declare
+    known constant text[] := '{queue,priority,countdown,expires,headers}';
+    other text;
 begin
     perform bridge._require_allowed(array[task]);
     if jsonb_typeof(args) is distinct from 'array' or jsonb_typeof(kwargs) is distinct from 'object' then
@@ -2596,6 +2599,11 @@ begin
             using errcode = 'invalid_parameter_value';
     end if;
     perform bridge._check_options(format('task "%s"', task), options);
+    select k into other from jsonb_object_keys(options) k where k <> all (known) limit 1;
+    if other is not null then
+        raise exception 'task "%": the option "%" is for watches; a task that is sent may have: %',
+            task, other, array_to_string(known, ', ') using errcode = 'invalid_parameter_value';
+    end if;
     return bridge._send(
         jsonb_build_object('task', task, 'args', args, 'kwargs', kwargs, 'options', options), stream
     );

@@ -1,6 +1,7 @@
 """Scopes: what `bridge.context` adds to the events of the code inside."""
 
 import asyncio
+import contextvars
 import json
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -63,8 +64,10 @@ def test_the_text_is_ascii_for_databases_of_any_encoding() -> None:
         ("a\0b", ValueError, "NUL"),
         ([{"a\0": 1}], ValueError, "NUL"),
         (json.loads("[" * 300 + "]" * 300), ValueError, "nested"),
+        ("x" * 20_000, ValueError, r"20013 characters of JSON"),
+        ("\U0001f600" * 2_000, ValueError, "characters of JSON"),
     ],
-    ids=["object", "keys", "surrogate", "NUL", "NUL inside", "deep"],
+    ids=["object", "keys", "surrogate", "NUL", "NUL inside", "deep", "large", "large when escaped"],
 )
 def test_a_value_that_can_not_be_kept_is_an_error_at_once(value: Any, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
@@ -148,3 +151,24 @@ def test_a_transaction_of_psycopg_has_it(conn: psycopg.Connection) -> None:
         conn.execute("insert into item values (3)")
     rows = conn.execute("select context from bridge.event order by id").fetchall()
     assert rows == [('{"reason": "import"}',), (None,), (None,)]
+
+
+def test_a_generator_that_ends_inside_another_context_takes_only_its_own_away() -> None:
+    def rows() -> Iterator[None]:
+        with bridge.context(source="file"):
+            yield
+
+    reading = rows()
+    next(reading)
+    with bridge.context(reason="import"):
+        assert scope.current() == {"source": "file", "reason": "import"}
+        list(reading)
+        assert scope.current() == {"reason": "import"}
+    assert scope.current() == {}
+    reading = rows()
+    with bridge.context(reason="import"):
+        next(reading)
+    assert scope.current() == {"source": "file"}
+    contextvars.Context().run(list, reading)  # in a context that never had it
+    assert scope.current() == {"source": "file"}
+    scope.replaced(())

@@ -33,7 +33,8 @@ _encode = msgspec.json.Encoder().encode
 # The most targets that are remembered: more than an application has watches. Calls of `bridge.send` may bring any
 # number of targets.
 _MOST = 1000
-SHADOW_RECEIVER = "bridge.shadow"
+_OURS = "bridge."
+SHADOW_RECEIVER = f"{_OURS}shadow"
 """The dispatch_uid of the receiver of Django's shadow mode."""
 _VARIABLE = ("id", "root_id", "argsrepr", "kwargsrepr", "bridge")
 TRACE = ("traceparent", "tracestate")
@@ -127,10 +128,11 @@ class Templates:
 def somebody_listens() -> bool:
     """Whether a signal about publishing has receivers, such as Sentry, OpenTelemetry or the user's own.
 
-    Django's shadow mode has one too. It ignores what the bridge publishes, so it does not count.
+    Those of Django's shadow mode and of the worker's integration ignore what the bridge publishes, so they don't count.
     """
     listened = signals.before_task_publish, signals.after_task_publish, signals.task_sent
-    return any(name[0] != SHADOW_RECEIVER for signal in listened for name, _ in signal.receivers or ())
+    names = (name[0] for signal in listened for name, _ in signal.receivers or ())
+    return any(not (isinstance(name, str) and name.startswith(_OURS)) for name in names)
 
 
 class _Recorder:

@@ -6,22 +6,26 @@ Django's own lookups, transforms and fields make the SQL, as they do for a query
 `old` and `new`, and the values stand in the text, since a trigger has no parameters.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet, FieldDoesNotExist, FieldError, FullResultSet, ValidationError
-from django.db import NotSupportedError, connections, models
+from django.core.exceptions import EmptyResultSet, FieldDoesNotExist, FullResultSet, ValidationError
+from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.constants import LOOKUP_SEP
 from django.db.models.expressions import Col
-from django.db.models.lookups import Exact, IsNull
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import Exact
 from django.db.models.sql import Query
-from django.db.models.sql.where import AND, WhereNode
+from django.db.models.sql.where import WhereNode
 
 from django_app.database import alias
 from django_app.declarations.literal import literal
 
 SIDES = ("old", "new")
+# The text has no values yet, so there are no other quotes than Django's own, and those of names.
+_ESCAPE_STRING = re.compile(r"""\"(?:[^"]|"")*\"|\bE('[^']*')""")
 
 
 class ConditionError(Exception):
@@ -44,43 +48,45 @@ class Condition:
         """Returns the SQL text; raises ConditionError."""
         connection: BaseDatabaseWrapper = connections[alias()]
         try:
-            where = self._where(self._q, negated=False)
+            where = self._where(self._q, decided=False)
             compiler = self._query.get_compiler(connection=connection)
             text, params = where.as_sql(compiler, connection)
-            return text % tuple(literal(value) for value in params)
+            return _plain(text) % tuple(literal(value) for value in params)
         except EmptyResultSet as error:
             raise ConditionError("it is never true") from error
         except FullResultSet as error:
             raise ConditionError("it is empty or always true, so leave it out") from error
-        except (FieldError, FieldDoesNotExist, ValidationError, NotSupportedError, TypeError, ValueError) as error:
+        except ConditionError:
+            raise
+        except Exception as error:  # Django's lookups and a project's own fields raise any
             raise ConditionError(_said(error)) from error
 
-    def _where(self, q: models.Q, *, negated: bool) -> WhereNode:
-        negated ^= q.negated
+    def _where(self, q: models.Q, *, decided: bool) -> WhereNode:
+        """Returns the SQL of a Q. What is `decided` is true or false, and never NULL, since its contrary counts too."""
+        decided |= q.negated or q.connector == models.Q.XOR
         node = WhereNode(connector=q.connector, negated=q.negated)
         for child in q.children:
             if isinstance(child, models.Q):
-                node.add(self._where(child, negated=negated), q.connector)
+                node.add(self._where(child, decided=decided), q.connector)
             elif isinstance(child, tuple):
-                node.add(self._compared(*child, negated=negated), q.connector)
+                node.add(self._compared(*child, decided=decided), q.connector)
             else:
                 raise ConditionError(f"{child!r} is neither a Q nor a comparison such as new__price=3")
         return node
 
-    def _compared(self, path: str, value: Any, *, negated: bool) -> Any:
-        """Returns one comparison. As in a query of Django, the negation of a comparison with NULL is true."""
+    def _compared(self, path: str, value: Any, *, decided: bool) -> Any:
+        """Returns one comparison.
+
+        Django's `exclude` decides only for NULL in the column itself, and so loses rows whose JSON lacks the key.
+        """
         column, lookups = self._query.column(path)
         value = self._value(value)
-        is_exact = lookups in ([], ["exact"])
-        if is_exact and hasattr(value, "resolve_expression"):
-            return _NotDistinct(column, value)
-        comparison = self._query.build_lookup(lookups, column, value)
-        if not negated or isinstance(comparison, IsNull):
+        comparison: Any = self._query.build_lookup(lookups, column, value)
+        is_equality = isinstance(comparison, Exact)
+        if is_equality and hasattr(value, "resolve_expression"):
+            comparison.get_rhs_op = _not_distinct
             return comparison
-        node = WhereNode(connector=AND)
-        node.add(comparison, AND)
-        node.add(IsNull(column, False), AND)
-        return node
+        return Coalesce(comparison, False, output_field=models.BooleanField()) if decided else comparison
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, list | tuple):
@@ -90,11 +96,12 @@ class Condition:
         return value.resolve_expression(self._query) if hasattr(value, "resolve_expression") else value
 
 
-class _NotDistinct(Exact):
-    """The equality of two columns, for which NULL is a value like others: `~` then means "changed"."""
+class _Column(Col):
+    """A column of one of the two rows. Its name may have a percent sign."""
 
-    def get_rhs_op(self, connection: BaseDatabaseWrapper, rhs: str) -> str:
-        return f"IS NOT DISTINCT FROM {rhs}"
+    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> tuple[str, Any]:
+        text, params = super().as_sql(compiler, connection)
+        return text.replace("%", "%%"), params
 
 
 class _RowQuery(Query):
@@ -118,12 +125,12 @@ class _RowQuery(Query):
         if side not in SIDES or not names:
             raise ConditionError(f"'{path}' does not begin with old__ or new__")
         field: Any = self._field(names[0])
-        if field.is_relation and len(names) > 1 and field.model._meta.pk is not None and names[1] in ("id", "pk"):
+        target = _target(field)
+        if target is not None and len(names) > 1 and _is_named(target, names[1]):
             names.pop(1)
         self.used.add(field.name)
         # The column of a foreign key compares like the field that it refers to.
-        kind = field.target_field if field.is_relation else field
-        return Col(side, field, kind), names[1:]
+        return _Column(side, field, target or field), names[1:]
 
     def _field(self, name: str) -> Any:
         options: Any = self.model._meta  # type: ignore[union-attr]
@@ -133,10 +140,34 @@ class _RowQuery(Query):
             field = options.get_field(name)
         except FieldDoesNotExist:
             field = None
-        if field is None or getattr(field, "column", None) is None:
+        if field is None or field not in options.concrete_fields or field.column is None:
             known = ", ".join(sorted(_known(options)))
             raise ConditionError(f"{options.label} has no field '{name}' with a column; its fields are: {known}")
         return field
+
+
+def _not_distinct(_: BaseDatabaseWrapper, right: str) -> str:
+    """Returns the operator of an equality for which NULL is a value like others: its `~` then means "changed"."""
+    return f"IS NOT DISTINCT FROM {right}"
+
+
+def _target(field: Any) -> Any:
+    """Returns the field that has the values of this foreign key; None for other fields."""
+    target = field.target_field if field.is_relation else None
+    return _target(target) or target if target is not None else None
+
+
+def _is_named(target: Any, name: str) -> bool:
+    """Whether `owner__<name>` is the column of the foreign key `owner` itself."""
+    return name in (target.name, target.attname) or (name == "pk" and target.primary_key)
+
+
+def _plain(text: str) -> str:
+    """Returns the SQL without the escape strings that Django writes around a column which is a pattern.
+
+    triggers.sql refuses them (see literal.py).
+    """
+    return _ESCAPE_STRING.sub(lambda found: found[0] if found[1] is None else found[1].replace(r"\\", "\\"), text)
 
 
 def _known(options: Any) -> Iterator[str]:

@@ -2,14 +2,16 @@
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypedDict, get_args
 
 import msgspec
 from django.db import models, router
 
+from bridge.call_options import complaint
 from bridge.errors import BridgeError
+from bridge.scope import has_nul
 from bridge.watch import Operation, Watch
 from django_app.database import alias
 from django_app.declarations.condition import Condition, ConditionError
@@ -74,25 +76,42 @@ class Declaration:
         is_model = isinstance(self.table, type) and issubclass(self.table, models.Model)
         return str(router.db_for_write(self.table)) if is_model else alias()
 
+    @property
+    def name(self) -> str:
+        """The name of the watch. Without the rest of it, since a task asks for it at each event. Raises
+        DeclarationError."""
+        name = self.rule.get("name") or default_name(self._table().label, self.task_name())
+        self._check_name(name)
+        return str(name)
+
     def watch(self) -> Watch:
         """Returns the watch that this declaration stands for; raises DeclarationError if it is wrong."""
         self._check_keys()
-        rule = {key: value for key, value in self.rule.items() if value is not None and key != "using"}
+        rule = {key: value for key, value in self.rule.items() if value is not None and key not in ("using", "name")}
         table = self._table()
         task = self.task_name()
-        name = rule.pop("name", None) or default_name(table.label, task)
-        self._check_name(name)
+        name = self.name
         self._check_operations(rule.get("on"))
         names = {key: self._names(key, rule.pop(key)) for key in COLUMN_KEYS if key in rule}
         if isinstance(rule.get("when"), models.Q):
             rule["when"], names["when"] = self._condition(table, rule["when"])
         relation, columns = table.place(names)
         columns.pop("when", None)
+        said = {"name": name, "table": relation, "task": task, "source": SOURCE}
+        return self._checked({**rule, **columns, **said})
+
+    def _checked(self, values: dict[str, Any]) -> Watch:
+        """Returns the watch with these values, if the database could store it and the bridge could use it."""
         try:
-            said = {"name": name, "table": relation, "task": task, "source": SOURCE}
-            return msgspec.convert({**rule, **columns, **said}, Watch)
-        except (BridgeError, msgspec.ValidationError) as error:
+            watch = msgspec.convert(values, Watch)
+            definition = watch.definition()
+            stored = msgspec.json.decode(msgspec.json.encode(definition))
+        except (BridgeError, msgspec.ValidationError, TypeError, ValueError) as error:
             raise DeclarationError("bridge.E008", self.origin, str(error).rstrip(".")) from error
+        wrong = "a text in it has the character NUL" if has_nul(stored) else complaint(definition["options"])
+        if wrong is not None:
+            raise DeclarationError("bridge.E008", self.origin, wrong)
+        return watch
 
     def _check_keys(self) -> None:
         unknown = sorted(set(self.rule) - set(Rule.__annotations__))
@@ -148,18 +167,22 @@ class Declaration:
         if on is None:
             return
         fix = f"List some of: {', '.join(OPERATIONS)}."
-        if isinstance(on, str) or not on:
+        if not _is_list(on) or not on:
             raise DeclarationError("bridge.E004", self.origin, f"on={on!r} is not a list of operations", fix)
         for operation in on:
             if operation not in OPERATIONS:
                 raise DeclarationError("bridge.E004", self.origin, f"unknown operation {operation!r}", fix)
 
     def _names(self, key: str, names: Any) -> list[str]:
-        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        if not _is_list(names) or not all(isinstance(name, str) for name in names):
             raise DeclarationError(
                 "bridge.E001", self.origin, f"{key}={names!r} is not a list of names", f'Write {key}=["..."].'
             )
         return list(names)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Collection) and not isinstance(value, str | Mapping)
 
 
 def default_name(label: str, task: str) -> str:

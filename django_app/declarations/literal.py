@@ -5,10 +5,14 @@ from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 from uuid import UUID
 
+from django.utils import timezone
+from psycopg import Binary, sql
 from psycopg.types.json import Json, Jsonb
+from psycopg.types.range import Range
 
 
 def literal(value: Any) -> str:
@@ -29,6 +33,8 @@ def literal(value: Any) -> str:
 def _text(value: str) -> str:
     if "\0" in value:
         raise ValueError("a text with the character NUL can't be in a condition")
+    if not value.isascii() and any("\ud800" <= each <= "\udfff" for each in value):
+        raise ValueError("a text with half a character can't be in a condition")
     return "'" + value.replace("'", "''") + "'"
 
 
@@ -45,6 +51,23 @@ def _json(value: Json | Jsonb) -> str:
     return f"{_text(text if isinstance(text, str) else text.decode())}::jsonb"
 
 
+def _datetime(value: datetime) -> str:
+    """Returns the literal. A time without a zone is in that of the settings: the zones of sessions may differ."""
+    if value.tzinfo is None:
+        value = timezone.make_aware(value, timezone.get_default_timezone())
+    return f"{_text(value.isoformat(sep=' '))}::timestamptz"
+
+
+def _range(value: "Range[Any]") -> str:
+    """Returns the literal. Its type is that of the column, which Django writes behind the value."""
+    bounds = (value.lower, value.upper)
+    if any(isinstance(bound, datetime) and bound.tzinfo is None for bound in bounds):
+        zone = timezone.get_default_timezone()
+        lower, upper = (bound and timezone.make_aware(bound, zone) for bound in bounds)
+        value = Range(lower, upper, value.bounds)
+    return sql.Literal(value).as_string(None)
+
+
 # In this order: a datetime is a date too, and a bool is an int.
 _WRITERS: dict[Any, Callable[[Any], str]] = {
     bool: lambda value: "TRUE" if value else "FALSE",
@@ -52,14 +75,15 @@ _WRITERS: dict[Any, Callable[[Any], str]] = {
     float: lambda value: f"{_text(repr(float(value)))}::float8",
     Decimal: lambda value: f"{_text(str(value))}::numeric",
     str: lambda value: _text(str(value)),
-    datetime: lambda value: (
-        _text(value.isoformat(sep=" ")) + ("::timestamp" if value.tzinfo is None else "::timestamptz")
-    ),
+    datetime: _datetime,
     date: lambda value: f"{_text(value.isoformat())}::date",
     time: lambda value: f"{_text(value.isoformat())}::time",
     timedelta: lambda value: f"{_text(f'{value.days} days {value.seconds}.{value.microseconds:06} seconds')}::interval",
     UUID: lambda value: f"{_text(str(value))}::uuid",
-    bytes: lambda value: f"{_text(chr(92) + 'x' + value.hex())}::bytea",
+    (bytes, bytearray, memoryview): lambda value: f"{_text(chr(92) + 'x' + value.hex())}::bytea",
+    Binary: lambda value: literal(value.obj),
+    (IPv4Address, IPv6Address): lambda value: f"{_text(str(value))}::inet",
+    Range: _range,
     (Json, Jsonb): _json,
     (list, tuple): _array,
 }

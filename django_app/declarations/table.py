@@ -73,10 +73,13 @@ class ModelTable:
             field: Any = options.get_field(name)
         except FieldDoesNotExist:
             field = next((each for each in options.concrete_fields if each.column == name), None)
-        if not isinstance(field, models.Field) or field.column is None:
+        if field not in options.concrete_fields or field.column is None:
             said = f"'{name}' is not a field of {options.label} that has a column"
             known = ", ".join(each.name for each in options.concrete_fields)
-            raise DeclarationError("bridge.E001", self.origin, said, f"Its fields: {known}.")
+            fix = f"Its fields: {known}."
+            if field is not None and field.many_to_many:
+                fix = f"Watch the table of the relation: {options.object_name}.{name}.through."
+            raise DeclarationError("bridge.E001", self.origin, said, fix)
         return [field]
 
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import kombu.utils.json
 from celery.utils.time import maybe_make_aware
+from kombu.compression import get_encoder
 from kombu.entity import maybe_delivery_mode
 
 from bridge.call_options import reserved_header
 from bridge.canvas import CanvasError
 from bridge.message import Protocol, read
+from bridge.worker import PASSED
 from django_app.errors import SendError
 from django_app.sending.recording import Recording
 
@@ -25,7 +27,8 @@ _KEPT = (
     "id", "root_id", "parent_id", "group", "group_index", "retries", "shadow", "argsrepr", "kwargsrepr", "origin",
     "ignore_result", "replaced_task_nesting",
 )  # fmt: skip
-_PROTOCOL = {*_KEPT, "lang", "task", "eta", "expires", "timelimit", "stamped_headers", "stamps"}
+# The event has the context of its caller, so the worker's integration need not pass it on.
+_PROTOCOL = {*_KEPT, "lang", "task", "eta", "expires", "timelimit", "stamped_headers", "stamps", PASSED}
 _LONGEST = 10_000
 
 
@@ -35,7 +38,10 @@ def check_options(name: str, options: dict[str, Any]) -> None:
         raise SendError(name, "the option 'connection' can't be used in a transaction")
     if options.get("serializer") not in (None, "json"):
         raise SendError(name, f"the serializer {options['serializer']!r} can't be used in a transaction, only json")
-    reserved = reserved_header(without_repeated(options.get("headers") or {}))
+    headers = options.get("headers") or {}
+    if not isinstance(headers, dict) or not all(isinstance(each, str) for each in headers):
+        raise SendError(name, "its headers are not a dict with texts as keys")
+    reserved = reserved_header(without_repeated(headers))
     if reserved is not None:
         raise SendError(name, f"the header {reserved!r} is Celery's own")
 
@@ -56,7 +62,7 @@ def letter(name: str, recording: Recording, app: Any) -> dict[str, Any]:
     if options["headers"].get("stamped_headers"):
         raise SendError(name, "a stamped task can't be sent in a transaction", "Use headers, or send it outside.")
     _check_serializer(name, options["serializer"], (args, kwargs), app)
-    message = _protocol(recording, app)
+    message = _protocol(name, recording, app)
     if own := _own_headers(options["headers"]):
         message["headers"] = text(name, "headers", own)
     if any(value is not None for value in embed.values()):
@@ -69,7 +75,7 @@ def letter(name: str, recording: Recording, app: Any) -> dict[str, Any]:
     return {**data, "message": json.dumps(message), "tasks": sorted(found.tasks)}
 
 
-def _protocol(recording: Recording, app: Any) -> dict[str, Any]:
+def _protocol(name: str, recording: Recording, app: Any) -> dict[str, Any]:
     """Returns what the message says beside its arguments, without what is the default anyway."""
     options, headers = recording.options, recording.options["headers"]
     exchange, routing_key = _name(options["exchange"]), options["routing_key"] or ""
@@ -81,20 +87,20 @@ def _protocol(recording: Recording, app: Any) -> dict[str, Any]:
         exchange, routing_key = queue.exchange.name, queue.routing_key
     message = {
         **{name: _clean(headers.get(name)) for name in _KEPT},
-        "eta": _time(headers["eta"], app),
-        "expires": _time(headers["expires"], app),
+        "eta": _time(name, headers["eta"], app),
+        "expires": _time(name, headers["expires"], app),
         "timelimit": list(headers["timelimit"]),
         "queue": None if queue is None else queue.name,
         "exchange": exchange,
         "routing_key": routing_key,
         "priority": options.get("priority"),
         "delivery_mode": maybe_delivery_mode(options["delivery_mode"]),
-        "compression": options["compression"],
+        "compression": _compression(name, options["compression"]),
     }
     if message["root_id"] == message["id"]:
         del message["root_id"]
     usual = {field: getattr(_USUAL, field) for field in Protocol.__struct_fields__} | {"timelimit": [None, None]}
-    return {name: value for name, value in message.items() if name == "id" or value != usual[name]}
+    return {name: value for name, value in message.items() if name == "id" or value not in (None, usual[name])}
 
 
 _USUAL = Protocol(id="")
@@ -140,10 +146,22 @@ def text(name: str, what: str, value: Any) -> str:
         ) from error
 
 
-def _time(value: Any, app: Any) -> str | None:
+def _time(name: str, value: Any, app: Any) -> str | None:
     if value is None:
         return None
-    return str(maybe_make_aware(datetime.fromisoformat(value), app.timezone).astimezone(UTC).isoformat())
+    try:
+        return str(maybe_make_aware(datetime.fromisoformat(value), app.timezone).astimezone(UTC).isoformat())
+    except OverflowError as error:
+        raise SendError(name, f"the time {value} is not a date in UTC") from error
+
+
+def _compression(name: str, compression: str | None) -> str | None:
+    if compression is not None:
+        try:
+            get_encoder(compression)
+        except KeyError as error:
+            raise SendError(name, f"the compression {compression!r} is not known here") from error
+    return compression
 
 
 def _name(exchange: Any) -> str:

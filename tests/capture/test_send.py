@@ -46,6 +46,8 @@ def test_what_is_sent_and_rolled_back_was_never_sent(conn: psycopg.Connection) -
         ("null", "args must be a JSON array"),
         ("'[]', '[]'", "kwargs a JSON object"),
         ("'[]', '{}', '{\"qeue\": 1}'", 'unknown option "qeue"'),
+        ("'[]', '{}', '{\"shadow\": true}'", 'the option "shadow" is for watches; .* queue, priority, countdown'),
+        ('\'[]\', \'{}\', \'{"queue": "q", "call": "event"}\'', 'the option "call" is for watches'),
         ("'[]', '{}', '{}', 'nowhere'", 'there is no stream "nowhere"'),
     ],
 )

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import django
 import pytest
@@ -17,7 +18,8 @@ from shop.settings import database as database_settings  # noqa: E402
 
 from django_app import project  # noqa: E402
 from django_app.declarations import registry  # noqa: E402
-from tests.django.sent import allow  # noqa: E402
+from tests.django.sending_app import shop  # noqa: E402
+from tests.django.sent import allow, arrived  # noqa: E402
 from tests.fix_postgres import Database, PgServer  # noqa: E402
 
 # Celery reads its settings once, and can't read those that a test has overridden.
@@ -79,3 +81,12 @@ def shelf(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Datab
 def undeclared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Removes all declarations until the test calls watch()."""
     monkeypatch.setattr(registry, "_in_code", [])
+
+
+@pytest.fixture
+def app() -> Iterator[Any]:
+    """Yields an app with the tasks of tests/django/sending_app.py, whose broker is in the memory of this process."""
+    app = shop("memory://")
+    yield app
+    for queue in ("sending", "slow"):
+        arrived(app, queue)

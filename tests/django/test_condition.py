@@ -3,6 +3,7 @@
 import uuid
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from django.db import connection, models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.test.utils import isolate_apps
+from psycopg import Binary
+from psycopg.types.range import Range
 
 from django_app.declarations.condition import Condition, ConditionError
 from django_app.declarations.declaration import Declaration
@@ -33,6 +36,12 @@ class UpperField(models.CharField):  # type: ignore[type-arg]
 
 with isolate_apps("tests.django"):
 
+    class Shelf(models.Model):
+        slug = models.CharField(max_length=9, unique=True, db_column="100%s")
+
+        class Meta:
+            app_label = "django"
+
     class Thing(models.Model):
         name = models.CharField(max_length=40, null=True)
         price = models.DecimalField(max_digits=9, decimal_places=2, null=True)
@@ -45,6 +54,7 @@ with isolate_apps("tests.django"):
         code = UpperField(max_length=9, null=True)
         active = models.BooleanField(default=True)
         owner = models.ForeignKey(User, null=True, on_delete=models.CASCADE)
+        shelf = models.ForeignKey(Shelf, models.CASCADE, to_field="slug", null=True, db_constraint=False)
 
         class Meta:
             app_label = "django"
@@ -110,11 +120,18 @@ CASES: list[tuple[Q, dict[str, Any] | None, dict[str, Any] | None, bool]] = [
     (Q(new__token=TOKEN), {}, {"token": TOKEN}, True),
     (Q(new__extra__state="paid"), {}, {"extra": {"state": "paid"}}, True),
     (Q(new__extra__a__b=[1]), {}, {"extra": {"a": {"b": [2]}}}, False),
+    (~Q(old__extra__a=F("new__extra__a")), {"extra": {}}, {"extra": {"a": 1}}, True),
+    (~Q(old__extra__a=F("new__extra__a")), {"extra": {"a": 1}}, {"extra": {"a": 1, "b": 2}}, False),
+    (Q(new__extra__a=1) & ~Q(old__extra__a=1), {"extra": {}}, {"extra": {"a": 1}}, True),
+    (Q(new__name__icontains=F("old__name")), {"name": "5%_\\"}, {"name": "a 5%_\\"}, True),
+    (Q(new__name__icontains=F("old__name")), {"name": "5%_\\"}, {"name": "55__\\"}, False),
+    (~Q(new__price__gt=F("old__price")), {"price": None}, {"price": 1}, True),
     (Q(new__extra__contains={"x": 1}), {}, {"extra": {"x": 1, "y": 2}}, True),
     (Q(new__extra__has_key="x"), {}, {"extra": {"x": None}}, True),
     (Q(new__code="abc"), {"code": "-"}, {"code": "abc"}, True),
     (Q(new__owner_id=7), {}, {"owner_id": 7}, True),
     (Q(new__owner=7), {}, {"owner_id": 7}, True),
+    (Q(new__owner__pk=7), {}, {"owner_id": 7}, True),
     (Q(new__owner__isnull=False), {}, {"owner_id": 7}, True),
     (Q(new__pk__gt=0) | Q(new__name="never"), {}, {"name": "x"}, True),
     (~(Q(new__name="x") | Q(new__amount=1)), {}, {"name": "y"}, True),
@@ -143,6 +160,9 @@ def test_a_condition_selects_the_changes() -> None:
         (Q(new__amount="many"), "many"),
         (Q(new__owner__username="anna"), "username"),
         (Q(new__name="a\0b"), "NUL"),
+        (Q(new__name="a\ud800"), "half a character"),
+        (Q(new__shelf__id=1), "'id'"),
+        (Q(new__shelf__pk=1), "'pk'"),
         (Q(new__name=F("name")), "does not begin with old__ or new__"),
         (Q(new__owner__in=User.objects.all()), "QuerySet"),
         (Q(models.Exists(User.objects.all())), "neither a Q nor a comparison"),
@@ -151,6 +171,15 @@ def test_a_condition_selects_the_changes() -> None:
 def test_a_wrong_condition_says_what_is_wrong(q: Q, said: str) -> None:
     with pytest.raises(ConditionError, match=said):
         Condition(Thing, q).sql()
+
+
+def test_names_and_values_with_percent_signs() -> None:
+    assert Condition(Shelf, Q(new__slug__contains="%s")).sql() == """"new"."100%s"::text LIKE '%\\%s%'"""
+
+
+def test_a_foreign_key_is_compared_as_the_field_that_it_refers_to() -> None:
+    assert Condition(Thing, Q(new__shelf__slug=5)).sql() == Condition(Thing, Q(new__shelf=5)).sql()
+    assert Condition(Thing, Q(new__shelf_id=5)).sql() == """"new"."shelf_id" = '5'"""
 
 
 def test_a_declaration_names_the_place_of_a_wrong_condition() -> None:
@@ -188,10 +217,14 @@ def test_a_condition_over_a_parent_and_a_child_has_no_table() -> None:
         (date(2026, 1, 2), "'2026-01-02'::date"),
         (time(1, 2), "'01:02:00'::time"),
         (AT, "'2026-01-02 03:04:05+00:00'::timestamptz"),
-        (AT.replace(tzinfo=None), "'2026-01-02 03:04:05'::timestamp"),
+        (AT.replace(tzinfo=None), "'2026-01-02 03:04:05+00:00'::timestamptz"),
         (timedelta(days=1, seconds=2), "'1 days 2.000000 seconds'::interval"),
         (TOKEN, "'00000000-0000-0000-0000-000000000005'::uuid"),
         (b"\x01", "'\\x01'::bytea"),
+        (Binary(b"\x01"), "'\\x01'::bytea"),
+        (ip_address("::1"), "'::1'::inet"),
+        (Range(1, 5), "'[1,5)'"),
+        (Range(AT.replace(tzinfo=None), None), "'[\"2026-01-02 03:04:05+00:00\",)'::tstzrange"),
         (["a", 'b"'], '\'{"a","b\\""}\'::text[]'),
         ([1, 2], "ARRAY[1, 2]"),
     ],

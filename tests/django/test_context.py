@@ -348,7 +348,7 @@ def pooler_of_shop(shelf: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator
     pooler.close()
 
 
-@pytest.mark.parametrize("value", ["Ä \u2028 ' \" \\ %s %", "x" * 100_000, [1, {"a": None}], 1.5, True])
+@pytest.mark.parametrize("value", ["Ä \u2028 ' \" \\ %s %", "x" * 19_000, [1, {"a": None}], 1.5, True])
 def test_any_value_travels_unchanged(value: Any) -> None:
     with bridge.context(value=value):
         add()

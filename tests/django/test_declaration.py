@@ -1,16 +1,21 @@
 """Declarations in Django and the watches in SQL that they mean."""
 
+from typing import Any
+
 import pytest
 from catalog.models import Offer, Product
 from catalog.tasks import reprice
+from django.contrib.auth.models import User
 from django.db import models
+from django.db.models import Q
 from django.test import override_settings
 from django.test.utils import isolate_apps
 
 from bridge.watch import Watch
 from django_app import watch
 from django_app.declarations import registry
-from django_app.declarations.declaration import default_name
+from django_app.declarations.declaration import Declaration, default_name
+from django_app.errors import DeclarationError
 
 pytestmark = pytest.mark.usefixtures("undeclared")
 
@@ -98,3 +103,34 @@ def test_a_long_name_is_cut_and_stays_unique() -> None:
     )
     assert len(one) == len(other) == 47
     assert one != other
+
+
+class Nothing:
+    """A value that neither JSON nor SQL can hold."""
+
+
+@pytest.mark.parametrize(
+    ("rule", "check_id", "said"),
+    [
+        ({"on": 5}, "bridge.E004", "on=5 is not a list"),
+        ({"columns": 5}, "bridge.E001", "columns=5 is not a list"),
+        ({"key": {"id": 1}}, "bridge.E001", "is not a list"),
+        ({"columns": ["groups"]}, "bridge.E001", r"Watch the table of the relation: User\.groups\.through"),
+        ({"when": Q(new__groups=1)}, "bridge.E011", "no field 'groups' with a column"),
+        ({"when": Q(new__id__range=(1,))}, "bridge.E011", "index out of range"),
+        ({"queue": "amq.x"}, "bridge.E008", "reserved"),
+        ({"queue": "q\0"}, "bridge.E008", "NUL"),
+        ({"headers": {"task": "os.system"}}, "bridge.E008", 'header "task" is Celery\'s own'),
+        ({"headers": {"a": "\0"}}, "bridge.E008", "NUL"),
+        ({"headers": {"a": "\ud800"}}, "bridge.E008", "surrogates"),
+        ({"headers": {"a": Nothing()}}, "bridge.E008", "Nothing"),
+    ],
+    ids=lambda value: "".join(value) if isinstance(value, dict) else "",
+)
+def test_a_value_that_cannot_be_used_is_found_before_the_database_is_asked(
+    rule: dict[str, Any], check_id: str, said: str
+) -> None:
+    with pytest.raises(DeclarationError, match=said) as caught:
+        Declaration(User, "shop.touch", rule, "here").watch()
+    assert caught.value.check_id == check_id
+    assert str(caught.value).startswith("here: ")

@@ -3,7 +3,6 @@
 import decimal
 import json
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,6 @@ from django_app.testing import eager
 from tests.django.sending_app import shop
 from tests.django.sent import arrived, calls, events, publish
 from tests.fix_postgres import Database
-
-
-@pytest.fixture
-def app() -> Iterator[Any]:
-    app = shop("memory://")
-    yield app
-    for queue in ("sending", "slow"):
-        arrived(app, queue)
-
 
 ETA = datetime(2100, 1, 2, 3, 4, 5, 678901, UTC)
 ID = str(uuid.uuid4())
@@ -51,6 +41,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "limits": {"time_limit": 60, "soft_time_limit": 30.5},
     "a shadow": {"shadow": "another name"},
     "an ignored result": {"ignore_result": True},
+    "options that are None": {"priority": None, "compression": None, "headers": None, "expires": None},
     "retries": {"retries": 3},
     "a transient message": {"delivery_mode": 1},
     "compression": {"compression": "zlib"},
@@ -183,6 +174,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"exchange": "celery.pidbox", "routing_key": "x"}, "reserved"),
     ({"queue": "amq.x"}, "reserved"),
     ({"priority": 300}, "priority"),
+    ({"headers": {1: 2}}, "not a dict with texts as keys"),
+    ({"headers": [("a", 1)]}, "not a dict with texts as keys"),
+    ({"compression": "nope"}, "compression 'nope' is not known"),
+    ({"eta": datetime(9999, 12, 31, 23, tzinfo=timezone(-timedelta(hours=5)))}, "not a date in UTC"),
 ]
 
 
@@ -191,6 +186,14 @@ def test_what_cannot_be_sent_is_an_error_of_the_caller(log: Database, app: Any) 
         with transaction.atomic(), pytest.raises(SendError, match=said):
             app.tasks["sending.add"].apply_async((1,), **options)
     assert events(log) == []
+
+
+def test_an_option_that_is_none_is_the_default(log: Database, app: Any) -> None:
+    with transaction.atomic():
+        app.tasks["sending.add"].apply_async((1,), ignore_result=None)
+    [call] = calls(log)
+    assert call.message
+    assert call.message.protocol.ignore_result is False
 
 
 def test_parameters_may_be_positional_as_with_celery(log: Database, app: Any) -> None:

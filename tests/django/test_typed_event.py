@@ -1,5 +1,6 @@
 """A task's event with the types of the model's fields: the same values as the ORM reads from the row."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -17,6 +18,7 @@ from bridge.call import as_argument
 from bridge.event import Event
 from bridge.stream.row import event_of
 from django_app import event, watch
+from django_app.typed_event import python_value
 from tests.fix_postgres import Database
 
 KEY = UUID("6a1f2f0e-6d0b-4c39-9d53-0c7c5e1b7f5a")
@@ -104,6 +106,39 @@ def test_each_value_is_as_the_orm_reads_it(things: Any, use_tz: bool) -> None:
         assert (found.operation, found.old, found.old_key) == ("insert", None, None)
 
 
+SPANS = [
+    timedelta(), timedelta.max, timedelta.min, timedelta(-1), timedelta(-1, 3600), timedelta(microseconds=-1),
+    timedelta(400, 5, 6), timedelta(days=-5, hours=-3),
+]  # fmt: skip
+
+
+def test_a_duration_may_have_signs_inside(database: Database) -> None:
+    field = models.DurationField()
+    with database.connect() as conn:
+        texts = "select set_config('intervalstyle', 'iso_8601', true), %s::interval::text"
+        for span in SPANS:
+            row = conn.execute(texts, [span]).fetchone()
+            assert row is not None
+            assert python_value(field, row[1]) == span
+    with pytest.raises(ValueError, match="is not an interval"):
+        python_value(field, "1 day")
+
+
+class ExactDecoder(json.JSONDecoder):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(parse_float=Decimal, **options)
+
+
+class ListedField(models.JSONField):
+    def from_db_value(self, value: str | None, *rest: Any) -> Any:
+        return list(super().from_db_value(value, *rest).items())
+
+
+def test_a_json_field_of_the_project_reads_its_own_way() -> None:
+    assert python_value(models.JSONField(decoder=ExactDecoder), {"a": 1.5}) == {"a": Decimal("1.5")}
+    assert python_value(ListedField(), {"a": 1}) == [("a", 1)]
+
+
 @pytest.mark.usefixtures("undeclared")
 def test_the_model_is_that_of_the_declared_watch() -> None:
     watch(Product, task="t", name="by_name", key=["name", "id"], data=["price"], call="event")
@@ -120,6 +155,12 @@ def test_the_model_is_that_of_the_declared_watch() -> None:
     with pytest.raises(LookupError, match='no model is declared for the watch "other"'):
         event({**as_argument(raw), "watch": "other"})
     assert event({**as_argument(raw), "watch": "other"}, "catalog.Offer").model is Offer
+
+
+@pytest.mark.usefixtures("undeclared")
+def test_the_conditions_of_the_watches_are_not_compiled_for_each_event() -> None:
+    watch(Product, task="t", name="odd", when=models.Q(new__nothing=1))
+    assert event(as_argument(Event(5, "odd", "delete", [7], None, None, datetime.now(UTC)))).key == (7,)
 
 
 @pytest.mark.usefixtures("undeclared")

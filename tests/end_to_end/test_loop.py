@@ -103,6 +103,18 @@ def test_a_task_that_changes_its_own_row_stops_after_twenty_rounds(stage: Stage)
     assert stage.runs("loop.raise_price", key + 1) == 20
 
 
+@pytest.mark.parametrize("how", ["hand_on", "link"])
+def test_a_circle_through_tasks_that_celery_starts_ends_too(stage: Stage, how: str) -> None:
+    key = stage.watch(how, f"loop.{how}")
+    stage.change(key)
+    letters = "select reason, context from bridge.dead_letter where watch = %s"
+    assert eventually(lambda: len(stage.all(letters, how)) == 1)
+    assert stage.runs(f"loop.{how}", key) == 20
+    [(reason, context)] = stage.all(letters, how)
+    assert f"{how} -> {how}" in reason
+    assert json.loads(context)["task"] == "loop.raise_price"
+
+
 def test_own_writes_can_be_ignored(stage: Stage) -> None:
     key = stage.watch("ignoring", "loop.raise_price", own_writes="ignore")
     stage.change(key)
