@@ -1,10 +1,7 @@
 """Call: one Celery task to start, made from an event and its watch."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from hashlib import sha1
 from typing import Any
-from uuid import UUID
 
 import msgspec
 
@@ -15,11 +12,8 @@ from bridge.event import Event
 from bridge.message import Message, is_message, read
 from bridge.nesting import is_deep
 from bridge.reason import reason
+from bridge.task_id import task_id
 
-# Made once with uuid4. If it changed, events that are delivered again would get new task ids.
-NAMESPACE = UUID("6a1f2f0e-6d0b-4c39-9d53-0c7c5e1b7f5a")
-_SEED = sha1(NAMESPACE.bytes, usedforsecurity=False)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAY_NOT = 'task "{}" may not be sent; to allow it, run select bridge.allow(...)'
 
 
@@ -131,7 +125,7 @@ def call_for(event: Event, targets: Targets) -> Call | Refusal:
     return Call(
         event=event,
         target=target,
-        task_id=task_id(_name(event)),
+        task_id=task_id(event),
         args=args,
         kwargs=kwargs,
         headers={**chain.trace_of(context), **(own or {}), "bridge": header} if own or context else {"bridge": header},
@@ -171,42 +165,6 @@ def _header(event: Event, context: Any) -> dict[str, Any]:
     if event.merged:
         header["coalesced"] = len(event.merged) + 1
     return header
-
-
-def _name(event: Event) -> str:
-    """Returns the name that the task's id is computed from.
-
-    It contains `at`, because after a failover or a restored backup the database can give an event's id a second time.
-    It contains all events that were coalesced: a task for another set of events must have another id, or `once` would
-    skip the new ones.
-    """
-    if not event.merged:
-        return _single_name(event.watch, event.id, _microseconds(event.at))
-    origins = ",".join([f"{origin.id}/{_microseconds(origin.at)}" for origin in event.origins])
-    return f"{event.watch}/{origins}"
-
-
-def _single_name(watch: str, number: int, microseconds: int) -> str:
-    return f"{watch}/{number}/{microseconds}"
-
-
-def task_id_of(watch: str, number: int, microseconds: int) -> str:
-    """Returns the task id of an event that is not coalesced, from its watch, its id and its time since 1970."""
-    return task_id(_single_name(watch, number, microseconds))
-
-
-def _microseconds(at: datetime) -> int:
-    """Returns whole microseconds since 1970, as PostgreSQL counts them."""
-    since = at - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-
-
-def task_id(name: str) -> str:
-    """Returns uuid5(NAMESPACE, name) as text, in a third of the time that `uuid` takes (RFC 9562, section 5.5)."""
-    digest = _SEED.copy()
-    digest.update(name.encode())
-    h = digest.hexdigest()
-    return f"{h[:8]}-{h[8:12]}-5{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:32]}"
 
 
 def as_argument(event: Event) -> dict[str, Any]:

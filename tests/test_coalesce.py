@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
-from bridge.call import NAMESPACE, Call, Refusal, Target, Targets, call_for, task_id
+from bridge.call import Call, Refusal, Target, Targets, call_for
 from bridge.event import Event
 from bridge.flow.coalesce import coalesce
+from bridge.task_id import NAMESPACE, id_of
 from tests.celery_queue import inbox
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
@@ -70,7 +71,7 @@ def test_another_set_of_events_is_another_task() -> None:
 
 @given(st.text())
 def test_task_ids_are_uuid5(name: str) -> None:
-    assert task_id(name) == str(uuid5(NAMESPACE, name))
+    assert id_of(name) == str(uuid5(NAMESPACE, name))
 
 
 @on_pg18

@@ -7,10 +7,11 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from bridge.call import NAMESPACE, Call, Target, Targets, call_for
+from bridge.call import Call, Target, Targets, call_for
 from bridge.event import Event
 from bridge.flow.coalesce import coalesce
 from bridge.stream.event_log import EventLog
+from bridge.task_id import NAMESPACE
 from tests.fix_postgres import Database
 
 pytestmark = pytest.mark.anyio

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from django.db import connections, transaction
 
 from bridge import event as events
-from bridge.call import task_id_of
 from bridge.chain import is_own_write
 from bridge.database.statement import statement
+from bridge.task_id import task_id_of
 from django_app.admin.people import names, user_of
 from django_app.admin.rights import Needs
 from django_app.admin.show import parsed

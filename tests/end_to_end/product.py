@@ -7,7 +7,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from bridge.call import NAMESPACE
+from bridge.task_id import NAMESPACE
 from tests.celery_queue import Inbox
 from tests.eventually import eventually
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import HypothesisWarning
 from psycopg.types.json import Jsonb
 
-from bridge.call import NAMESPACE
+from bridge.task_id import NAMESPACE
 from tests.eventually import eventually
 from tests.fix_bridge import Bridge, Bridges
 from tests.fix_broker import Broker
