@@ -91,6 +91,8 @@ class Condition:
     def _value(self, value: Any) -> Any:
         if isinstance(value, list | tuple):
             return type(value)(self._value(each) for each in value)
+        if isinstance(value, Iterator):
+            raise ConditionError("an iterator can be read only once, so write a list")
         if isinstance(value, models.QuerySet):
             raise ConditionError("a trigger can't run a query for each row, so a QuerySet is not a value")
         return value.resolve_expression(self._query) if hasattr(value, "resolve_expression") else value

@@ -162,6 +162,7 @@ def test_a_condition_selects_the_changes() -> None:
         (Q(new__name="a\0b"), "NUL"),
         (Q(new__name="a\ud800"), "half a character"),
         (Q(new__shelf__id=1), "'id'"),
+        (Q(new__amount__in=iter([1])), "write a list"),
         (Q(new__shelf__pk=1), "'pk'"),
         (Q(new__name=F("name")), "does not begin with old__ or new__"),
         (Q(new__owner__in=User.objects.all()), "QuerySet"),
