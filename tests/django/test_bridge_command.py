@@ -122,7 +122,7 @@ def test_a_condition_with_a_typo_names_the_columns_and_the_place(
     call_command("migrate")
     [line] = [line for line in capsys.readouterr().out.splitlines() if "broken w" in line]
     assert "column new.prise does not exist" in line
-    assert "The columns of old and new: id, name, price." in line
+    assert "The columns of old and new: id, name, price" in line
     assert "tests/django/test_bridge_command.py:" in line
     assert "PL/pgSQL" not in line
 
