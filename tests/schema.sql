@@ -444,7 +444,7 @@ begin
         when starts_with(options ->> 'queue', 'amq.') then
             'option "queue" can''t begin with "amq.": the broker reserves these names'
         when jsonb_typeof(options -> 'priority') <> 'number' or (options ->> 'priority')::numeric not between 0 and 255
-            or options ->> 'priority' !~ '^\d+$' then
+            or options ->> 'priority' !~ '^[0-9]+$' then
             'option "priority" must be a whole number from 0 to 255'
         when jsonb_typeof(options -> 'countdown') <> 'number'
             or (options ->> 'countdown')::numeric not between 0 and century then
@@ -503,7 +503,7 @@ begin
             )
         when class.relnamespace in ('bridge'::regnamespace, 'pg_catalog'::regnamespace) then
             format('%s belongs to the system', w.relation)
-        when w.task is null or w.task !~ '^\S+$' then
+        when w.task is null or w.task !~ '^[^[:space:]]+$' then
             'the task must be the full name of a Celery task, such as shop.tasks.reprice'
         when cardinality(w.operations) = 0 or not w.operations <@ '{insert,update,delete,truncate}' then
             format(
@@ -2618,7 +2618,7 @@ CREATE FUNCTION bridge.send_task(task text, args text, kwargs text, message json
     AS $$
 begin
     perform bridge._require_allowed(
-        case when task ~ '^celery\.' then tasks else array_prepend(task, coalesce(tasks, '{}')) end
+        case when task ~ '^celery[.]' then tasks else array_prepend(task, coalesce(tasks, '{}')) end
     );
     if task is null or args is null or kwargs is null or jsonb_typeof(message) is distinct from 'object' then
         raise exception 'task "%": args and kwargs must be JSON texts, and message a JSON object', task

@@ -64,3 +64,15 @@ def test_send_wakes_who_sleeps(database: Database, conn: psycopg.Connection) -> 
         sleeper.execute("select pg_advisory_lock(sleep_key) from bridge.stream")
         conn.execute("select bridge.send('shop.mail')")
         assert [notify.payload for notify in conn.notifies(timeout=5, stop_after=1)] == [""]
+
+
+def test_a_session_that_reads_backslashes_in_its_own_way_gets_the_same_answers(conn: psycopg.Connection) -> None:
+    """The texts in a function's body are read when the session first runs it."""
+    conn.execute("create table item (id int primary key)")
+    conn.execute("set standard_conforming_strings = off")
+    conn.execute("select bridge.watch('w', 'item', 'ss.mail')")
+    conn.execute("select bridge.allow('ss.mail')")
+    conn.execute("""select bridge.send('ss.mail', options => '{"priority": 5}')""")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="may not be sent"):
+        conn.execute("""select bridge.send_task('celeryXmap', '[]', '{}', '{"id": "a"}')""")
+    assert recorded(conn) == [("send", None)]
