@@ -27,8 +27,8 @@ def aliases() -> tuple[str, ...]:
 
 
 def alias() -> str:
-    """Returns the first of these aliases: the database of the admin's pages, of the inbox and of tables that a watch
-    names in SQL."""
+    """Returns the first of these aliases: the database of the inbox, of tables that a watch names in SQL, and of
+    the admin's pages that name no other."""
     return aliases()[0]
 
 

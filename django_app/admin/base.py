@@ -10,7 +10,7 @@ from django.template.response import TemplateResponse
 
 from django_app.admin.crumbs import crumbs
 from django_app.admin.rights import Needs
-from django_app.database import alias
+from django_app.admin.shown import choosing, shown
 
 # Django's admin classes are generic only in the type stubs, not at run time, so the type arguments are left out.
 
@@ -22,8 +22,18 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     class Media:
         css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("bridge/admin.css",)}
 
+    def get_urls(self) -> list[Any]:
+        patterns = [*self.own_urls(), *super().get_urls()]
+        for each in patterns:
+            each.callback = choosing(each.callback)
+        return patterns
+
+    def own_urls(self) -> list[Any]:
+        """Returns the URLs of the pages that Django's admin does not have."""
+        return []
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).using(alias())
+        return super().get_queryset(request).using(shown())
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -49,7 +59,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Returns the page that says which rights are missing in the database, and how to grant them; else None."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        lack = sum(more, self.needs).missing(alias())
+        lack = sum(more, self.needs).missing(shown())
         if lack is None:
             return None
         way = crumbs(self.admin_site, self.opts)

@@ -9,6 +9,8 @@ from django.db.models.options import Options
 from django.urls import NoReverseMatch, reverse
 from django.utils.text import capfirst
 
+from django_app.admin.shown import query
+
 
 @dataclass(frozen=True)
 class Crumbs:
@@ -27,10 +29,15 @@ def crumbs(site: AdminSite, options: "Options[Any]", *more: tuple[str, str | Non
         (
             ("Home", _url(site, "index")),
             (str(options.app_config.verbose_name), _url(site, "app_list", app)),
-            (str(capfirst(options.verbose_name_plural)), _url(site, f"{app}_{options.model_name}_changelist")),
+            (str(capfirst(options.verbose_name_plural)), _list(site, options)),
             *more,
         )
     )
+
+
+def _list(site: AdminSite, options: "Options[Any]") -> str | None:
+    address = _url(site, f"{options.app_label}_{options.model_name}_changelist")
+    return f"{address}{query()}" if address and options.app_label == "bridge" else address
 
 
 def _url(site: AdminSite, name: str, *arguments: str) -> str | None:

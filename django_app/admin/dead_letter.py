@@ -9,7 +9,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import path, reverse
+from django.urls import path
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -17,12 +17,15 @@ from django.utils.safestring import SafeString
 from django_app.admin import decision
 from django_app.admin.base import ReadOnlyAdmin
 from django_app.admin.crumbs import crumbs
+from django_app.admin.database_filter import DatabaseFilter
 from django_app.admin.letter_form import ArgumentsForm
 from django_app.admin.letter_group import LetterStreamFilter, LetterWatchFilter, ReasonFilter, groups
 from django_app.admin.paginator import BoundedPaginator
 from django_app.admin.rights import Needs
 from django_app.admin.row import Rows
 from django_app.admin.show import NOTHING, key_text, moment, parsed, pretty
+from django_app.admin.shown import link, shown
+from django_app.database import aliases
 from django_app.models import DeadLetter
 
 MOST = 10_000
@@ -35,7 +38,7 @@ SHOWN = 20
 class DeadLetterAdmin(ReadOnlyAdmin):
     needs = Needs(tables=("dead_letter", "stream", "watch"))
     list_display = ("id", "watch", "op", "key_values", "reason", "time", "failed")
-    list_filter = (ReasonFilter, LetterWatchFilter, LetterStreamFilter)
+    list_filter = (DatabaseFilter, ReasonFilter, LetterWatchFilter, LetterStreamFilter)
     search_fields = ("watch", "reason")
     sortable_by = ()
     list_per_page = 50
@@ -46,12 +49,11 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     fields = ("watch", "op", "row", "task", "reason", "time", "failed", "stream", "context_told", "recorded")
     readonly_fields = fields
 
-    def get_urls(self) -> list[Any]:
+    def own_urls(self) -> list[Any]:
         def view(name: str, do: Any) -> Any:
             return path(f"<path:object_id>/{name}/", self.admin_site.admin_view(do), name=f"bridge_deadletter_{name}")
 
-        one = [view("retry", self.retry_view), view("discard", self.discard_view), view("edit", self.edit_view)]
-        return [*one, *super().get_urls()]
+        return [view("retry", self.retry_view), view("discard", self.discard_view), view("edit", self.edit_view)]
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("bridge.retry_deadletter"))
@@ -169,15 +171,17 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     def _page(self, request: HttpRequest, name: str, title: str, context: dict[str, Any]) -> TemplateResponse:
         shared = {**self.admin_site.each_context(request), "opts": self.opts, "title": title, "media": self.media}
         shared["crumbs"] = crumbs(self.admin_site, self.opts, (title, None))
+        shared["back_url"] = link(self.admin_site, "deadletter_changelist")
+        shared["database"] = shown() if len(aliases()) > 1 else None
         request.current_app = self.admin_site.name
         return TemplateResponse(request, f"admin/bridge/deadletter/{name}.html", {**shared, **context})
 
     def _back(self, request: HttpRequest, text: str, level: int) -> HttpResponseRedirect:
         self.message_user(request, text, level)
-        return HttpResponseRedirect(reverse(f"{self.admin_site.name}:bridge_deadletter_changelist"))
+        return HttpResponseRedirect(link(self.admin_site, "deadletter_changelist"))
 
     def _url(self, name: str, object_id: str) -> str:
-        return reverse(f"{self.admin_site.name}:bridge_deadletter_{name}", args=(quote(object_id),))
+        return link(self.admin_site, f"deadletter_{name}", quote(object_id))
 
     @admin.display(description="key")
     def key_values(self, letter: DeadLetter) -> str:

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 
 from bridge.database.statement import statement
 from django_app.admin.rights import Needs
-from django_app.database import alias
+from django_app.admin.shown import shown
 from django_app.models import DeadLetter, Watch
 
 Kind = Literal["retry", "discard"]
@@ -54,7 +54,7 @@ def arguments(letter: DeadLetter) -> Arguments | None:
         if not (isinstance(task, str) and isinstance(args, list) and isinstance(kwargs, dict)):
             return None
         return Arguments(task, args, kwargs, _sent(sent.get("options")))
-    watch = Watch.objects.using(alias()).filter(name=letter.watch).first()
+    watch = Watch.objects.using(shown()).filter(name=letter.watch).first()
     if watch is None:
         return None
     if isinstance(watch.options, dict) and watch.options.get("call") == "event":
@@ -68,7 +68,7 @@ def settle(request: HttpRequest, kind: Kind, letters: Sequence[DeadLetter]) -> i
     Fewer than asked for: another person has decided about the others meanwhile.
     """
     done = 0
-    with transaction.atomic(using=alias()), connections[alias()].cursor() as cursor:
+    with transaction.atomic(using=shown()), connections[shown()].cursor() as cursor:
         cursor.execute(_CONTEXT, {"context": _context(request)})
         for start in range(0, len(letters), CHUNK):
             cursor.execute(_SETTLE[kind], {"ids": [letter.pk for letter in letters[start : start + CHUNK]]})
@@ -86,7 +86,7 @@ def send_edited(
     """
     sent = {"task": call.task, "options": json.dumps(call.options), "stream": letter.stream}
     try:
-        with transaction.atomic(using=alias()), connections[alias()].cursor() as cursor:
+        with transaction.atomic(using=shown()), connections[shown()].cursor() as cursor:
             cursor.execute(_CONTEXT, {"context": _context(request)})
             cursor.execute(_SETTLE["discard"], {"ids": [letter.pk]})
             if cursor.fetchone() != (1,):

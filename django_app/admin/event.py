@@ -7,12 +7,13 @@ from django.contrib.admin.sites import AdminSite
 from django.contrib.admin.utils import quote, unquote
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.urls import path, reverse
+from django.urls import path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from django_app.admin import log, tab, timeline
 from django_app.admin.base import ReadOnlyAdmin
+from django_app.admin.database_filter import DatabaseFilter
 from django_app.admin.difference import differences
 from django_app.admin.event_filter import (
     BeforeFilter,
@@ -29,6 +30,7 @@ from django_app.admin.log import Logged
 from django_app.admin.result import has_backend, states
 from django_app.admin.row import Rows
 from django_app.admin.show import NOTHING, key_text, moment, pretty
+from django_app.admin.shown import link
 from django_app.models import Event
 
 
@@ -37,6 +39,7 @@ class EventAdmin(ReadOnlyAdmin):
     needs = log.NEEDS
     list_display = ("number", "time", "watch_link", "operation", "key_values", "fate", "user", "transaction")
     list_filter = (
+        DatabaseFilter,
         WatchFilter,
         StreamFilter,
         OperationFilter,
@@ -58,11 +61,11 @@ class EventAdmin(ReadOnlyAdmin):
     )  # fmt: skip
     readonly_fields = fields
 
-    def get_urls(self) -> list[Any]:
+    def own_urls(self) -> list[Any]:
         # Here all models of this site are registered, since its URLs are needed.
         tab.attach(self.admin_site)
         view = self.admin_site.admin_view(self.timeline_view)
-        return [path("of/<str:label>/<path:object_id>/", view, name="bridge_event_timeline"), *super().get_urls()]
+        return [path("of/<str:label>/<path:object_id>/", view, name="bridge_event_timeline")]
 
     def timeline_view(self, request: HttpRequest, label: str, object_id: str) -> Any:
         return self.refusal(request) or timeline.page(request, self, label, unquote(object_id))
@@ -100,7 +103,7 @@ class EventAdmin(ReadOnlyAdmin):
         event = _logged(each).event
         if event.op == "send":
             return format_html("{}", _logged(each).task or NOTHING)
-        url = reverse(f"{self.admin_site.name}:bridge_watch_change", args=(quote(event.watch),))
+        url = link(self.admin_site, "watch_change", quote(event.watch))
         return format_html('<a href="{}">{}</a>', url, event.watch)
 
     @admin.display(description="operation")
@@ -131,7 +134,7 @@ class EventAdmin(ReadOnlyAdmin):
         found = _logged(event)
         if found.fate != "dead":
             return story(found)
-        url = reverse(f"{self.admin_site.name}:bridge_deadletter_change", args=(found.event.id,))
+        url = link(self.admin_site, "deadletter_change", str(found.event.id))
         return format_html('{} <a href="{}">Retry, edit or discard it</a>', story(found), url)
 
     @admin.display(description="user")
@@ -141,8 +144,7 @@ class EventAdmin(ReadOnlyAdmin):
     @admin.display(description="transaction")
     def transaction(self, each: Any) -> SafeString:
         xid = _logged(each).event.xid
-        url = reverse(f"{self.admin_site.name}:bridge_event_changelist")
-        return format_html('<a href="{}?xid={}">{}</a>', url, xid, xid)
+        return format_html('<a href="{}">{}</a>', link(self.admin_site, "event_changelist", xid=xid), xid)
 
     @admin.display(description="task")
     def task(self, event: Any) -> SafeString:
@@ -177,7 +179,6 @@ def _logged(each: Any) -> Logged:
 
 def _links(site: AdminSite, request: HttpRequest, found: Logged) -> list[tuple[str, str]]:
     rows = Rows(site, request)
-    changelist = reverse(f"{site.name}:bridge_event_changelist")
-    links = [("Changes of this transaction", f"{changelist}?xid={found.event.xid}")]
+    links = [("Changes of this transaction", link(site, "event_changelist", xid=found.event.xid))]
     url = rows.timeline(found.event.watch, found.key)
     return [("Changes of this row", url), *links] if url else links

@@ -16,7 +16,7 @@ from django.utils.dateparse import parse_datetime
 
 from django_app.admin.log import is_xid
 from django_app.admin.people import keys
-from django_app.database import alias
+from django_app.admin.shown import shown
 from django_app.models import OPERATIONS, Stream, Watch
 
 _LONGEST = 200
@@ -44,7 +44,7 @@ class WatchFilter(ChoiceFilter):
     parameter_name = "watch"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in Watch.objects.using(alias()).values_list("name", flat=True)]
+        return [(name, name) for name in Watch.objects.using(shown()).values_list("name", flat=True)]
 
 
 class StreamFilter(ChoiceFilter):
@@ -52,7 +52,7 @@ class StreamFilter(ChoiceFilter):
     parameter_name = "stream"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        names = list(Stream.objects.using(alias()).values_list("name", flat=True))
+        names = list(Stream.objects.using(shown()).values_list("name", flat=True))
         return [(name, name) for name in names] if len(names) > 1 or "stream" in request.GET else []
 
 

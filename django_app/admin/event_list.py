@@ -14,7 +14,7 @@ from django.urls import reverse
 from django_app.admin import log
 from django_app.admin.event_filter import key_conditions
 from django_app.admin.row import Rows
-from django_app.database import alias
+from django_app.admin.shown import shown
 from django_app.log_index import is_complete
 
 SHORT = timedelta(hours=6)
@@ -41,7 +41,7 @@ class EventList(ChangeList):
         if self.page_num < 1 or skip >= log.MOST:
             raise IncorrectLookupParameters
         depth = log.DEPTH if conditions else skip + self.list_per_page
-        if _is_short(conditions) and is_complete(connections[alias()]):
+        if _is_short(conditions) and is_complete(connections[shown()]):
             conditions["by_time"] = True
         result_list = log.read(conditions, self.list_per_page, skip, depth)
         if conditions:
@@ -65,6 +65,7 @@ class EventList(ChangeList):
         self.full_result_count = None
 
     def url_for_result(self, result: Any) -> str:
+        # Django adds the filters of this list, and with them the database.
         return reverse(f"{self.model_admin.admin_site.name}:bridge_event_change", args=(quote(result.pk),))
 
 

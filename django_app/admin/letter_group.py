@@ -8,14 +8,13 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.db import connections
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from bridge.database.statement import statement
 from django_app.admin.event_filter import StreamFilter, WatchFilter
 from django_app.admin.paginator import MOST
 from django_app.admin.show import moment
-from django_app.database import alias
+from django_app.admin.shown import query, shown
 
 _REASONS = statement("count_reasons", "django_app")
 
@@ -29,12 +28,12 @@ class Group:
 
     @property
     def query(self) -> str:
-        return "?" + urlencode({"reason": self.reason, "watch": self.watch})
+        return query(reason=self.reason, watch=self.watch)
 
 
 def groups() -> list[Group]:
     """Returns the largest groups."""
-    with connections[alias()].cursor() as cursor:
+    with connections[shown()].cursor() as cursor:
         cursor.execute(_REASONS, {"most": MOST})
         return [Group(reason, watch, number, moment(newest)) for reason, watch, number, newest in cursor.fetchall()]
 

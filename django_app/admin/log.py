@@ -14,7 +14,7 @@ from bridge.task_id import task_id_of
 from django_app.admin.people import names, user_of
 from django_app.admin.rights import Needs
 from django_app.admin.show import parsed
-from django_app.database import alias
+from django_app.admin.shown import shown
 from django_app.models import Event
 
 DEPTH = 10_000
@@ -123,7 +123,7 @@ def is_xid(text: str) -> bool:
 
 def fetch(query: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Runs a query that may read a large part of the log."""
-    with transaction.atomic(using=alias()), connections[alias()].cursor() as cursor:
+    with transaction.atomic(using=shown()), connections[shown()].cursor() as cursor:
         cursor.execute(_NO_JIT)
         cursor.execute(query, values)
         names = [column[0] for column in cursor.description]

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
 from bridge.database.statement import statement
-from django_app.database import alias
+from django_app.admin.shown import link, shown
 
 _TABLES = statement("read_watched_tables", "django_app")
 
@@ -38,7 +38,7 @@ class Watched:
 
 def watched() -> dict[str, Watched]:
     """Returns the watched tables by watch."""
-    with connections[alias()].cursor() as cursor:
+    with connections[shown()].cursor() as cursor:
         cursor.execute(_TABLES)
         return {row[0]: Watched(row[0], row[1], row[2], row[3], tuple(row[4])) for row in cursor.fetchall()}
 
@@ -113,7 +113,7 @@ def keys_of(model: Model, pk: str, found: Iterable[Watched]) -> dict[str, str]:
             keys[each.watch] = _json([home._meta.pk.to_python(pk)])
             continue
         if instance is None and not is_gone:
-            instance = model._default_manager.using(alias()).filter(pk=pk).first()
+            instance = model._default_manager.using(shown()).filter(pk=pk).first()
             is_gone = instance is None
         values = None if instance is None else _values(instance, home, each.key)
         if values is not None:
@@ -121,9 +121,9 @@ def keys_of(model: Model, pk: str, found: Iterable[Watched]) -> dict[str, str]:
     return keys
 
 
-def timeline_url(site: AdminSite, model: Model, pk: object) -> str | None:
+def timeline_url(site: AdminSite, model: Model, pk: object, using: str | None = None) -> str | None:
     try:
-        return reverse(f"{site.name}:bridge_event_timeline", args=(model._meta.label_lower, quote(str(pk))))
+        return link(site, "event_timeline", model._meta.label_lower, quote(str(pk)), using=using)
     except NoReverseMatch:
         return None
 

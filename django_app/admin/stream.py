@@ -7,17 +7,18 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db import connections
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from bridge.database.statement import statement
 from bridge.operations.streams import StreamStatus
 from django_app.admin.base import ReadOnlyAdmin
+from django_app.admin.database_filter import DatabaseFilter
 from django_app.admin.log import fetch
 from django_app.admin.rights import Needs
 from django_app.admin.show import moment
-from django_app.database import alias, stranger
+from django_app.admin.shown import link, shown
+from django_app.database import stranger
 from django_app.findings import findings_in
 from django_app.models import Stream
 
@@ -48,6 +49,7 @@ class StreamAdmin(ReadOnlyAdmin):
     needs = Needs(tables=("stream",), functions=("status",))
     list_display = ("stream_link", "state", "waiting", "lag", "dead_letters", "watches", "moved")
     list_display_links = None
+    list_filter = (DatabaseFilter,)
     sortable_by = ()
     actions = None
     show_full_result_count = False
@@ -60,7 +62,7 @@ class StreamAdmin(ReadOnlyAdmin):
         if refusal is not None:
             return refusal
         # Another role may not compare the watches; where the request is a transaction, trying it would break that.
-        found = findings_in(alias()) if stranger(connections[alias()]) is None else []
+        found = findings_in(shown()) if stranger(connections[shown()]) is None else []
         return super().changelist_view(request, {**(extra_context or {}), "bridge_findings": found})
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> None:
@@ -102,5 +104,5 @@ class StreamAdmin(ReadOnlyAdmin):
         return moment(each.moved_at)
 
     def _link(self, model: str, each: StreamState, text: object) -> SafeString:
-        url = reverse(f"{self.admin_site.name}:bridge_{model}_changelist")
-        return format_html('<a href="{}?stream={}">{}</a>', url, each.stream, text)
+        url = link(self.admin_site, f"{model}_changelist", stream=each.stream)
+        return format_html('<a href="{}">{}</a>', url, text)

@@ -17,7 +17,7 @@ from django.template.loader import get_template, select_template
 from django.template.response import TemplateResponse
 
 from django_app.admin.row import timeline_url
-from django_app.database import alias
+from django_app.database import aliases
 from django_app.declarations import registry
 from django_app.errors import DeclarationError
 from django_app.models import Event
@@ -43,7 +43,8 @@ def _with_link(model_admin: "ModelAdmin[Any]", render: Render) -> Render:
         obj = kwargs.get("obj", args[3] if len(args) > 3 else None)
         if obj is None or not isinstance(response, TemplateResponse) or not _may_see(model_admin.admin_site, request):
             return response
-        url = timeline_url(model_admin.admin_site, type(obj), obj.pk)
+        home = router.db_for_read(type(obj), instance=obj)
+        url = timeline_url(model_admin.admin_site, type(obj), obj.pk, home)
         if url is not None:
             response.context_data = {
                 **(response.context_data or {}),
@@ -68,15 +69,16 @@ def _loaded(template: Any) -> Any:
 
 
 def _is_watched(model: type[models.Model]) -> bool:
-    if router.db_for_read(model) != alias():
-        return False  # the pages show the first database of the bridge
+    home = router.db_for_read(model)
     names = {_bare(each._meta.db_table) for each in (model, *model._meta.get_parent_list())}
-    return not names.isdisjoint(_declared_tables())
+    return home in aliases() and not names.isdisjoint(_declared_tables(home))
 
 
-def _declared_tables() -> set[str]:
+def _declared_tables(home: str) -> set[str]:
     found = set()
     for declaration in registry.declared():
+        if declaration.home != home:
+            continue
         with suppress(DeclarationError):  # a system check reports it
             found.add(_bare(declaration.watch().table))
     return found

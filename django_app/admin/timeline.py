@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.apps import apps
+from django.contrib.admin.sites import AdminSite
 from django.contrib.admin.utils import quote
 from django.core.exceptions import ValidationError
 from django.db import connections
@@ -22,7 +23,7 @@ from django_app.admin.log import Logged
 from django_app.admin.result import has_backend, states
 from django_app.admin.row import Model, keys_of, watched
 from django_app.admin.show import moment
-from django_app.database import alias
+from django_app.admin.shown import link, query, shown
 from django_app.log_index import is_complete
 
 _MOST = 100
@@ -34,7 +35,7 @@ def page(request: HttpRequest, admin: ReadOnlyAdmin, label: str, pk: str) -> Tem
     before = request.GET.get("before", "")
     if before and not log.is_xid(before):
         raise Http404("The parameter `before` is not a transaction.")
-    by_key = bool(is_complete(connections[alias()]))
+    by_key = bool(is_complete(connections[shown()]))
     conditions = {
         "row_watches": list(keys), "row_keys": list(keys.values()), "before": before or None, "by_key": by_key
     }  # fmt: skip
@@ -48,11 +49,11 @@ def page(request: HttpRequest, admin: ReadOnlyAdmin, label: str, pk: str) -> Tem
         "title": f"Changes: {name}",
         "crumbs": crumbs(site, model._meta, (Truncator(name).words(18), object_url), ("Changes", None)),
         "is_watched": bool(keys),
-        "changes": _changes(events, site.name),
+        "changes": _changes(events, site),
         "has_backend": has_backend(),
-        "rest": _rest(events, before),
+        "rest": query(before=rest) if (rest := _rest(events, before)) else None,
         "horizon": horizon,
-        "older": horizon.older(before) if horizon else None,
+        "older": query(before=horizon.older(before)) if horizon else None,
     }
     request.current_app = site.name
     return TemplateResponse(request, "admin/bridge/timeline.html", context)
@@ -70,12 +71,12 @@ def _rest(events: list[Logged], before: str) -> str | None:
     return log.Horizon(events[-1].event.xid, events[-1].at).older(before)
 
 
-def _changes(events: list[Logged], site: str) -> list[dict[str, Any]]:
+def _changes(events: list[Logged], site: AdminSite) -> list[dict[str, Any]]:
     known = states(each.task_id for each in events)
     return [
         {
             "event": each,
-            "url": reverse(f"{site}:bridge_event_change", args=(quote(each.pk),)),
+            "url": link(site, "event_change", quote(each.pk)),
             "moment": moment(each.at),
             "badge": badge(each),
             "table": table([one for one in differences(each.data) if one.is_changed]),
@@ -100,7 +101,7 @@ def _keys(model: Model, pk: str) -> dict[str, str]:
 
 
 def _name(model: Model, pk: str) -> str:
-    found = model._default_manager.using(alias()).filter(pk=pk).first()
+    found = model._default_manager.using(shown()).filter(pk=pk).first()
     return f"{model._meta.verbose_name} {pk} (deleted)" if found is None else str(found)
 
 

@@ -6,15 +6,15 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.db import connections
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from bridge.database.statement import statement
 from django_app.admin.base import ReadOnlyAdmin
+from django_app.admin.database_filter import DatabaseFilter
 from django_app.admin.rights import Needs
 from django_app.admin.show import NOTHING, code, moment, pretty
-from django_app.database import alias
+from django_app.admin.shown import link, shown
 from django_app.models import Watch
 
 _SQL = statement("show_watch_sql", "django_app")
@@ -24,7 +24,7 @@ _SQL = statement("show_watch_sql", "django_app")
 class WatchAdmin(ReadOnlyAdmin):
     needs = Needs(tables=("watch",))
     list_display = ("name", "relation", "operations", "columns", "task", "stream", "changed", "removed")
-    list_filter = ("stream", ("removed_at", admin.EmptyFieldListFilter))
+    list_filter = (DatabaseFilter, "stream", ("removed_at", admin.EmptyFieldListFilter))
     search_fields = ("name", "task")
     show_facets = admin.ShowFacets.NEVER
     fields: ClassVar[tuple[str, ...]] = (
@@ -39,8 +39,7 @@ class WatchAdmin(ReadOnlyAdmin):
         links = []
         watch = None if object_id is None or self.refusal(request) else self.get_object(request, unquote(object_id))
         if watch is not None:
-            url = reverse(f"{self.admin_site.name}:bridge_event_changelist")
-            links = [("Events of this watch", f"{url}?watch={watch.name}")]
+            links = [("Events of this watch", link(self.admin_site, "event_changelist", watch=watch.name))]
         return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), "bridge_links": links})
 
     @admin.display(description="changed at", ordering="changed_at")
@@ -68,6 +67,6 @@ class WatchAdmin(ReadOnlyAdmin):
 
 
 def _sql(watch: Watch) -> list[tuple[str, str, str, bool]]:
-    with connections[alias()].cursor() as cursor:
+    with connections[shown()].cursor() as cursor:
         cursor.execute(_SQL, {"watch": watch.name})
         return list(cursor.fetchall())

@@ -1,13 +1,15 @@
 """The admin of a project with two databases: one has its users, the other one the bridge and the watched tables."""
 
+import re
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 import pytest
 from catalog.models import Product
 from django.core.management import call_command
 from django.db import connections
-from django.test import override_settings
+from django.test import Client, override_settings
 
 from django_app.admin.row import Watched
 from tests.django.admin_site import BASE, page, superuser
@@ -37,6 +39,78 @@ def second(migrated: Database, pg_server: PgServer, monkeypatch: pytest.MonkeyPa
     connections["second"].close()
     del connections["second"]
     pg_server.drop(database.name)
+
+
+@pytest.fixture
+def both(migrated: Database, pg_server: PgServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Client, int]]:
+    """Two databases with the bridge, each with one event and one dead letter, whose ids are the same."""
+    database = pg_server.create()
+    monkeypatch.setitem(connections.settings, "second", {**connections.settings["default"], "NAME": database.name})
+    names = ["default", "second"]
+    with override_settings(BRIDGE_DATABASE=names, DATABASE_ROUTERS=["tests.django.test_admin_databases.Router"]):
+        call_command("migrate", database="second", verbosity=0)
+        for each, word in ((migrated, "first"), (database, "second")):
+            with each.connect() as connection:
+                connection.execute("insert into catalog_product (id, name, price) values (7, %s, 1)", [f"Tea {word}"])
+                for price in (2, 3):
+                    connection.execute(
+                        "select set_config('bridge.context', %s, false)", [f'{{"reason": "of the {word}"}}']
+                    )
+                    connection.execute("update catalog_product set price = %s", [price])
+                ((number,),) = connection.execute(
+                    """
+                    select e.id from bridge.event e, bridge.bury(e.stream, array[id], array[at], array[xid], array[%s])
+                    order by e.id limit 1
+                    """,
+                    [f"reason of the {word}"],
+                )
+        yield superuser(), number
+    connections["second"].close()
+    del connections["second"]
+    pg_server.drop(database.name)
+
+
+def test_a_page_leads_only_to_pages_of_its_own_database(both: tuple[Client, int]) -> None:
+    client, _ = both
+    todo, seen = ["/admin/bridge/event/?database=second", "/admin/catalog/product/7/change/"], set[str]()
+    while todo:
+        address = todo.pop()
+        seen.add(address)
+        content = page(client, address).partition('id="content"')[2]
+        assert "of the first" not in content, address
+        own = re.findall(r'href="(/admin/bridge/(?:event|watch|stream|deadletter)/[^"]*|\?[^"]*)"', content)
+        for href in own:
+            target = (address.partition("?")[0] + href if href.startswith("?") else href).replace("&amp;", "&")
+            if "database=second" not in target and "database%3Dsecond" not in target:
+                assert href == "?", f"{address} leads to {target}"  # the filter's link to the first database
+            elif target not in seen and len(seen) < 60:
+                todo.append(target)
+    assert any("/of/catalog.product/7/?database=second" in address for address in seen)
+    assert any("/deadletter/" in address for address in seen)
+    assert "of the first" in page(client, "event/of/catalog.product/7/") + page(client, "deadletter/")
+
+
+def test_a_decision_is_about_the_database_that_is_shown(both: tuple[Client, int]) -> None:
+    client, number = both
+    asked = client.post(
+        f"{BASE}deadletter/?database=second", {"action": "discard", "_selected_action": [str(number)]}
+    ).content.decode()
+    assert "Database: second" in asked
+    assert "reason of the second" in asked
+    answer = client.post(f"{BASE}deadletter/{number}/retry/?database=second", {"confirmed": "yes"})
+    assert answer.headers["Location"] == f"{BASE}deadletter/?database=second"
+    left = {}
+    for using in ("default", "second"):
+        with connections[using].cursor() as cursor:
+            cursor.execute("select count(*) from bridge.dead_letter where id = %s", [number])
+            left[using] = cursor.fetchone()
+    assert left == {"default": (1,), "second": (0,)}
+
+
+def test_a_database_that_is_not_of_the_bridge_has_no_page(both: tuple[Client, int]) -> None:
+    client, _ = both
+    for address in ("event/?database=third", "deadletter/?_changelist_filters=database%3Dthird"):
+        assert client.get(BASE + address).status_code == HTTPStatus.NOT_FOUND
 
 
 def test_all_pages_read_the_database_of_the_bridge(second: Database) -> None:

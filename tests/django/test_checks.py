@@ -182,8 +182,7 @@ def test_bridge_W022(migrated: Database) -> None:  # noqa: N802
 
 
 def test_bridge_W020_and_W021(monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: N802
-    app = project.load_app()
-    assert app is not None
+    app: Any = project.load_app()
     monkeypatch.setitem(connections["default"].settings_dict, "HOST", "db.example")
     # The first of Celery's settings that counts. Another test may have set it.
     monkeypatch.setitem(app.conf.changes, "broker_write_url", "amqp://shop:secret@mq.example//")
