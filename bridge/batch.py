@@ -36,6 +36,8 @@ class Batch(msgspec.Struct, frozen=True):
     """Time of the oldest event that was read."""
     weight: int = 0
     """Characters of JSON that were read."""
+    own_writes: Sequence[Event] = ()
+    """The events that a watch ignores, since a task of this very watch wrote them into its own row."""
 
     def joined(self, more: "Batch", events: Sequence[Event]) -> "Batch":
         """Returns this batch and the one after it as one, with these events."""
@@ -45,6 +47,7 @@ class Batch(msgspec.Struct, frozen=True):
             number=self.number + more.number,
             oldest=min(filter(None, (self.oldest, more.oldest)), default=None),
             weight=self.weight + more.weight,
+            own_writes=(*self.own_writes, *more.own_writes),
         )
 
     @property

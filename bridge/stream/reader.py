@@ -82,7 +82,11 @@ class Reader:
         ignoring = self.targets.ignoring
         if not ignoring:
             return batch
-        return msgspec.structs.replace(batch, events=without_own_writes(batch.events, ignoring))
+        wanted = without_own_writes(batch.events, ignoring)
+        # Compare the objects, because two events may have one id.
+        kept = set(map(id, wanted))
+        own = [event for event in batch.events if id(event) not in kept]
+        return msgspec.structs.replace(batch, events=wanted, own_writes=own)
 
     def _has_room(self, batch: Batch) -> bool:
         """Whether the window goes on after this batch, and more of it may be read."""

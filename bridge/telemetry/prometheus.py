@@ -20,7 +20,7 @@ class Metrics:
         )
         self.skipped = Counter(
             "bridge_events_skipped",
-            "Events of shadow watches, which start no task.",
+            "Events that start no task: of shadow watches, and ignored own writes.",
             ["stream", "watch"],
             registry=self.registry,
         )

@@ -125,11 +125,13 @@ class Recorder:
             self._metrics.dead_letters.labels(self._stream, known).inc(len(event.origins))
 
     def delivered(self, batch: Batch, refusals: Sequence[Refusal], skipped: Sequence[Event]) -> None:
-        """Notes that the position has moved behind this batch. The skipped events belong to shadow watches."""
+        """Notes that the position has moved behind this batch. The skipped events belong to shadow watches; with the
+        batch's own writes, they are those that start no task."""
         # Compare the objects, because two events may have one id.
         left_out = {id(event) for event in (*(refusal.event for refusal in refusals), *skipped)}
         published = [event for event in batch.events if id(event) not in left_out]
-        for counter, events in ((self._metrics.published, published), (self._metrics.skipped, skipped)):
+        taskless = [*skipped, *batch.own_writes]
+        for counter, events in ((self._metrics.published, published), (self._metrics.skipped, taskless)):
             counts: Counter[str] = Counter()
             for event in events:
                 counts[event.watch] += 1 + len(event.merged)

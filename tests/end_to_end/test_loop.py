@@ -12,7 +12,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.eventually import eventually
-from tests.fix_bridge import ROOT, Bridges, environment
+from tests.fix_bridge import ROOT, Bridge, Bridges, environment
 from tests.fix_postgres import PgServer
 from tools.servers import Child, PrivateDirectory, Valkey
 
@@ -25,6 +25,7 @@ class Stage:
     """A database, a bridge and a worker with four threads. Each test has its own watch and its own rows."""
 
     conn: psycopg.Connection
+    bridge: Bridge
     rows: int = 0
 
     def watch(self, name: str, task: str, **options: Any) -> int:
@@ -74,9 +75,9 @@ def stage(pg18: PgServer) -> Iterator[Stage]:
         argv += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
         worker = Child(argv, directory, log=log, env=env, cwd=ROOT)
         try:
-            bridges(database.dsn, broker_url=broker.url())
+            bridge = bridges(database.dsn, broker_url=broker.url())
             worker.wait_until(lambda: "ready." in log.read_text(), 60)
-            yield Stage(conn)
+            yield Stage(conn, bridge)
             assert "Traceback" not in log.read_text(), log.read_text()
         finally:
             worker.kill()
@@ -127,6 +128,8 @@ def test_own_writes_can_be_ignored(stage: Stage) -> None:
     assert stage.runs("loop.raise_price", key) == 2
     assert stage.runs("loop.raise_price", key + 1) == 1
     assert eventually(lambda: stage.all("select sum(waiting) from bridge.status()") == [(0,)]), "the position moves on"
+    skipped = 'bridge_events_skipped_total{stream="default",watch="ignoring"} 3.0'
+    assert eventually(lambda: skipped in stage.bridge.get("/metrics"))
     [_, own, *_] = stage.contexts("ignoring")
     assert own["cause"]["watch"] == "ignoring"
     assert own["cause"]["key"] == [key]
