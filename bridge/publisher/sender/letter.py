@@ -7,13 +7,11 @@ import kombu
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
 from bridge.call import Call
-from bridge.errors import BrokerError
 from bridge.message import Message, seconds_until
-from bridge.publisher.answer import AnswerError, sentence
 from bridge.publisher.confirms import Confirms
 from bridge.publisher.outlet import Outlet
 from bridge.publisher.receipt import Receipt
-from bridge.publisher.sender.kombu import batch
+from bridge.publisher.sender.one_by_one import BATCH_SIZE, OneByOne
 from bridge.publisher.template import Template
 
 # The exchange that Celery publishes to (celery/app/base.py). It holds a message for 2^28 seconds at most.
@@ -61,13 +59,12 @@ class LetterSender:
     protocol can't express, a compression that does not exist.
     """
 
-    batch_size = 1000
+    batch_size = BATCH_SIZE
 
     def __init__(self, outlet: Outlet, extra: Mapping[str, Any], confirms: Confirms | None) -> None:
         """`extra` are the options of each publish."""
-        self._outlet = outlet
+        self._way = OneByOne(outlet, confirms)
         self._extra = extra
-        self._confirms = confirms
 
     def encoder(self, template: Template | None) -> None:
         """Returns None: these messages have no template. `letter` makes their encoder."""
@@ -77,24 +74,7 @@ class LetterSender:
 
     def send(self, messages: Sequence[tuple[int, dict[str, Any]]], receipt: Receipt) -> None:
         """See Sender."""
-        with batch(self._outlet, self.batch_size):
-            sent = [place for place, options in messages if self._sent(place, options, receipt)]
-        if self._confirms is None:
-            receipt.arrived.update(sent)
+        self._way.send(messages, receipt, self._publish, lambda _: self._way.outlet.failed)
 
-    def _sent(self, place: int, options: dict[str, Any], receipt: Receipt) -> bool:
-        """Publishes a message; returns whether it was published. Raises the transport's errors."""
-        if self._confirms:
-            self._confirms.sending = place
-        self._outlet.failed = False
-        try:
-            self._outlet.publish(**options)
-        except (MemoryError, BrokerError):
-            raise
-        except AnswerError as error:
-            receipt.refused[place] = str(error)
-        except Exception as error:
-            if self._outlet.failed:
-                raise
-            receipt.refused[place] = sentence(error)
-        return place not in receipt.refused
+    def _publish(self, options: dict[str, Any]) -> None:
+        self._way.outlet.publish(**options)
