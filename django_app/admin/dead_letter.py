@@ -108,6 +108,9 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         if call is None:
             text = "The arguments of this dead letter can't be read, or its watch is gone: retry or discard it."
             return self._back(request, text, messages.ERROR)
+        refusal = None if call.message is None else self.refusal(request, decision.NEEDS["edit_message"])
+        if refusal is not None:
+            return refusal
         form = ArgumentsForm(request.POST) if request.method == "POST" else ArgumentsForm.of(call)
         if form.is_bound and form.is_valid() and "confirmed" in request.POST:
             try:

@@ -9,7 +9,9 @@ from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.db import DatabaseError, connections, transaction
 from django.http import HttpRequest
 
+from bridge.canvas import CanvasError
 from bridge.database.statement import statement
+from bridge.message import is_message, read
 from django_app.admin.rights import Needs
 from django_app.admin.shown import shown
 from django_app.models import DeadLetter, Watch
@@ -20,6 +22,7 @@ NEEDS: dict[str, Needs] = {
     "retry": Needs(functions=("retry",)),
     "discard": Needs(functions=("discard",)),
     "edit": Needs(functions=("discard", "send")),
+    "edit_message": Needs(functions=("discard", "send_task")),
 }
 CHUNK = 1000
 _SETTLE: dict[Kind, str] = {
@@ -27,6 +30,7 @@ _SETTLE: dict[Kind, str] = {
     "discard": statement("discard_dead_letters", "django_app"),
 }
 _SEND = statement("send_task", "django_app")
+_SEND_MESSAGE = statement("send_message", "django_app")
 _CONTEXT = statement("add_context", "django_app")
 # The options of a watch that say how its task is sent. The others are about capture.
 _SENT_OPTIONS = ("queue", "priority", "countdown", "expires", "headers")
@@ -44,12 +48,16 @@ class Arguments:
     args: list[Any]
     kwargs: dict[str, Any]
     options: dict[str, Any]
+    message: dict[str, Any] | None = None
+    """What Celery has said about a task that was called in a transaction, with the task's id."""
 
 
 def arguments(letter: DeadLetter) -> Arguments | None:
     """Returns the call of a dead letter; None if its watch is gone or its arguments can't be read."""
     if letter.op == "send":
         sent = letter.data if isinstance(letter.data, dict) else {}
+        if is_message(sent):
+            return _of_message(sent)
         task, args, kwargs = sent.get("task"), sent.get("args", []), sent.get("kwargs", {})
         if not (isinstance(task, str) and isinstance(args, list) and isinstance(kwargs, dict)):
             return None
@@ -82,19 +90,45 @@ def send_edited(
 ) -> None:
     """Sends the task of a dead letter with other arguments, and discards the dead letter, in one transaction.
 
-    bridge.send() starts only tasks that the owner of the schema has allowed, so nobody can start another task this way.
+    bridge.send() and bridge.send_task() start only tasks that the owner of the schema has allowed, so nobody can start
+    another task this way. Raises DecisionError, with the reason, if nothing was done.
     """
-    sent = {"task": call.task, "options": json.dumps(call.options), "stream": letter.stream}
+    query, values = _sending(letter, call, args, kwargs)
     try:
         with transaction.atomic(using=shown()), connections[shown()].cursor() as cursor:
             cursor.execute(_CONTEXT, {"context": _context(request)})
             cursor.execute(_SETTLE["discard"], {"ids": [letter.pk]})
             if cursor.fetchone() != (1,):
                 raise DecisionError("Another person has decided about this dead letter, so nothing was sent.")
-            cursor.execute(_SEND, {**sent, "args": json.dumps(args), "kwargs": json.dumps(kwargs)})
+            cursor.execute(query, values)
     except DatabaseError as error:
         raise DecisionError(_said(error, call.task)) from error
     _log(request, [letter], CHANGE, f"Sent {call.task} with other arguments: {json.dumps(args)} {json.dumps(kwargs)}")
+
+
+def _of_message(sent: dict[str, Any]) -> Arguments | None:
+    try:
+        message = read(sent)
+    except CanvasError:
+        return None
+    return Arguments(message.task, message.args, message.kwargs, {}, sent["message"])
+
+
+def _sending(
+    letter: DeadLetter, call: Arguments, args: list[Any], kwargs: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Returns the statement that sends the task again, and its values."""
+    texts = {"task": call.task, "args": json.dumps(args), "kwargs": json.dumps(kwargs)}
+    if call.message is None:
+        return _SEND, {**texts, "options": json.dumps(call.options), "stream": letter.stream}
+    # What Celery has said shows the old arguments too, for people.
+    said = {name: value for name, value in call.message.items() if name not in ("argsrepr", "kwargsrepr")}
+    try:
+        # Arguments may name tasks as well: those of a chord or a map.
+        tasks = sorted(read({**texts, "message": said}).tasks)
+    except CanvasError as error:
+        raise DecisionError(f"The task can't be sent with these arguments: {error}.") from error
+    return _SEND_MESSAGE, {**texts, "message": json.dumps(said), "tasks": tasks}
 
 
 def _said(error: DatabaseError, task: str) -> str:

@@ -12,6 +12,8 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client
 
+from bridge.call import Call, Targets, call_for
+from bridge.event import Event
 from django_app import watch
 from django_app.declarations import registry
 from tests.django.admin_site import bury, change, event_page, execute, page, staff, superuser
@@ -170,6 +172,54 @@ def test_edited_arguments_are_confirmed_and_sent(sent: int) -> None:
     assert data["kwargs"] == {}
     assert data["options"] == {"queue": "mail", "countdown": 5}
     assert letters() == 0
+
+
+MESSAGE = {
+    "id": "6a1f2f0e-6d0b-4c39-9d53-0c7c5e1b7f5a",
+    "queue": "mail",
+    "argsrepr": "('anna',)",
+    "embed": json.dumps({"callbacks": [{"task": "shop.log", "args": [], "kwargs": {}, "options": {}}]}),
+}
+
+
+@pytest.fixture
+def called(migrated: Database) -> int:
+    """A dead letter of a task that was called in a transaction, with a callback. Returns its id."""
+    execute("select bridge.allow('shop.mail'), bridge.allow('shop.log')")
+    execute(
+        """select bridge.send_task('shop.mail', '["anna"]', '{"copy": true}', %s::jsonb, '{shop.log}')""",
+        json.dumps(MESSAGE),
+    )
+    return bury("the queue does not exist")
+
+
+def test_a_task_that_was_called_in_a_transaction_is_edited_and_keeps_its_id(called: int) -> None:
+    client = superuser()
+    address = f"{LIST}{called}/edit/"
+    shown = page(client, address)
+    assert "[&quot;anna&quot;]" in shown
+    assert "keeps its task id" in shown
+    client.post(address, {"args": '["eve", 1e16]', "kwargs": "{}", "confirmed": "yes"})
+    assert letters() == 0
+    ((number, data, at),) = execute("select id, data, at from bridge.waiting")
+    call = call_for(
+        Event(number, "", "send", None, json.loads(data), None, at),
+        Targets(sendable=frozenset(["shop.mail", "shop.log"])),
+    )
+    assert isinstance(call, Call)
+    assert call.message is not None
+    assert (call.target.task, call.args, call.kwargs) == ("shop.mail", ("eve", 1e16), {})
+    assert (call.task_id, call.message.protocol.queue, call.message.protocol.argsrepr) == (MESSAGE["id"], "mail", "...")
+    assert call.message.embed["callbacks"][0]["task"] == "shop.log"
+
+
+@pytest.mark.parametrize("task", ["shop.mail", "shop.log"])
+def test_a_called_task_or_callback_that_is_not_allowed_any_more_is_not_started(called: int, task: str) -> None:
+    execute("select bridge.disallow(%s)", task)
+    form = {"args": "[1]", "kwargs": "{}", "confirmed": "yes"}
+    said = superuser().post(f"{LIST}{called}/edit/", form).content.decode()
+    assert f"{task}&quot; may not be sent" in said
+    assert (letters(), waiting()) == (1, [])
 
 
 @pytest.mark.parametrize("forged", [{}, {"task": "os.system"}, {"options": '{"queue": "x"}', "stream": "other"}])
