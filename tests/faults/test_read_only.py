@@ -5,6 +5,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from tests.celery_queue import inbox
+from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import Database, on_pg18
@@ -26,6 +27,9 @@ def test_it_waits_until_writes_are_taken_again(
     conn.execute("create table product (id int primary key)")
     conn.execute("select bridge.watch('p', 'product', 'shop.touch', options => %s)", [Jsonb({"queue": valkey.queue})])
     bridge = run_bridge(database.dsn, broker_url=valkey.url)
+    # All of its sessions must be there to be ended: an idle one that ends alone is noticed at the next look.
+    sleeping = "select from pg_stat_activity where datname = current_database() and application_name ~ '^bridge sleep'"
+    assert eventually(lambda: conn.execute(sleeping).rowcount == 1)
     read_only(conn, database, "on")
     bridge.wait_for("database away")
     conn.execute("insert into product values (1)")
