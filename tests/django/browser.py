@@ -14,7 +14,7 @@ from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.db import connection
 from django.test.testcases import LiveServerThread
 from playwright.sync_api import Browser as Chromium
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Locator, Page, sync_playwright
 
 from tests.absence import absent
 
@@ -82,6 +82,11 @@ class Admin:
 
     def open(self, path: str) -> None:
         self.page.goto(f"{self._address}{path}")
+
+    def follow(self, way: Locator) -> None:
+        """Clicks on a link or button, and waits for the page that it leads to. A click alone returns before."""
+        with self.page.expect_navigation():
+            way.click()
 
     def check(self, image: str | None = None) -> None:
         """Looks for violations in the next looks, and takes pictures in the light theme."""

@@ -61,7 +61,7 @@ def test_a_person_follows_a_change_and_retries_a_dead_letter(
     admin.open(f"/admin/catalog/product/{product.pk}/change/")
     for price in ("4.50", "4.80"):
         page.fill("#id_price", price)
-        page.click("input[name=_continue]")
+        admin.follow(page.locator("input[name=_continue]"))
     bridge = run_bridge(shop_database.dsn, broker_url=valkey_url)
     assert eventually(lambda: execute("select count(*) from bridge.waiting") == [(0,)])
     bridge.stop()
@@ -89,14 +89,14 @@ def test_a_person_follows_a_change_and_retries_a_dead_letter(
     bury('the queue "offers" does not exist')
     admin.open("/admin/bridge/deadletter/")
     admin.check()
-    page.click(".field-id a")
+    admin.follow(page.locator(".field-id a"))
     admin.check("dead-letter")
-    page.get_by_role("link", name="Edit arguments and retry").click()
+    admin.follow(page.get_by_role("link", name="Edit arguments and retry"))
     admin.check()
     page.go_back()
-    page.get_by_role("link", name="Retry", exact=True).click()
+    admin.follow(page.get_by_role("link", name="Retry", exact=True))
     admin.check()
-    page.get_by_role("button", name="Yes, retry").click()
+    admin.follow(page.get_by_role("button", name="Yes, retry"))
     assert "1 dead letter will be published again." in page.inner_text(".messagelist")
     assert execute("select count(*) from bridge.waiting") == [(1,)]
 
