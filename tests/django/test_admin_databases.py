@@ -76,7 +76,8 @@ def test_a_page_leads_only_to_pages_of_its_own_database(both: tuple[Client, int]
     while todo:
         address = todo.pop()
         seen.add(address)
-        content = page(client, address).partition('id="content"')[2]
+        # "Clear all filters" also clears the choice of the database.
+        content = re.sub(r"<a [^>]*>[^<]*Clear all filters</a>", "", page(client, address).partition('id="content"')[2])
         assert "of the first" not in content, address
         own = re.findall(r'href="(/admin/bridge/(?:event|watch|stream|deadletter)/[^"]*|\?[^"]*)"', content)
         for href in own:
