@@ -3,6 +3,7 @@
 import json
 import statistics
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -10,39 +11,44 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from tools.projects.lane import Lane, processors
 from tools.projects.project import PROJECTS, Project
 from tools.projects.run import Result, run
 from tools.projects.source import environment, unpacked
-from tools.servers import Postgres
 
 _ROOT = Path(__file__).parents[2]
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Runs of each kind, in turns.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Runs of each kind.")
 @click.option("--project", "names", type=click.Choice([p.name for p in PROJECTS]), multiple=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def main(rounds: int, names: tuple[str, ...], as_json: bool) -> None:
     """Runs the own tests of real Django projects on PostgreSQL, with the bridge's app and five watches, and without.
 
-    Both kinds of runs take turns. The exit code is 1 if a run with the app has other results than one without.
+    The two kinds run at the same time, each on a processor and a server of its own, which they exchange from round to
+    round. The exit code is 1 if a run with the app has other results than one without.
     """
     folder = _ROOT / ".projects"
     folder.mkdir(exist_ok=True)
     chosen = [project for project in PROJECTS if not names or project.name in names]
     found: dict[Project, list[tuple[Result, Result]]] = {}
-    with Postgres() as server, Progress(console=Console(stderr=True)) as progress:
-        step = progress.add_task("projects", total=len(chosen) * (2 * rounds + 1))
+    left, right = map(Lane, processors())
+    with left, right, Progress(console=Console(stderr=True)) as progress:
+        step = progress.add_task("projects", total=len(chosen) * (rounds + 1))
         for project in chosen:
             source = unpacked(project, folder)
             python = environment(project, source, folder, _ROOT)
             progress.advance(step)
             for number in range(rounds):
-                pair: dict[bool, Result] = {}
-                for bridged in (False, True) if number % 2 == 0 else (True, False):
-                    pair[bridged] = run(project, python, source, server.dsn("postgres"), bridged, folder)
-                    progress.advance(step)
-                found.setdefault(project, []).append((pair[False], pair[True]))
+                lanes = (left, right) if number % 2 == 0 else (right, left)
+                running = [
+                    lane.start(partial(run, project, python, source, bridged=bridged, folder=folder))
+                    for lane, bridged in zip(lanes, (False, True), strict=True)
+                ]
+                plain, bridged = (each.result() for each in running)
+                found.setdefault(project, []).append((plain, bridged))
+                progress.advance(step)
     lines = [_line(project, pairs) for project, pairs in found.items()]
     if as_json:
         click.echo(json.dumps(lines))

@@ -22,6 +22,10 @@ class Project(NamedTuple):
     """Whether the other databases are mirrors of the first in the tests. If not, each is a database of its own."""
     tables: tuple[str, ...]
     """The watched tables: five watches, each on a table and an operation or more."""
+    task: str = "tasks.touch"
+    """The task of the watches. Where the project has Celery, it is one of its own: a check warns of an unknown one."""
+    extras: str = ""
+    """Its extras that its tests need, in brackets."""
     variables: tuple[tuple[str, str], ...] = ()
     """Environment variables that its tests need."""
 
@@ -29,12 +33,39 @@ class Project(NamedTuple):
     def watches(self) -> list[dict[str, object]]:
         """The watches, as the setting BRIDGE_WATCHES has them."""
         return [
-            {"name": f"watch{number}", "table": table, "task": "tasks.touch", "call": "event"}
+            {"name": f"watch{number}", "table": table, "task": self.task, "call": "event"}
             for number, table in enumerate(self.tables)
         ]
 
 
 PROJECTS = (
+    Project(
+        name="django-ca",
+        version="3.2.0",
+        needs=(
+            "python-pkcs11", "django-webtest", "freezegun", "gitpython", "jinja2", "pyopenssl", "pyrfc3339", "pytest",
+            "pytest-cov", "pytest-django", "pytest-env", "pytest-freezer", "pytest-random-order", "pyvirtualdisplay",
+            "requests-mock", "selenium", "semantic-version", "tabulate", "termcolor", "rich",
+        ),
+        extras="[api,celery,redis,yaml]",
+        settings="ca.test_settings",
+        folder="ca",
+        # Its tests need the plugin for coverage, but not the coverage, and a machine without a hardware module has none.
+        command=(
+            "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", "-o", "env=COLUMNS=80", "--cov", "--no-cov",
+            "--no-hsm", "--no-selenium", "--ds={settings}", "django_ca/tests",
+        ),
+        aliases=("default",),
+        has_mirrors=False,
+        tables=(
+            "django_ca_certificateauthority",
+            "django_ca_certificate",
+            "django_ca_acmeaccount",
+            "django_ca_acmeorder",
+            "auth_user",
+        ),
+        task="django_ca.tasks.generate_crl",
+    ),  # fmt: skip
     Project(
         name="django-celery-results",
         version="2.6.0",

@@ -14,6 +14,7 @@ from tools.projects.project import Project
 
 _SECONDS = 1200
 _FAILED = re.compile(r"^(?:FAIL|ERROR): (\S+ \(.*?\))|^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+_FOREIGN = ("BRIDGE_", "DJANGO_", "PYTHONDONTWRITEBYTECODE")  # the last one would compile every module in every run
 _NUMBER = re.compile(r"Ran (\d+) tests|(\d+) passed")
 _SETTINGS = """from {own} import *
 
@@ -73,6 +74,6 @@ def _database(dsn: str, alias: str, project: Project) -> dict[str, object]:
 
 def _environment(project: Project, folders: list[Path]) -> Mapping[str, str]:
     """Returns our environment with what the tests need, and without what would configure Django or the bridge."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("BRIDGE_", "DJANGO_"))}
+    own = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
     paths = os.pathsep.join(map(str, folders))
     return own | {"PYTHONPATH": paths, "PYTHONHASHSEED": "0", **dict(project.variables)}

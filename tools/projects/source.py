@@ -33,7 +33,7 @@ def environment(project: Project, source: Path, folder: Path, root: Path) -> Pat
     install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
     if not python.exists():
         subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(place)], check=True)
-        subprocess.run([*install, str(source), *project.needs], check=True)
+        subprocess.run([*install, f"{source}{project.extras}", *project.needs], check=True)
     # This package may have changed since the last run.
     renew = ["--reinstall-package", "commit-bridge", f"{root}[django,redis]"]
     subprocess.run([*install, *renew], check=True)
