@@ -1,7 +1,7 @@
 """Lane: a processor of its own, with a PostgreSQL server of its own on it.
 
-Two lanes run the two kinds of one comparison at the same time. A machine that becomes slower for a while, as shared ones
-do, then makes both slower by the same factor, and their ratio stays.
+Two lanes run the two kinds of one comparison at the same time. A machine that becomes slower for a while, as shared
+ones do, then makes both slower by the same factor, and their ratio stays.
 """
 
 import os
@@ -16,7 +16,7 @@ _Answer = TypeVar("_Answer")
 
 
 class Lane:
-    """Runs calls one after the other, in one thread. The thread, what it starts, and the server stay on one processor."""
+    """Runs calls one after the other. The calls, what they start, and the server stay on one processor."""
 
     def __init__(self, processor: int) -> None:
         self._processor = processor
@@ -27,7 +27,9 @@ class Lane:
         self._thread.submit(self._server.__enter__).result()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._thread.submit(self._server.__exit__, kind, error, trace).result()
         self._thread.shutdown()
 
