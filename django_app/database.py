@@ -1,6 +1,7 @@
 """The databases that have the bridge's schema, and what is installed there."""
 
 import re
+import shlex
 
 from django.conf import settings
 from django.core.management.base import CommandError
@@ -49,6 +50,11 @@ def is_supported(using: str) -> bool:
     """Whether this alias is a PostgreSQL database. With another one, such as SQLite in development, the app does
     nothing, and a system check says so."""
     return using in connections.settings and connections[using].vendor == "postgresql"
+
+
+def migrate(using: str) -> str:
+    """Returns the command that migrates this database, for a shell."""
+    return shlex.join(["manage.py", "migrate", *(() if using == DEFAULT_DB_ALIAS else ("--database", using))])
 
 
 def installed_version(connection: BaseDatabaseWrapper) -> str | None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 from django.core.signals import request_started
-from django.db import DEFAULT_DB_ALIAS, DatabaseError
+from django.db import DatabaseError
 
-from django_app.database import aliases, connect, is_supported, sentence, stranger
+from django_app.database import aliases, connect, is_supported, migrate, sentence, stranger
 from django_app.declarations import sync
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def findings() -> list[str]:
 
 def findings_in(using: str) -> list[str]:
     """Returns the findings of one database."""
-    command = "manage.py migrate" if using == DEFAULT_DB_ALIAS else f"manage.py migrate --database {using}"
+    command = migrate(using)
     try:
         connection = connect(using)
         plan = sync.look(connection)
