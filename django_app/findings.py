@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 from django.core.signals import request_started
 from django.db import DatabaseError
 
-from django_app.database import aliases, connect, is_supported, migrate, sentence, stranger
+from django_app.database import aliases, connect, is_supported, migrate_command, sentence, stranger
 from django_app.declarations import sync
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def findings() -> list[str]:
 
 def findings_in(using: str) -> list[str]:
     """Returns the findings of one database."""
-    command = migrate(using)
+    command = migrate_command(using)
     try:
         connection = connect(using)
         plan = sync.look(connection)

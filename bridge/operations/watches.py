@@ -1,6 +1,6 @@
 """Watches: plans and makes changes of the watches in a database, and finds those that do not fit their table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Literal
 
@@ -21,6 +21,7 @@ from bridge.watch import Watch
 _TRIES = 5
 _LOCK_TIMEOUT = statement("limit_lock_wait")
 _DRIFT = statement("find_drift")
+_REPAIR = statement("repair_watches")
 _TARGETS = statement("read_present_targets")
 _REFRESH = statement("refresh_watches")
 _LISTEN = statement("listen_for_watches")
@@ -41,20 +42,31 @@ async def apply(connection: Connection, watches: Sequence[Watch], prune: bool, l
     Writers queue behind an installation that waits for a table's lock. So it waits at most `lock_timeout` seconds,
     lets the writers pass, and tries again a few times. Raises LockTimeoutError when nothing was changed.
     """
+    return await _patiently(connection, lock_timeout, lambda: _changes(connection, "apply", watches, prune))
+
+
+async def _patiently(
+    connection: Connection, lock_timeout: float, do: Callable[[], Awaitable[list[Change]]]
+) -> list[Change]:
     milliseconds = {"timeout": f"{lock_timeout * 1000:.0f}ms"}
     await query(connection, _LOCK_TIMEOUT, milliseconds)
     backoff = Backoff()
     for _ in range(_TRIES - 1):
         with suppress(LockTimeoutError):
-            return await _changes(connection, "apply", watches, prune)
+            return await do()
         await anyio.sleep(backoff.next())
     try:
-        return await _changes(connection, "apply", watches, prune)
+        return await do()
     except LockTimeoutError as error:
         raise LockTimeoutError(
             f"could not lock the tables in {_TRIES} tries of {lock_timeout:g} s, so nothing was changed; "
             "run it when no long transaction uses these tables, or give a longer --lock-timeout"
         ) from error
+
+
+async def repair(connection: Connection, lock_timeout: float) -> list[Change]:
+    """Installs the watches that drift() names again, as the database has them. It waits for locks as `apply` does."""
+    return await _patiently(connection, lock_timeout, lambda: _repaired(connection))
 
 
 async def drift(connection: Connection) -> list[str]:
@@ -87,6 +99,11 @@ async def changed(connection: Connection, within: float) -> bool:
     """Whether a watch was changed within this number of seconds. Call `listen` first."""
     with translated():
         return await notification(connection, within)
+
+
+async def _repaired(connection: Connection) -> list[Change]:
+    async with own_search_path(connection):
+        return [Change(**row._asdict()) for row in await query(connection, _REPAIR, slow=True)]
 
 
 async def _changes(

@@ -25,7 +25,7 @@ def asked(tasks: Mapping[str, set[str]], queues: Mapping[str, set[str]], route: 
         tasks={worker: frozenset(names) for worker, names in tasks.items()},
         queues={worker: frozenset(names) for worker, names in queues.items()},
         routes={"reprice": route},
-        command="celery -A shop worker",
+        command=("celery", "-A", "shop", "worker"),
     )
 
 
@@ -36,6 +36,10 @@ def asked(tasks: Mapping[str, set[str]], queues: Mapping[str, set[str]], route: 
         (
             asked({"w1": {"shop.tasks.reprice"}}, {"w1": {"celery"}}, route="slow"),
             'no worker reads its queue "slow", so its tasks pile up there; start one: celery -A shop worker -Q slow',
+        ),
+        (
+            asked({"w1": {"shop.tasks.reprice"}}, {"w1": {"celery"}}, route="Odd $queue"),
+            "start one: celery -A shop worker -Q 'Odd $queue'",
         ),
         (
             asked({"w1": {"shop.tasks.repriced"}}, {"w1": {"celery"}}),

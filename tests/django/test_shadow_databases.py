@@ -54,7 +54,7 @@ def second(
     pg_server.drop(name)
 
 
-def test_the_publishes_of_a_second_database_are_noted_there(second: str) -> None:
+def test_the_publishes_of_a_second_database_are_noted_there(second: str, capsys: pytest.CaptureFixture[str]) -> None:
     [product] = LegacyProduct.objects.using(second).bulk_create([LegacyProduct(name="a", price=1)])
     for price in (2, 3):
         with transaction.atomic(using=second):
@@ -66,6 +66,12 @@ def test_the_publishes_of_a_second_database_are_noted_there(second: str) -> None
     assert (verdict.early, verdict.missed, verdict.publishes) == (2, 1, 2)
     done = CliRunner().invoke(shadow, ["--database", second, "--json"])
     assert json.loads(done.output)[0]["early"] == 2
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        call_command("bridge", "shadow", "--database", second, "--json")
+    assert json.loads(capsys.readouterr().out)[0]["early"] == 2
+    call_command("bridge", "explain", "catalog.LegacyProduct", "--database", second)
+    assert "catalog.legacyproduct_reprice_legacy" in capsys.readouterr().out
     said = CliRunner().invoke(shadow, []).output
     assert said == "Error: the database has no schema bridge; run `manage.py migrate`\n"
 
