@@ -7,6 +7,7 @@ import kombu
 import pytest
 from catalog.models import Offer, Product
 from catalog.tasks import reprice
+from celery import Celery
 from django.conf import settings
 from django.core.checks import CheckMessage, run_checks
 from django.core.management import call_command
@@ -14,7 +15,7 @@ from django.db import connections, models
 from django.test import override_settings
 from django.test.utils import isolate_apps
 
-from django_app import project, watch
+from django_app import checks, project, watch
 from django_app.checks import check_deployment
 from django_app.middleware import ContextMiddleware
 from tests.fix_postgres import Database
@@ -126,6 +127,22 @@ def test_bridge_W005() -> None:  # noqa: N802
     found = {message.id: message.msg for message in run_checks()}
     assert found.keys() == {"bridge.W003", "bridge.W005"}
     assert "'billing.tasks.charge' is a task of another app" in found["bridge.W005"]
+
+
+def test_bridge_W006(monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: N802
+    """The package is recognised by the module of its class."""
+    outbox = type("OutboxCelery", (Celery,), {"__module__": "django_celery_outbox.app"})
+    app = outbox("outbox", set_as_current=False)  # it has all shared tasks
+    monkeypatch.setattr(checks, "load_app", lambda: app)
+    watch(Product, task=reprice)
+    watch(Product, task=reprice, name="shadow", shadow=True)
+    message = only()
+    assert (message.id, message.hint) == (
+        "bridge.W006",
+        "Add 'catalog.tasks.reprice' to the setting CELERY_OUTBOX_EXCLUDE_TASKS.",
+    )
+    monkeypatch.setattr(settings, "CELERY_OUTBOX_EXCLUDE_TASKS", {"catalog.tasks.reprice"}, raising=False)
+    assert run_checks() == []
 
 
 class _Subclass(ContextMiddleware):
