@@ -61,16 +61,19 @@ def _transaction(using: str) -> tuple[bool, str | None]:
     The statement runs on the thread's own connection, below Django: no test that counts queries sees it, and it only
     runs in a transaction that is open and healthy. A connection that does not exist yet is not opened.
     """
-    raw = connections[using].connection
+    connection = connections[using]
+    raw = connection.connection
+    # psycopg begins a transaction with its first statement, so at the begin of an atomic block only Django knows of it.
+    inside = connection.in_atomic_block
     if raw is None or raw.closed:
-        return False, None
+        return inside, None
     status = raw.info.transaction_status
     if status == TransactionStatus.INTRANS:
         with raw.cursor() as cursor:
             cursor.execute(_TRANSACTION_ID)
             row = cursor.fetchone()
         return True, row[0] if row else None
-    return status in (TransactionStatus.INERROR, TransactionStatus.ACTIVE), None
+    return inside or status in (TransactionStatus.INERROR, TransactionStatus.ACTIVE), None
 
 
 def _place() -> str | None:
