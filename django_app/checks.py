@@ -21,6 +21,7 @@ from django_app.declarations.declaration import Declaration
 from django_app.errors import DeclarationError
 from django_app.findings import findings_in, is_migrating
 from django_app.project import load_app, why_no_app
+from django_app.signature import complaint
 
 _MIDDLEWARE = "django_app.middleware.ContextMiddleware"
 
@@ -173,6 +174,19 @@ def _check_task(declaration: Declaration, watch: Watch) -> Iterator[CheckMessage
                 hint="Call bridge.worker.install() where that app is defined; without it the task starts itself again.",
                 id="bridge.W005",
             )
+    elif wrong := complaint(app.tasks[watch.task], declaration.table, watch):
+        yield Warning(
+            f"{declaration.origin}: the task '{watch.task}' {wrong[0]}.",
+            hint=wrong[1],
+            id="bridge.W007",
+        )
+    if watch.expires and watch.countdown and watch.expires <= watch.countdown:
+        yield Warning(
+            f"{declaration.origin}: the task expires after {watch.expires:g} s, before its countdown of "
+            f"{watch.countdown:g} s is over, so it never runs.",
+            hint="Both are counted from publishing: make `expires` longer than `countdown`.",
+            id="bridge.W008",
+        )
     if not declaration.rule.get("shadow") and _goes_into_an_outbox(app, watch.task):
         yield Warning(
             f"{declaration.origin}: the Celery app is an OutboxCelery, so '{watch.task}' would go from the bridge into "

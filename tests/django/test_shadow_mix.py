@@ -115,7 +115,7 @@ def sent(rows: Rows, _: str) -> Counter[str]:
 
 
 def retried(rows: Rows, _: str) -> Counter[str]:
-    """The task fails and is published again, which is no dispatch."""
+    """The task fails and is published again. This does not count as a dispatch."""
     with transaction.atomic():
         _raise(rows)
         for row in rows:
