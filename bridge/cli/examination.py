@@ -73,11 +73,11 @@ async def examine(
         restless = await doctor.of_keys(connection)
     declared = [] if project is None else await in_thread(project.findings)
     # What the project says about its watch is more exact, and names the command that also mends the declaration.
-    other = [name for name in drift if not any(line.startswith(f'watch "{name}" ') for line in declared)]
+    other = [each for each in drift if not any(line.startswith(f'watch "{each.name}" ') for line in declared)]
     problems = doctor.of_streams(found, other, command) + restless + declared
     workers, wrong = await in_thread(partial(_ask, targets, broker_url, celery_app))
     number = None if workers is None else len(workers.tasks)
-    return Examination(version, found, drift, disk_use, number, problems + wrong)
+    return Examination(version, found, [each.name for each in drift], disk_use, number, problems + wrong)
 
 
 def _ask(

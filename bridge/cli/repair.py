@@ -18,8 +18,8 @@ from bridge.operations import installation, watches
 async def repair(database_url: str | None, lock_timeout: float, as_json: bool) -> None:
     """Install the watches that no longer fit their table again, as the database has them.
 
-    Their triggers were dropped or disabled, or the table was changed. A watch whose table or column is gone stays as it
-    is, with exit code 1.
+    Their triggers were dropped or disabled. A watch whose table was changed, renamed or dropped stays as it is, with
+    exit code 1: declare it again.
     """
     async with connect(required(database_url), "catalog") as connection:
         await installation.require(connection)

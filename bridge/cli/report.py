@@ -41,7 +41,9 @@ def print_repair(changes: Sequence[Change]) -> None:
     """Prints what was repaired, a line each."""
     for change in changes:
         if change.action == "later":
-            click.echo(f"NOT REPAIRED {change.name}: {change.reason}")
+            click.echo(
+                f"NOT REPAIRED {change.name}: {(change.after or {}).get('reason')}; declare it again, or remove it"
+            )
         else:
             click.echo(f"repaired {change.name}")
     if not changes:

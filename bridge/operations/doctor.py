@@ -9,6 +9,7 @@ from bridge.database.connection import Connection
 from bridge.database.query import query
 from bridge.database.statement import statement
 from bridge.operations.streams import StreamStatus
+from bridge.operations.watches import Drift
 from bridge.publisher.workers import Workers
 
 _RESTLESS = statement("find_restless_keys")
@@ -20,10 +21,15 @@ def command(*words: str) -> str:
 
 
 def of_streams(
-    streams: Sequence[StreamStatus], drift: Sequence[str], command: Callable[..., str] = command
+    streams: Sequence[StreamStatus], drift: Sequence[Drift], command: Callable[..., str] = command
 ) -> list[str]:
-    """Returns what is wrong with the streams. `drift` has the names of watches that do not fit their table."""
-    found = [f'watch "{name}" does not fit its table any more; run `{command("repair")}`' for name in drift]
+    """Returns what is wrong with the streams, and with the watches that do not fit their table."""
+    found = [
+        f'watch "{each.name}" does not fit its table any more: {each.reason}; declare it again, or remove it'
+        if each.reason
+        else f'watch "{each.name}" does not fit its table any more; run `{command("repair")}`'
+        for each in drift
+    ]
     for s in streams:
         if s.owner_pid is None and s.watches:
             found.append(f'stream "{s.stream}": nobody serves it; start `{command("run")}`')

@@ -181,8 +181,8 @@ def test_what_no_command_can_repair_says_why(site: Site) -> None:
     done = site.bridge("repair")
     assert (done.returncode, done.stdout) == (
         1,
-        'NOT REPAIRED by-hand: table "My Shop"."Odd Name" has no column "price", so the watch stays as it was\n',
+        'NOT REPAIRED by-hand: table "My Shop"."Odd Name" has no column "price"; declare it again, or remove it\n',
     )
     site.execute('drop table "My Shop"."Odd Name"')
     done = site.bridge("repair")
-    assert done.stdout == "NOT REPAIRED by-hand: its table was dropped, so the watch stays as it was\n"
+    assert done.stdout == "NOT REPAIRED by-hand: its table was dropped; declare it again, or remove it\n"
