@@ -28,7 +28,8 @@ def install() -> None:
 def _published(sender: str | None = None, headers: Mapping[str, Any] | None = None, body: Any = None, **_: Any) -> None:
     """Never raises an error: the task is published already, and its caller must not see a failure."""
     try:
-        known = headers or {}
+        # Celery's first protocol has all of it in the body.
+        known = {**(body if isinstance(body, Mapping) else {}), **(headers or {})}
         # What the bridge publishes, and a retry of a task that runs, do not count as a dispatch. A task that is sent in
         # a transaction is in the log, where the report finds it.
         if "bridge" in known or known.get("retries") or is_recording(sender):

@@ -8,11 +8,11 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from celery import current_app
 from django.db.backends.base.base import BaseDatabaseWrapper
 from kombu.utils.json import loads
 
 from bridge.database.statement import statement
+from django_app.project import load_app
 from django_app.shadow.arguments import as_json, ordered
 from django_app.shadow.comparison import HORIZON, Published, Recorded, compare
 from django_app.shadow.verdict import Verdict
@@ -77,7 +77,8 @@ def _published(connection: BaseDatabaseWrapper, task: str, since: datetime, verd
     sent = _rows(connection, _SENT, values)
     _cut(noted, 1, verdicts)
     _cut(sent, 2, verdicts)
-    function = getattr(current_app.tasks.get(task), "run", None)
+    app = load_app()
+    function = None if app is None else getattr(app.tasks.get(task), "run", None)
     return [
         *(Published(_list(args), at, inside, xid, place, fate) for args, at, inside, xid, place, fate in noted),
         *(Published(list(_sent(args, kwargs, function)), at, False, xid, None, "committed")
