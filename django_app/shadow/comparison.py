@@ -18,6 +18,8 @@ HORIZON = timedelta(seconds=60)
 """A publish belongs to no change that is further away. It has to be longer than the project's transactions."""
 _SKEW = timedelta(milliseconds=50)
 """How much the time of a publish may be wrong. It is computed from its age when it was noted."""
+_LATE = timedelta(milliseconds=500)
+"""How much too late it may be in a process that is busy, since the age is older when PostgreSQL reads it."""
 
 
 class Recorded(NamedTuple):
@@ -122,7 +124,9 @@ def _place(verdicts: Mapping[str, Verdict], one: Published, row: _Row) -> None:
 
 def _after(row: list[_Change], at: datetime) -> _Change | None:
     """Returns the next change without a publish: the transaction wrote the row after it had published."""
-    return next((c for c in row if not c.publishes and -_SKEW <= c.at - at <= HORIZON), None)
+    free = [change for change in row if not change.publishes]
+    later = next((change for change in free if -_SKEW <= change.at - at <= HORIZON), None)
+    return later or next((change for change in reversed(free) if timedelta(0) <= at - change.at <= _LATE), None)
 
 
 def _before(row: list[_Change], at: datetime) -> _Change | None:

@@ -56,6 +56,8 @@ def found(recorded: list[Recorded], published: list[Published], since: float = 0
         ([change(1, "7")], [inside(2, "8", None)], {"missed": 1, "unknown": 1}),
         ([change(1, "7")], [inside(0.5, None, None)], {"early": 1}),
         ([change(1, "7")], [inside(2, None, None)], {"missed": 1, "unknown": 1}),
+        ([change(1, "7")], [inside(1.4, None, None)], {"early": 1}),
+        ([change(1, "7"), change(2, "8")], [inside(1.4, None, None), after(1.1)], {"equal": 1, "early": 1}),
         ([Recorded("w", [], "truncate", at(1), "7")], [], {"missed": 1}),
     ],
 )
