@@ -20,8 +20,7 @@ from django_app.database import (
     is_wanted,
     stranger,
 )
-from django_app.declarations.declaration import SOURCE
-from django_app.project import celery_app, load_app, why_no_app
+from django_app.project import celery_app, load_app, source, why_no_app
 
 _ALLOW_ONLY = statement("allow_only", "django_app")
 
@@ -46,7 +45,7 @@ def bring_in_line(connection: BaseDatabaseWrapper) -> Iterator[str]:
             yield f"The tasks that may be sent stay as they are: {why_no_app()}"
         return
     with connection.cursor() as cursor:
-        cursor.execute(_ALLOW_ONLY, {"tasks": registered(app), "source": SOURCE})
+        cursor.execute(_ALLOW_ONLY, {"tasks": registered(app), "source": source()})
         for action, task in cursor.fetchall():
             yield f"{action} sending {task}"
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from celery import Celery
 from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's own name
@@ -20,6 +21,7 @@ from django_app.declarations.declaration import Declaration
 from django_app.errors import DeclarationError
 from django_app.findings import findings_in, is_migrating
 from django_app.project import load_app, why_no_app
+from django_app.signature import complaint
 
 _MIDDLEWARE = "django_app.middleware.ContextMiddleware"
 
@@ -172,6 +174,26 @@ def _check_task(declaration: Declaration, watch: Watch) -> Iterator[CheckMessage
                 hint="Call bridge.worker.install() where that app is defined; without it the task starts itself again.",
                 id="bridge.W005",
             )
+    elif wrong := complaint(app.tasks[watch.task], declaration.table, watch):
+        yield Warning(
+            f"{declaration.origin}: the task '{watch.task}' {wrong[0]}.",
+            hint=wrong[1],
+            id="bridge.W007",
+        )
+    if watch.expires and watch.countdown and watch.expires <= watch.countdown:
+        yield Warning(
+            f"{declaration.origin}: the task expires after {watch.expires:g} s, before its countdown of "
+            f"{watch.countdown:g} s is over, so it never runs.",
+            hint="Both are counted from publishing: make `expires` longer than `countdown`.",
+            id="bridge.W008",
+        )
+    if not declaration.rule.get("shadow") and _goes_into_an_outbox(app, watch.task):
+        yield Warning(
+            f"{declaration.origin}: the Celery app is an OutboxCelery, so '{watch.task}' would go from the bridge into "
+            "the outbox of django-celery-outbox, and not to the broker.",
+            hint=f"Add '{watch.task}' to the setting CELERY_OUTBOX_EXCLUDE_TASKS.",
+            id="bridge.W006",
+        )
     queues: Any = app.conf.task_queues
     names = [getattr(queue, "name", queue) for queue in queues or ()]
     queue = watch.queue if isinstance(watch.queue, str) else None
@@ -182,6 +204,11 @@ def _check_task(declaration: Declaration, watch: Watch) -> Iterator[CheckMessage
             hint=f"The queues are: {', '.join(names)}.",
             id="bridge.W004",
         )
+
+
+def _goes_into_an_outbox(app: Celery, task: str) -> bool:
+    is_outbox = any(each.__module__.partition(".")[0] == "django_celery_outbox" for each in type(app).__mro__)
+    return is_outbox and task not in getattr(settings, "CELERY_OUTBOX_EXCLUDE_TASKS", ())
 
 
 def _check_place(declaration: Declaration) -> None:

@@ -1,6 +1,8 @@
 """The databases that have the bridge's schema, and what is installed there."""
 
 import re
+import shlex
+from collections.abc import Sequence
 
 from django.conf import settings
 from django.core.management.base import CommandError
@@ -49,6 +51,19 @@ def is_supported(using: str) -> bool:
     """Whether this alias is a PostgreSQL database. With another one, such as SQLite in development, the app does
     nothing, and a system check says so."""
     return using in connections.settings and connections[using].vendor == "postgresql"
+
+
+def migrate_command(using: str) -> str:
+    """Returns the command that migrates this database, for a shell."""
+    return shlex.join(["manage.py", "migrate", *(() if using == DEFAULT_DB_ALIAS else ("--database", using))])
+
+
+def bridge_command(using: Sequence[str], *words: str) -> str:
+    """Returns a command of `bridge` for the first of these databases, for a shell. One `run` serves all of them."""
+    if words == ("install",):
+        return migrate_command(using[0])
+    chosen = () if using[0] == alias() or words == ("run",) else ("--database", using[0])
+    return shlex.join(["manage.py", "bridge", *words, *chosen])
 
 
 def installed_version(connection: BaseDatabaseWrapper) -> str | None:

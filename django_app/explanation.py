@@ -44,8 +44,8 @@ def watches_of(connection: BaseDatabaseWrapper, model: type[models.Model]) -> li
         return [InstalledWatch(*row) for row in cursor]
 
 
-def describe(watch: InstalledWatch, origin: str | None, workers: Workers | None) -> Iterator[str]:
-    """Yields what a watch does, a line each."""
+def describe(watch: InstalledWatch, origin: str | None, workers: Workers | None, repair: str) -> Iterator[str]:
+    """Yields what a watch does, a line each. `repair` is the command that repairs its triggers."""
     yield watch.name + (f"  ({origin})" if origin else "  (not declared in this project)")
     columns = f" of {', '.join(watch.columns)}" if watch.columns else ""
     yield "  on        " + ", ".join(on + (columns if on == "update" else "") for on in watch.operations)
@@ -57,7 +57,7 @@ def describe(watch: InstalledWatch, origin: str | None, workers: Workers | None)
     for trigger in watch.triggers:
         yield f"  trigger   {trigger}"
     if not watch.is_intact:
-        yield "  ! its triggers are missing, disabled or outdated; run `manage.py bridge apply`"
+        yield f"  ! its triggers are missing, disabled or outdated; run `{repair}`"
 
 
 def _queue(watch: InstalledWatch, workers: Workers | None) -> str:

@@ -8,10 +8,12 @@ from typing import Any
 
 from django.core.management.base import CommandError
 from django.core.signals import request_started
-from django.db import DEFAULT_DB_ALIAS, DatabaseError
+from django.db import DatabaseError
 
-from django_app.database import aliases, connect, is_supported, sentence, stranger
+from bridge.change import Change
+from django_app.database import aliases, connect, is_supported, migrate_command, sentence, stranger
 from django_app.declarations import sync
+from django_app.declarations.plan import doubt
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ def findings() -> list[str]:
 
 def findings_in(using: str) -> list[str]:
     """Returns the findings of one database."""
-    command = "manage.py migrate" if using == DEFAULT_DB_ALIAS else f"manage.py migrate --database {using}"
+    command = migrate_command(using)
     try:
         connection = connect(using)
         plan = sync.look(connection)
@@ -58,9 +60,15 @@ def findings_in(using: str) -> list[str]:
         return [f"the declared watches can't be compared with the database: {said}"]
     # A role that may not change watches can't mend this, so the message names the owner.
     mend = f"run `{command}`" if owner is None else f"run `{command}` as the owner. {owner}"
-    found = [f"{_SAID[change.action].format(change.name)}; {mend}" for change in plan.changes]
+    found = [f"{_SAID[change.action].format(change.name)}; {_first(change)}{mend}" for change in plan.changes]
     found += [f'watch "{name}" is not installed: {reason}' for name, reason in plan.later.items()]
     return found + [f'watch "{name}" can\'t be installed: {reason}' for name, reason in plan.broken.items()]
+
+
+def _first(change: Change) -> str:
+    """Returns what to do before the command that mends a finding."""
+    said = doubt(change)
+    return f"{said}; else " if said else ""
 
 
 _SAID = {

@@ -46,6 +46,12 @@ def celery_app() -> str | None:
     return next((package for package in packages if _has_app(package)), None)
 
 
+def source() -> str:
+    """Returns the name that marks what this project has declared in a database. It removes nothing else there."""
+    name = getattr(settings, "BRIDGE_PROJECT", "")
+    return f"django:{name}" if name else "django"
+
+
 def load_app() -> Celery | None:
     """Returns the project's Celery app with all its tasks, or None: no app is found, or it can't be imported
     (`why_no_app` says why)."""

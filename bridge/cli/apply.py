@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from bridge.cli.options import as_json, asynchronous, database_url, print_json, required
+from bridge.cli.options import as_json, asynchronous, database_url, lock_timeout, print_json, required
 from bridge.cli.report import print_plan
 from bridge.database.connect import connect
 from bridge.operations import installation, watches
@@ -17,10 +17,7 @@ from bridge.watch import read_toml
 @database_url
 @click.option("--dry-run", is_flag=True, help="Only show the plan. Exit with 1 if there is something to do.")
 @click.option("--prune", is_flag=True, help="Remove watches that the file no longer names.")
-@click.option(
-    "--lock-timeout", type=click.FloatRange(min=0.001), default=3.0, show_default=True, metavar="SECONDS",
-    help="Wait at most this long for a table's lock. Writers queue behind this wait.",
-)  # fmt: skip
+@lock_timeout
 @as_json
 @asynchronous
 async def apply(

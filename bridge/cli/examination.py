@@ -59,19 +59,25 @@ async def examine(
     database_url: str, broker_url: str | None, celery_app: str | None, project: Project | None
 ) -> Examination:
     """Looks at the database and, if the broker or the app is given, at the running workers."""
+    command = doctor.command if project is None else project.command
     async with connect(database_url, "catalog") as connection:
-        await installation.require(connection)
+        if project is None:
+            await installation.require(connection)
+        else:
+            await installation.require(connection, f"`{command('install')}`")
         version = await installation.version(connection)
         found = await streams.status(connection)
         drift = await watches.drift(connection)
         disk_use = await streams.disk_use(connection)
         targets = await watches.targets(connection)
-        problems = doctor.of_streams(found, drift) + await doctor.of_keys(connection)
-    if project is not None:
-        problems += await in_thread(project.findings)
+        restless = await doctor.of_keys(connection)
+    declared = [] if project is None else await in_thread(project.findings)
+    # What the project says about its watch is more exact, and names the command that also mends the declaration.
+    other = [each for each in drift if not any(line.startswith(f'watch "{each.name}" ') for line in declared)]
+    problems = doctor.of_streams(found, other, command) + restless + declared
     workers, wrong = await in_thread(partial(_ask, targets, broker_url, celery_app))
     number = None if workers is None else len(workers.tasks)
-    return Examination(version, found, drift, disk_use, number, problems + wrong)
+    return Examination(version, found, [each.name for each in drift], disk_use, number, problems + wrong)
 
 
 def _ask(

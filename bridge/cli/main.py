@@ -10,12 +10,13 @@ from bridge.cli.dead_letters import dead_letters
 from bridge.cli.doctor import doctor
 from bridge.cli.install import install
 from bridge.cli.options import Project
+from bridge.cli.repair import repair
 from bridge.cli.run import run
 from bridge.cli.status import status
 from bridge.cli.tail import tail
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-COMMANDS = (install, apply, run, status, doctor, tail, dead_letters)
+COMMANDS = (install, apply, repair, run, status, doctor, tail, dead_letters)
 
 
 @click.group(context_settings=HELP)

@@ -20,6 +20,8 @@ class Project(msgspec.Struct, frozen=True):
 
     findings: Callable[[], list[str]]
     """Returns what is wrong with the declarations of the project."""
+    command: Callable[..., str]
+    """Returns the text of a command of `bridge` with these words, for a shell in the project."""
 
 
 database_url = click.option(
@@ -67,6 +69,12 @@ celery_app = click.option(
     help="Your Celery app, to ask the running workers. Optional.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+lock_timeout = click.option(
+    "--lock-timeout", type=click.FloatRange(min=0.001), default=3.0, show_default=True, metavar="SECONDS",
+    help="Wait at most this long for a table's lock. Writers queue behind this wait.",
+)  # fmt: skip
 
 
 def setting(flag: str, *names: str, **attributes: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
+import click
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
@@ -34,6 +35,19 @@ def print_plan(changes: Sequence[Change], watches: Sequence[Watch], dry_run: boo
     not_installed = f", {later} not installed" if later else ""
     all_are = "Nothing to do: all are as declared."
     console.print(f"{count} {todo}{not_installed}, {len(watches)} declared." if count or later else all_are)
+
+
+def print_repair(changes: Sequence[Change]) -> None:
+    """Prints what was repaired, a line each."""
+    for change in changes:
+        if change.action == "later":
+            click.echo(
+                f"NOT REPAIRED {change.name}: {(change.after or {}).get('reason')}; declare it again, or remove it"
+            )
+        else:
+            click.echo(f"repaired {change.name}")
+    if not changes:
+        click.echo("Nothing to do: all watches fit their tables.")
 
 
 def _console() -> Console:

@@ -1,6 +1,7 @@
 """Doctor: finds what is wrong with an installation. Each finding names the command that mends it."""
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 
 from bridge.call import Target
@@ -8,29 +9,42 @@ from bridge.database.connection import Connection
 from bridge.database.query import query
 from bridge.database.statement import statement
 from bridge.operations.streams import StreamStatus
+from bridge.operations.watches import Drift
 from bridge.publisher.workers import Workers
 
 _RESTLESS = statement("find_restless_keys")
 
 
-def of_streams(streams: Sequence[StreamStatus], drift: Sequence[str]) -> list[str]:
-    """Returns what is wrong with the streams. `drift` has the names of watches that do not fit their table."""
-    found = [f'watch "{name}" does not fit its table any more; run `bridge apply`' for name in drift]
+def command(*words: str) -> str:
+    """Returns the text of a command of `bridge`, for a shell. A framework has its own function for this."""
+    return shlex.join(["bridge", *words])
+
+
+def of_streams(
+    streams: Sequence[StreamStatus], drift: Sequence[Drift], command: Callable[..., str] = command
+) -> list[str]:
+    """Returns what is wrong with the streams, and with the watches that do not fit their table."""
+    found = [
+        f'watch "{each.name}" does not fit its table any more: {each.reason}; declare it again, or remove it'
+        if each.reason
+        else f'watch "{each.name}" does not fit its table any more; run `{command("repair")}`'
+        for each in drift
+    ]
     for s in streams:
         if s.owner_pid is None and s.watches:
-            found.append(f'stream "{s.stream}": nobody serves it; start `bridge run`')
+            found.append(f'stream "{s.stream}": nobody serves it; start `{command("run")}`')
         if s.broker_away_since is not None:
             since = f"{s.broker_away_since:%Y-%m-%d %H:%M:%S}"
             found.append(f'stream "{s.stream}": the broker has refused messages since {since}: {s.broker_error}')
         if s.dead_letters:
-            found.append(f'stream "{s.stream}": {s.dead_letters} dead letters; see `bridge dead-letters list`')
+            found.append(f'stream "{s.stream}": {s.dead_letters} dead letters; see `{command("dead-letters", "list")}`')
     return found
 
 
 def of_workers(targets: Mapping[str, Target], workers: Workers) -> list[str]:
     """Returns which watches start tasks that no running worker can run."""
     if not workers.tasks:
-        return [f"no worker answers, so tasks wait in their queues; start one: {workers.command}"]
+        return [f"no worker answers, so tasks wait in their queues; start one{_started(workers)}"]
     found = []
     for name, target in targets.items():
         queue = workers.routes.get(name)
@@ -39,7 +53,7 @@ def of_workers(targets: Mapping[str, Target], workers: Workers) -> list[str]:
         if not readers:
             found.append(
                 f'watch "{name}": no worker reads its queue "{queue}", so its tasks pile up there; '
-                f"start one: {workers.command} -Q {queue}"
+                f"start one{_started(workers, '-Q', str(queue))}"
             )
         elif len(unaware) == len(readers):
             found.append(
@@ -62,6 +76,10 @@ async def of_keys(connection: Connection) -> list[str]:
         "Does its task write this row? See docs/howto/my-task-never-stops.md"
         for row in rows
     ]
+
+
+def _started(workers: Workers, *options: str) -> str:
+    return f": {shlex.join([*workers.command, *options])}" if workers.command else ""
 
 
 def _similar(task: str, workers: Workers) -> str:

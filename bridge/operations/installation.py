@@ -8,6 +8,7 @@ from bridge.errors import NotReadyError
 
 _INSTALLED = statement("is_installed")
 _VERSION = statement("read_version")
+_INSTALL = "`bridge install`, or with Django `manage.py migrate`"
 _DATABASE = statement("read_database_name")
 
 
@@ -20,13 +21,12 @@ async def version(connection: Connection) -> str | None:
     return str(version)
 
 
-async def require(connection: Connection) -> None:
-    """Raises NotReadyError unless Commit Bridge is installed in this database and this role may use it."""
+async def require(connection: Connection, mend: str = _INSTALL) -> None:
+    """Raises NotReadyError unless Commit Bridge is installed in this database and this role may use it. `mend` says
+    what installs it."""
     if await version(connection) is None:
         [(name,)] = await query(connection, _DATABASE)
-        raise NotReadyError(
-            f'Commit Bridge is not installed in database "{name}": run `bridge install`, or with Django `migrate`'
-        )
+        raise NotReadyError(f'Commit Bridge is not installed in database "{name}": run {mend}')
 
 
 async def install(connection: Connection) -> tuple[str | None, str]:

@@ -1,6 +1,6 @@
 """Workers: which tasks the running workers know, which queues they read, and to which queue each watch sends."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -26,8 +26,8 @@ class Workers(msgspec.Struct, frozen=True):
     """The queues that each worker reads."""
     routes: Mapping[str, str]
     """The queue of each watch. A watch is missing where no single queue is known, as for a fanout exchange."""
-    command: str
-    """The command that starts a worker."""
+    command: Sequence[str]
+    """The words of the command that starts a worker; empty if the app is not known."""
 
 
 def ask(targets: Mapping[str, Target], broker_url: str | None, app_path: str | None) -> Workers | None:
@@ -58,7 +58,7 @@ def ask(targets: Mapping[str, Target], broker_url: str | None, app_path: str | N
         tasks={worker: frozenset(name.partition(" ")[0] for name in names) for worker, names in (tasks or {}).items()},
         queues={worker: frozenset(queue["name"] for queue in read) for worker, read in (queues or {}).items()},
         routes=routes,
-        command=f"celery -A {app_path} worker" if app_path else "celery worker",
+        command=("celery", "-A", app_path, "worker") if app_path else (),
     )
 
 

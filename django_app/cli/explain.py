@@ -6,12 +6,12 @@ from typing import Any
 import click
 from django.apps import apps
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import models, router
 from django.db.models.fields.composite import CompositePrimaryKey
 
 from bridge.errors import BridgeError
 from bridge.publisher.workers import Workers, ask
-from django_app.database import alias, connect, installed_version
+from django_app.database import alias, aliases, bridge_command, connect, installed_version, migrate_command
 from django_app.declarations import registry
 from django_app.errors import DeclarationError
 from django_app.explanation import InstalledWatch, changes_of, describe, watches_of, why_nothing
@@ -21,35 +21,44 @@ from django_app.project import celery_app
 @click.command()
 @click.argument("model", metavar="APP.MODEL")
 @click.option("--pk", help="Also show the last changes of the row with this primary key, and what became of them.")
-def explain(model: str, pk: str | None) -> None:
+@click.option(
+    "--database", default=None, help="An alias of DATABASES. Default: the one that the routers give the model."
+)
+def explain(model: str, pk: str | None, database: str | None) -> None:
     """Show what is watched of APP.MODEL: the triggers, the condition, the task, the queue, and its workers.
 
     With --pk it shows the last changes of that row with the tasks that they started, and which changes start nothing.
     """
     chosen = _model(model)
-    connection = connect(alias())
+    using = database or _home(chosen)
+    connection = connect(using)
     if installed_version(connection) is None:
-        raise click.ClickException(f"the database '{alias()}' has no schema bridge; run `manage.py migrate`")
+        raise click.ClickException(f"the database '{using}' has no schema bridge; run `{migrate_command(using)}`")
     watches = watches_of(connection, chosen)
     if not watches:
         click.echo(
-            f"Nothing is installed that watches {chosen._meta.label}. Declare a watch, then `manage.py migrate`."
+            f"Nothing is installed that watches {chosen._meta.label}. Declare a watch, then `{migrate_command(using)}`."
         )
         return
     origins = _origins()
     workers = _workers(watches)
     for watch in watches:
-        click.echo("\n".join(describe(watch, origins.get(watch.name), workers)))
+        click.echo("\n".join(describe(watch, origins.get(watch.name), workers, bridge_command((using,), "repair"))))
     if pk is None:
         return
     value = _value(chosen, pk)
-    row = chosen._base_manager.using(alias()).filter(pk=value).first()
+    row = chosen._base_manager.using(using).filter(pk=value).first()
     click.echo(f"\nThe last changes of {chosen._meta.label} {pk}:")
     click.echo("\n".join(changes_of(connection, watches, _key(value))))
     click.echo("\nWhat starts nothing:")
     for watch in watches:
         for line in why_nothing(connection, watch, row) if row else ["  the row does not exist now"]:
             click.echo(line)
+
+
+def _home(model: type[models.Model]) -> str:
+    using = str(router.db_for_write(model))
+    return using if using in aliases() else alias()
 
 
 def _model(label: str) -> type[models.Model]:

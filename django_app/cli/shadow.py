@@ -7,7 +7,7 @@ import click
 from django.db import DatabaseError
 
 from bridge.cli.duration import duration
-from django_app.database import alias, connect, has_schema, sentence
+from django_app.database import alias, connect, has_schema, migrate_command, sentence
 from django_app.shadow.rendering import as_json, as_lines
 from django_app.shadow.report import report
 
@@ -24,13 +24,14 @@ def shadow(since: float, database: str | None, in_json: bool) -> None:
     The exit code is 1 if they differ anywhere.
     """
     connection = connect(database or alias())
-    if not has_schema(connection):
-        raise click.ClickException("the database has no schema bridge; run `manage.py migrate`")
     try:
+        if not has_schema(connection):
+            raise click.ClickException(f"the database has no schema bridge; run `{migrate_command(connection.alias)}`")
         verdicts = report(connection, timedelta(seconds=since))
     except DatabaseError as error:
         raise click.ClickException(
-            f"the report can't be read: {sentence(error)}. Run `manage.py migrate`, and use the role that migrates"
+            f"the report can't be read: {sentence(error)}. Run `{migrate_command(connection.alias)}`, and use the role "
+            "that migrates"
         ) from error
     if in_json:
         click.echo(as_json(verdicts))

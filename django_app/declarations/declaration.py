@@ -17,13 +17,12 @@ from django_app.database import alias
 from django_app.declarations.condition import Condition, ConditionError
 from django_app.declarations.table import ModelTable, NamedTable, Table
 from django_app.errors import DeclarationError
-from django_app.project import task_of
+from django_app.project import source, task_of
 
 NAME_BYTES = 47
 COLUMN_KEYS: tuple[str, ...] = ("columns", "key", "data")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,46}")
 OPERATIONS = get_args(Operation)
-SOURCE = "django"  # marks the watches that Django made; other watches are never removed here
 
 
 class NamedTask(Protocol):
@@ -97,7 +96,7 @@ class Declaration:
             rule["when"], names["when"] = self._condition(table, rule["when"])
         relation, columns = table.place(names)
         columns.pop("when", None)
-        said = {"name": name, "table": relation, "task": task, "source": SOURCE}
+        said = {"name": name, "table": relation, "task": task, "source": source()}
         return self._checked({**rule, **columns, **said})
 
     def _checked(self, values: dict[str, Any]) -> Watch:

@@ -1,7 +1,7 @@
 """The plan: how the watches in the database differ from the declared ones, and the changes that this requires."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from bridge.change import Change
 from bridge.database.statement import statement
 from django_app.database import sentence
-from django_app.declarations.declaration import SOURCE
+from django_app.project import load_app, source
 
 Definition = dict[str, Any]  # one object of the array that bridge.plan() and bridge.apply() take
 
@@ -38,7 +38,7 @@ class Plan:
 
     def lines(self) -> list[str]:
         """Returns the plan as a person reads it, as a diff."""
-        changes = [line for change in self.changes for line in change.lines()]
+        changes = [line for change in self.changes for line in (*change.lines(), *_noted(change))]
         later = [f"NOT INSTALLED {name}: {reason}" for name, reason in self.later.items()]
         return changes + later + [f"broken {name}: {reason}" for name, reason in self.broken.items()]
 
@@ -65,7 +65,7 @@ def compare(connection: BaseDatabaseWrapper, wanted: list[Definition], origins: 
     with connection.cursor() as cursor:
         # A watch whose table is missing is still declared, so it has not vanished.
         declared = json.dumps([definition["name"] for definition in wanted])
-        cursor.execute(_VANISHED, {"source": SOURCE, "declared": declared})
+        cursor.execute(_VANISHED, {"source": source(), "declared": declared})
         changes += [Change("remove", name, _read(before), None) for name, before in cursor]
     return Plan(changes, later, broken)
 
@@ -100,6 +100,23 @@ def _try(connection: BaseDatabaseWrapper, definition: Definition, do: Callable[[
     except DatabaseError as error:
         return {definition["name"]: sentence(error)}
     return {}
+
+
+def doubt(change: Change) -> str | None:
+    """Returns a sentence if another project on this database may have declared the watch that would be removed."""
+    task = change.before["task"] if change.action == "remove" and change.before else None
+    app = load_app() if task else None
+    if app is None or task in app.tasks:
+        return None
+    return (
+        f"The project has no task {task}: if another project on this database declares this watch, give each project "
+        "its own BRIDGE_PROJECT"
+    )
+
+
+def _noted(change: Change) -> Iterator[str]:
+    if said := doubt(change):
+        yield f"  ! {said}."
 
 
 def _read(text: str | None) -> Definition | None:

@@ -75,9 +75,16 @@ def is_recorded(task: object) -> bool:
     return _recorded.get() is task
 
 
+def is_recording(name: str | None) -> bool:
+    """Whether this context builds a message of this task that is not published, though Celery's signals say so."""
+    return getattr(_recorded.get(), "name", None) == name
+
+
 def recordable(task: Any) -> Any:
     """Returns the task itself, or, if its class can't be recorded, the same task with a class that can."""
     task = maybe_evaluate(task)
+    while issubclass(type(task), Proxy):  # what @shared_task returns: it finds the task of the current app
+        task = task._get_current_object()
     if isinstance(task, RecordableTask):
         return task
     made = type(type(task).__name__, (RecordableTask, type(task)), {"__module__": type(task).__module__})

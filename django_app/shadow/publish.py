@@ -1,8 +1,7 @@
 """Publish: what is known of one task that the project's own dispatch has published."""
 
-import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -10,12 +9,10 @@ from django.db import connections
 from psycopg.pq import TransactionStatus
 
 from bridge.database.statement import statement
-from django_app.database import alias
+from django_app.shadow.arguments import as_json, ordered
 
 _TRANSACTION_ID = statement("read_transaction_id", "django_app")
 
-_MOST_ARGUMENTS = 10
-_MOST_CHARACTERS = 1000
 # The dispatch itself is none of these.
 _LIBRARIES = ("celery", "kombu", "django", "django_app", "contextlib", "asgiref", "sentry_sdk", "opentelemetry")
 _DEEPEST = 60
@@ -24,11 +21,13 @@ _DEEPEST = 60
 class Publish(NamedTuple):
     """One task that was published. It is made in the publishing process, at once."""
 
+    using: str
+    """The alias of the database whose watch has the task."""
     task: str
     args: list[Any]
-    """The positional arguments, then the values of the others, as JSON has them."""
+    """The arguments in the order of the task's parameters, as JSON has them."""
     inside: bool
-    """Whether a transaction was open on the bridge's database."""
+    """Whether a transaction was open on this database."""
     xid: str | None
     """The id of that transaction. None: it had not written anything yet, or had failed."""
     place: str | None
@@ -48,35 +47,33 @@ class Publish(NamedTuple):
         }
 
 
-def publish_of(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Publish:
-    """Returns what is known of a task that this thread publishes now."""
-    inside, xid = _transaction()
-    return Publish(task, _as_json([*args, *kwargs.values()]), inside, xid, _place(), monotonic())
+def publish_of(
+    using: str, task: str, function: Callable[..., Any] | None, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Publish:
+    """Returns what is known of a task that this thread publishes now. `function` is the task's own, if it is known."""
+    inside, xid = _transaction(using)
+    return Publish(using, task, as_json(ordered(function, args, kwargs)), inside, xid, _place(), monotonic())
 
 
-def _transaction() -> tuple[bool, str | None]:
+def _transaction(using: str) -> tuple[bool, str | None]:
     """Returns whether this thread has a transaction open, and its id if it has one.
 
     The statement runs on the thread's own connection, below Django: no test that counts queries sees it, and it only
     runs in a transaction that is open and healthy. A connection that does not exist yet is not opened.
     """
-    raw = connections[alias()].connection
+    connection = connections[using]
+    raw = connection.connection
+    # psycopg begins a transaction with its first statement, so at the begin of an atomic block only Django knows of it.
+    inside = connection.in_atomic_block
     if raw is None or raw.closed:
-        return False, None
+        return inside, None
     status = raw.info.transaction_status
     if status == TransactionStatus.INTRANS:
         with raw.cursor() as cursor:
             cursor.execute(_TRANSACTION_ID)
             row = cursor.fetchone()
         return True, row[0] if row else None
-    return status in (TransactionStatus.INERROR, TransactionStatus.ACTIVE), None
-
-
-def _as_json(values: Sequence[Any]) -> list[Any]:
-    """Returns the values as JSON has them; those that are too many or too long for a key are left out."""
-    text = json.dumps(values[:_MOST_ARGUMENTS], default=str)
-    parsed = json.loads(text) if len(text) <= _MOST_CHARACTERS else []
-    return list(parsed)
+    return inside or status in (TransactionStatus.INERROR, TransactionStatus.ACTIVE), None
 
 
 def _place() -> str | None:

@@ -8,13 +8,13 @@ import atexit
 import json
 import logging
 import os
+from contextlib import closing
 from queue import Empty, Full, Queue
 from threading import Event, Lock, Thread
 
 from django.db import DataError, connections
 
 from bridge.database.statement import statement
-from django_app.database import alias
 from django_app.shadow.publish import Publish
 
 logger = logging.getLogger(__name__)
@@ -75,14 +75,15 @@ class Recorder:
             self._ending.wait(_GATHERING)
             while len(part) < _TOGETHER and not self._waiting.empty():
                 part.append(self._waiting.get_nowait())
-            self._write(part)
+            for using in {publish.using for publish in part}:
+                self._write(using, [publish for publish in part if publish.using == using])
             for _ in part:
                 self._waiting.task_done()
 
-    def _write(self, part: list[Publish]) -> None:
-        connection = connections[alias()]  # this thread's own
+    def _write(self, using: str, part: list[Publish]) -> None:
         try:
-            with connection.cursor() as cursor:
+            # This thread's own connection. One that stays open would block the removal of a test's database.
+            with closing(connections[using]) as connection, connection.cursor() as cursor:
                 cursor.execute(_NOTE, {"publishes": json.dumps([publish.row() for publish in part])})
             self._warned = False
         except DataError as error:
@@ -90,12 +91,9 @@ class Recorder:
             if len(part) == 1:
                 self._warn(str(error))
             for publish in part if len(part) > 1 else ():
-                self._write([publish])
+                self._write(using, [publish])
         except Exception as error:
             self._warn(str(error))
-        finally:
-            # A connection that stays open would block the removal of a test's database.
-            connection.close()
 
     def _warn(self, reason: str) -> None:
         if not self._warned:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 
+from bridge.reason import shown
 from django_app.shadow.verdict import MEANINGS, Example, Verdict
 
 _WIDTH = 160
@@ -23,6 +24,9 @@ def _lines(verdict: Verdict) -> Iterable[str]:
     yield f"{verdict.watch} -> {verdict.task}, since {verdict.since:%Y-%m-%d %H:%M:%S %Z}"
     if verdict.is_cut:
         yield "  There is more than can be compared at once: this is only the newest part."
+    if verdict.is_full:
+        yield "  The table of notes is full, so new publishes are not noted, and their changes are called missed."
+        yield "  It has room again when old notes have been deleted. This needs up to 24 hours, and `bridge run`."
     yield f"  {verdict.changes:>8} changes, {verdict.publishes} publishes of the old way"
     yield f"  {verdict.equal:>8} equal"
     for kind, meaning in MEANINGS.items():
@@ -36,7 +40,7 @@ def _lines(verdict: Verdict) -> Iterable[str]:
 
 
 def _shown(example: Example) -> str:
-    cause = " ".join((example.cause or "cause unknown").split())
+    cause = shown(" ".join((example.cause or "cause unknown").split()))
     cause = cause if len(cause) <= _WIDTH else f"{cause[: _WIDTH - 3]}..."
     times = f"{example.count} x " if example.count > 1 else ""
-    return f"{times}{cause} (such as key {json.dumps(example.key)} at {example.at:%H:%M:%S.%f})"
+    return f"{times}{cause} (such as key {json.dumps(example.key, default=str)} at {example.at:%H:%M:%S.%f})"

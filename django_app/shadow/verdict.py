@@ -52,6 +52,8 @@ class Verdict:
     unknown: int = 0
     is_cut: bool = False
     """Whether there was more than is read at once; then only the newest was compared, since a later time."""
+    is_full: bool = False
+    """Whether the table of notes is full. Then what is published now is not noted, and its changes look missed."""
     examples: dict[Kind, list[Example]] = field(default_factory=dict)
 
     @property

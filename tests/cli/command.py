@@ -11,7 +11,7 @@ import psycopg
 from tests.fix_bridge import BRIDGE, environment
 from tools.servers import Child
 
-COMMANDS = ["install", "apply", "run", "status", "tail"]
+COMMANDS = ["install", "apply", "repair", "run", "status", "tail"]
 SECRET = "tops3cret"
 WATCH = """
 [[watch]]

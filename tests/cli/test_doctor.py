@@ -25,7 +25,7 @@ def asked(tasks: Mapping[str, set[str]], queues: Mapping[str, set[str]], route: 
         tasks={worker: frozenset(names) for worker, names in tasks.items()},
         queues={worker: frozenset(names) for worker, names in queues.items()},
         routes={"reprice": route},
-        command="celery -A shop worker",
+        command=("celery", "-A", "shop", "worker"),
     )
 
 
@@ -36,6 +36,10 @@ def asked(tasks: Mapping[str, set[str]], queues: Mapping[str, set[str]], route: 
         (
             asked({"w1": {"shop.tasks.reprice"}}, {"w1": {"celery"}}, route="slow"),
             'no worker reads its queue "slow", so its tasks pile up there; start one: celery -A shop worker -Q slow',
+        ),
+        (
+            asked({"w1": {"shop.tasks.reprice"}}, {"w1": {"celery"}}, route="Odd $queue"),
+            "start one: celery -A shop worker -Q 'Odd $queue'",
         ),
         (
             asked({"w1": {"shop.tasks.repriced"}}, {"w1": {"celery"}}),
@@ -126,3 +130,20 @@ def test_the_newest_events_are_read_through_the_log_s_index(conn: psycopg.Connec
     plan = "\n".join(row[0] for row in conn.execute(f"explain {text}"))
     assert "Index Scan Backward" in plan, plan
     assert "Seq Scan on event_" not in plan, plan
+
+
+@on_pg18
+def test_only_a_watch_whose_table_is_as_it_was_is_repaired(bridge: Command, conn: psycopg.Connection) -> None:
+    """The name of a renamed table may belong to another one now, so nobody can know which of them is meant."""
+    for name in ("kept", "renamed"):
+        conn.execute(f"create table {name} (id int primary key)".encode())
+        conn.execute("select bridge.watch(%s, %s::text::regclass, 't')", [name, name])
+        conn.execute(f"alter table {name} disable trigger all".encode())
+    conn.execute("alter table renamed rename to old; create table renamed (id int primary key)")
+    out = bridge("doctor", "--database-url", conn.info.dsn).out
+    assert '! watch "kept" does not fit its table any more; run `bridge repair`\n' in out
+    said = "its table was changed or renamed; declare it again, or remove it"
+    assert f'! watch "renamed" does not fit its table any more: {said}\n' in out
+    done = bridge("repair", "--database-url", conn.info.dsn)
+    assert (done.code, done.out) == (1, f"NOT REPAIRED renamed: {said}\nrepaired kept\n")
+    assert 'watch "kept"' not in bridge("doctor", "--database-url", conn.info.dsn).out

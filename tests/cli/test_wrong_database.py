@@ -147,7 +147,7 @@ def test_database_without_the_schema(bridge: Command, file: Path, empty_database
     [sentence] = everywhere(bridge, file, empty_database.dsn, only=["apply", "status", "tail"])
     assert sentence.startswith("Commit Bridge is not installed in database")
     assert "`bridge install`" in sentence
-    assert "`migrate`" in sentence
+    assert "`manage.py migrate`" in sentence
 
 
 @on_pg15

@@ -9,13 +9,15 @@ import pytest
 from catalog.models import Offer, Product
 from catalog.tasks import reprice
 from django.apps import apps
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connections
 from django.db.models.signals import post_migrate, pre_migrate
 
 from django_app import allowances, log_index, patience, watch
 from django_app import apps as bridge_app
-from django_app.declarations import sync
+from django_app.declarations import registry, sync
+from django_app.findings import findings
 from tests.fix_postgres import Database, on_pg18
 
 REPRICE = "catalog.product_reprice"
@@ -103,6 +105,44 @@ def test_a_vanished_watch_is_removed_but_never_one_of_others(migrated: Database,
     watch(Offer, task=reprice, on=["insert"])
     call_command("migrate", verbosity=0)
     assert watches(migrated) == ["catalog.offer_reprice", "mine"]
+
+
+@on_pg18
+def test_two_projects_on_one_database_do_not_remove_each_others_watches(
+    migrated: Database, undeclared: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first project has no name. What the second one declares has its name."""
+    with monkeypatch.context() as second:
+        second.setattr(settings, "BRIDGE_PROJECT", "billing", raising=False)
+        second.setattr(registry, "_in_code", [])
+        watch(Offer, task="billing.tasks.charge", name="charge")
+        call_command("migrate", verbosity=0)
+        assert watches(migrated) == [REPRICE, "charge"]
+    watch(Product, task=reprice, name="mine")
+    call_command("migrate", verbosity=0)
+    assert watches(migrated) == ["charge", "mine"]
+    with migrated.connect() as other:
+        source = "select source from bridge.sendable where task = 'catalog.tasks.reprice'"
+        assert other.execute(source).fetchone() == ("django",)
+
+
+@on_pg18
+def test_the_removal_of_a_watch_of_an_unknown_task_is_doubted(
+    migrated: Database, undeclared: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two projects without names: the removal can't be refused, but it does not happen silently."""
+    watch(Offer, task="billing.tasks.charge", name="charge")
+    call_command("migrate", verbosity=0)
+    registry._in_code.clear()
+    [finding] = [line for line in findings() if "charge" in line]
+    assert (
+        "if another project on this database declares this watch, give each project its own BRIDGE_PROJECT" in finding
+    )
+    assert finding.endswith("; else run `manage.py migrate`")
+    call_command("migrate")
+    out = capsys.readouterr().out
+    assert "remove charge" in out
+    assert "  ! The project has no task billing.tasks.charge: if another project" in out
 
 
 @on_pg18

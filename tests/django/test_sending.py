@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from asgiref.sync import sync_to_async
 from celery import chain, group
+from celery.local import Proxy
 from django.db import connection, connections, transaction
 from django.test import override_settings
 
@@ -105,6 +106,19 @@ def test_the_functions_work_for_tasks_of_every_class(log: Database, kind: str) -
         with rolled_back():
             delay_in_transaction(add, 3)
     assert [call.task_id for call in calls(log)] == [outside.id, inside.id]
+    assert arrived(app) == []
+
+
+@pytest.mark.parametrize("kind", ["celery:Task", "django_app.celery:TransactionalTask"])
+def test_the_functions_work_for_shared_tasks(log: Database, kind: str) -> None:
+    """`@shared_task` returns a proxy of the task, which is another object than the task that is called."""
+    app = shop("memory://", task_cls=kind)
+    shared: Any = Proxy(lambda: app.tasks["sending.add"])
+    ids = [delay_in_transaction(shared, 1).id]
+    with transaction.atomic():
+        ids.append(delay_in_transaction(shared, 2).id)
+        ids.append(apply_async_in_transaction(shared, (3,)).id)
+    assert [call.task_id for call in calls(log)] == ids
     assert arrived(app) == []
 
 

@@ -55,6 +55,17 @@ def test_the_first_install_by_the_command_reaches_no_planted_object(unready: Hos
     assert (done.code, unready.reached()) == (0, []), done
 
 
+def test_repair_reaches_no_planted_object(hostile: Hostile) -> None:
+    with hostile.connect() as conn:
+        conn.execute("alter table public.product disable trigger all")
+        conn.execute("alter table public.place rename to moved")
+    for command, code in (("doctor", 1), ("repair", 1)):
+        done = started(command, BRIDGE_DATABASE_URL=hostile.database.dsn)
+        assert (done.code, hostile.reached()) == (code, []), done
+    assert "repaired reprice" in done.out
+    assert "NOT REPAIRED place: its table was changed or renamed" in done.out
+
+
 def test_tail_reaches_no_planted_object(hostile: Hostile, tmp_path: Path) -> None:
     log = tmp_path / "tail.log"
     with PrivateDirectory() as directory, hostile.connect() as conn:

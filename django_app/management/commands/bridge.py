@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -11,7 +12,7 @@ from bridge.cli.main import run_group
 from bridge.cli.options import Project
 from django_app.cli.environment import project_environment
 from django_app.cli.group import group
-from django_app.database import alias, aliases
+from django_app.database import alias, aliases, bridge_command
 from django_app.findings import findings
 
 
@@ -40,7 +41,7 @@ class Command(BaseCommand):
             return
         words, chosen = _databases(words)
         with project_environment(chosen):
-            run_group(group, words, "manage.py bridge", Project(_findings))
+            run_group(group, words, "manage.py bridge", Project(_findings, partial(bridge_command, chosen)))
 
 
 def _findings() -> list[str]:
@@ -54,8 +55,8 @@ def _findings() -> list[str]:
 def _databases(words: list[str]) -> tuple[list[str], Sequence[str]]:
     """Returns the words without --database, and the databases that the command uses. One `run` serves all databases of
     the bridge; the other commands look at one."""
-    if words[0] == "apply":
-        return words, (alias(),)  # it reads the option itself
+    if words[0] in ("apply", "explain", "shadow"):
+        return words, (alias(),)  # they read the option themselves
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--database")
     known, rest = parser.parse_known_args(words)
