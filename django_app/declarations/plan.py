@@ -55,13 +55,13 @@ def compare(connection: BaseDatabaseWrapper, wanted: list[Definition], origins: 
             for action, name, old, new in cursor:
                 change = Change(action, name, _read(old), _read(new))
                 if action == "later":
-                    later[name] = f"{change.reason}. Migrate its app, or correct the name in {origins[name]}."
+                    later[name] = f"{change.reason}. Migrate its app, or correct the name in {origins[name]}"
                 else:
                     changes.append(change)
 
     for definition in wanted:
         refused = _try(connection, definition, ask)
-        broken |= {name: f"{reason} in {origins[name]}" for name, reason in refused.items()}
+        broken |= {name: f"{reason}; it is declared in {origins[name]}" for name, reason in refused.items()}
     with connection.cursor() as cursor:
         # A watch whose table is missing is still declared, so it has not vanished.
         declared = json.dumps([definition["name"] for definition in wanted])
@@ -98,7 +98,9 @@ def _try(connection: BaseDatabaseWrapper, definition: Definition, do: Callable[[
     except OperationalError:
         raise  # the connection or a lock failed, not the watch
     except DatabaseError as error:
-        return {definition["name"]: sentence(error)}
+        name = definition["name"]
+        # All places that show the reason write the name before it.
+        return {name: sentence(error).removeprefix(f'watch "{name}": ')}
     return {}
 
 

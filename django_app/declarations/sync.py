@@ -122,7 +122,8 @@ def _do(connection: BaseDatabaseWrapper, strict: bool) -> Plan:
 
 def _refuse(broken: dict[str, str]) -> None:
     if broken:
-        raise CommandError(f"Nothing was changed: {next(iter(broken.values()))}")
+        name, reason = next(iter(broken.items()))
+        raise CommandError(f'Nothing was changed: watch "{name}": {reason}')
 
 
 def _apply_triggers(connection: BaseDatabaseWrapper) -> Plan:
