@@ -14,7 +14,7 @@ import pytest
 from tests.eventually import eventually
 from tests.fix_bridge import BRIDGE, ROOT, environment
 from tests.fix_broker import Broker
-from tests.fix_postgres import Database, PgServer
+from tests.fix_postgres import Database, PgServer, on_pg18
 from tools.servers import Child, PrivateDirectory
 
 ODD = "Odd \"alias\" $HOME `id` 'x'"
@@ -113,7 +113,8 @@ def private() -> Iterator[PrivateDirectory]:
         yield directory
 
 
-@pytest.fixture(params=["default", ODD], ids=["default", "odd"])
+# The commands without `--database` differ only by that. Each run takes a minute.
+@pytest.fixture(params=[pytest.param("default", marks=pytest.mark.soak, id="default"), pytest.param(ODD, id="odd")])
 def site(
     request: pytest.FixtureRequest,
     empty_database: Database,
@@ -143,6 +144,7 @@ def site(
     pg_server.drop(second)
 
 
+@on_pg18
 def test_each_command_mends_its_finding(site: Site) -> None:
     site.declare(queue=QUEUE)
     # The project looks at all its databases.
@@ -174,6 +176,7 @@ def test_each_command_mends_its_finding(site: Site) -> None:
     site.follow(finding)
 
 
+@on_pg18
 def test_what_no_command_can_repair_says_why(site: Site) -> None:
     site.mend("is not installed in database")
     site.execute("select bridge.watch('by-hand', '\"My Shop\".\"Odd Name\"', 'odd.touch', columns => '{price}')")
