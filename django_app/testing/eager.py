@@ -15,47 +15,22 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from kombu.utils import json
 
 from bridge.call import Call
-from bridge.message import Message
 from django_app.project import load_app
-from django_app.testing.chords import Chords
 from django_app.testing.errors import TestingError
-from django_app.testing.sequel import JOINER, Sequel
 
 
-def run(call: Call, using: str, chords: Chords) -> Any:
-    """Runs the task of a call and what follows it, and returns the task's result; raises the task's own exception.
+def run(call: Call, using: str) -> Any:
+    """Runs the task of a call and returns its result; raises the task's own exception.
 
     The task gets what a worker would get: JSON, and the call's headers in `self.request`.
     """
     __tracebackhide__ = True
-    if call.target.task == JOINER:
-        return None
     task = _registered(call.target.task)
-    with _savepoint(connections[using]):
-        if call.message is None:
-            return _result(task, call)
-        sequel = Sequel.of(call.message, task.app, chords)
-        try:
-            value = _result(task, call)
-        except Exception as error:
-            sequel.fail(error)
-            raise
-        sequel.succeed(value)
-        return value
-
-
-def expect(message: Message, chords: Chords) -> None:
-    """Notes the member of a chord that the task of a message, or the last one of its chain, is."""
-    Sequel.of(message, _app(), chords).expect()
-
-
-def _result(task: Any, call: Call) -> Any:
-    __tracebackhide__ = True
     # Celery's JSON has forms for dates, decimals and others, which a worker turns into Python's values.
     args, kwargs, headers = json.loads(msgspec.json.encode((call.args, call.kwargs, call.headers)))
-    priority = call.target.options.get("priority")
-    apply = partial(task.apply, args, kwargs, task_id=call.task_id, headers=headers, priority=priority)
-    with _request(task, call.task_id, headers):
+    with _request(task, call.task_id, headers), _savepoint(connections[using]):
+        priority = call.target.options.get("priority")
+        apply = partial(task.apply, args, kwargs, task_id=call.task_id, headers=headers, priority=priority)
         for retries in count():
             try:
                 value = apply(retries=retries, throw=True).get(disable_sync_subtasks=False)
@@ -65,17 +40,24 @@ def _result(task: Any, call: Call) -> Any:
                     raise
                 apply = signature.apply
             else:
+                _go_on(call, value, task.app)
                 return value
         return None
 
 
-def _app() -> Any:
-    return load_app() or current_app
+def _go_on(call: Call, value: Any, app: Any) -> None:
+    """Runs what follows a task that was called in a transaction: its callbacks, and the rest of its chain."""
+    __tracebackhide__ = True
+    embed = call.message.embed if call.message else {}
+    for callback in embed.get("callbacks") or []:
+        app.signature(callback).apply((value,), throw=True)
+    for step in reversed(embed.get("chain") or []):
+        value = app.signature(step).apply((value,), throw=True).get(disable_sync_subtasks=False)
 
 
 def _registered(name: str) -> Any:
     """Returns the task from the project's Celery app."""
-    app = _app()
+    app: Any = load_app() or current_app
     if name not in app.tasks:
         app.loader.import_default_modules()
     if name not in app.tasks:

@@ -63,14 +63,11 @@ def ran(done: subprocess.CompletedProcess[str]) -> int:
 
 
 @on_pg18
-def test_with_the_runner_of_django(run: Run, empty_database: Database, tmp_path: Path) -> None:
+def test_with_the_runner_of_django(run: Run, empty_database: Database) -> None:
     # Django's flush creates rows that the next serialized test would load again, so they have runs of their own.
     other = f"{empty_database.name}_other"
     assert ran(run(*MANAGE, "--exclude-tag", "serialized", "--exclude-tag", "unwatched", KIT_OTHER=other)) > 60
     assert ran(run(*MANAGE, "--tag", "serialized")) == 5
-    # Unlike the other backend, this one waits for a chord with a task of its own.
-    (tmp_path / "results").mkdir()
-    assert ran(run(*MANAGE, "-k", "SendingTest", KIT_BACKEND=f"file://{tmp_path}/results")) == 10
 
 
 @on_pg18

@@ -16,8 +16,6 @@ if os.environ.get("KIT_SQLITE"):
     BRIDGE_TEST_SQLITE = os.environ["KIT_SQLITE"]
 
 BRIDGE_TEST_TRIGGERS = os.environ.get("KIT_TRIGGERS", "1") == "1"
-# Celery asks it about each group and chord that is called.
-CELERY_RESULT_BACKEND = os.environ.get("KIT_BACKEND", "cache+memory://")
 CELERY_IMPORTS = ["tests.django.kit.tasks"]
 FIXTURE_DIRS = [Path(__file__).parent / "fixtures"]
 BRIDGE_WATCHES = [

@@ -6,8 +6,6 @@ from celery import shared_task
 from django.db import connection, transaction
 from django.db.models import F
 
-from django_app.celery import TransactionalTask
-
 seen: list[Any] = []
 """What the tasks got. A test empties it."""
 
@@ -63,7 +61,7 @@ def price(seen_price: str) -> None:
     seen.append(seen_price)
 
 
-@shared_task(name="kit.fail", base=TransactionalTask, bind=True, max_retries=2, default_retry_delay=60)
+@shared_task(name="kit.fail", bind=True, max_retries=2, default_retry_delay=60)
 def fail(self: Any, how: str) -> None:
     seen.append(how)
     if how == "fail in the database":
@@ -79,26 +77,3 @@ def fail(self: Any, how: str) -> None:
         raise self.retry()
     if how != "fail once":
         raise ZeroDivisionError(how)
-
-
-@shared_task(name="kit.echo", base=TransactionalTask)
-def echo(*values: Any) -> Any:
-    seen.append([*values])
-    return values[0]
-
-
-@shared_task(name="kit.total", base=TransactionalTask, bind=True)
-def total(self: Any, *values: Any) -> str:
-    seen.append([*values, self.request.id])
-    return "total"
-
-
-@shared_task(name="kit.told_id", base=TransactionalTask, bind=True)
-def told_id(self: Any, *values: Any) -> None:
-    """Takes the id of the failed task, as bound tasks do when they are called back after an error."""
-    seen.append([*values])
-
-
-@shared_task(name="kit.told", base=TransactionalTask)
-def told(request: Any, error: Any, trace: Any) -> None:
-    seen.append((request.id, repr(error)))
