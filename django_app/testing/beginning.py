@@ -13,6 +13,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import TestCase, TransactionTestCase
 
+from django_app.testing.chords import Chords
 from django_app.testing.errors import TestingError
 from django_app.testing.log import START, Log, Mark, may_read, testcase_blocks
 from django_app.testing_settings import without_watches
@@ -25,6 +26,8 @@ class Beginning:
     mark: Mark = START
     done: set[int] = field(default_factory=set)
     """The ids of the events whose tasks have been run."""
+    chords: Chords = field(default_factory=Chords)
+    """The chords whose tasks the test has called."""
     block: Any = None
     """The atomic block of the class, while the mark may serve its next test."""
 

@@ -9,7 +9,7 @@ from bridge.call import Call, Refusal, call_for, context_of, without_own_writes
 from bridge.event import Event
 from bridge.flow.coalesce import coalesce
 from django_app.testing.beginning import of_this_test
-from django_app.testing.eager import run
+from django_app.testing.canvas import run, signature_of
 from django_app.testing.errors import TestingError
 from django_app.testing.log import Log
 
@@ -132,11 +132,14 @@ def _task(event: Event, log: Log) -> CapturedTask:
         )
     using = log.connection.alias
     ids = frozenset(origin.id for origin in event.origins)
+    chords = of_this_test(using).chords
+    if call.message is not None:
+        chords.expect(signature_of(call))
 
     def start() -> Any:
         __tracebackhide__ = True
         of_this_test(using).done.update(ids)
-        return run(call, using)
+        return run(call, using, chords)
 
     return CapturedTask(
         name=call.target.task,

@@ -1,63 +1,36 @@
 """Runs one task at once in this process, as a worker would run it, on the test's own connection."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import partial
 from itertools import count
 from typing import Any
 
-import msgspec
-from celery import current_app, signals
+from billiard.einfo import ExceptionInfo
+from celery import current_app, signals, states
+from celery.app.task import Context
 from celery.exceptions import Retry
+from celery.utils.functional import maybe_list
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from kombu.utils import json
 
-from bridge.call import Call
 from django_app.project import load_app
 from django_app.testing.errors import TestingError
 
 
-def run(call: Call, using: str) -> Any:
-    """Runs the task of a call and returns its result; raises the task's own exception.
-
-    The task gets what a worker would get: JSON, and the call's headers in `self.request`.
-    """
-    __tracebackhide__ = True
-    task = _registered(call.target.task)
-    # Celery's JSON has forms for dates, decimals and others, which a worker turns into Python's values.
-    args, kwargs, headers = json.loads(msgspec.json.encode((call.args, call.kwargs, call.headers)))
-    with _request(task, call.task_id, headers), _savepoint(connections[using]):
-        priority = call.target.options.get("priority")
-        apply = partial(task.apply, args, kwargs, task_id=call.task_id, headers=headers, priority=priority)
-        for retries in count():
-            try:
-                value = apply(retries=retries, throw=True).get(disable_sync_subtasks=False)
-            except Retry as again:  # the task is run again at once
-                signature = getattr(again, "sig", None)
-                if signature is None:
-                    raise
-                apply = signature.apply
-            else:
-                _go_on(call, value, task.app)
-                return value
-        return None
+class DroppedError(Exception):
+    """The task has ended with Celery's Ignore or Reject: it has no result, and nothing follows it."""
 
 
-def _go_on(call: Call, value: Any, app: Any) -> None:
-    """Runs what follows a task that was called in a transaction: its callbacks, and the rest of its chain."""
-    __tracebackhide__ = True
-    embed = call.message.embed if call.message else {}
-    for callback in embed.get("callbacks") or []:
-        app.signature(callback).apply((value,), throw=True)
-    for step in reversed(embed.get("chain") or []):
-        value = app.signature(step).apply((value,), throw=True).get(disable_sync_subtasks=False)
+def project_app() -> Any:
+    """Returns the project's Celery app."""
+    return load_app() or current_app
 
 
-def _registered(name: str) -> Any:
+def registered(name: str) -> Any:
     """Returns the task from the project's Celery app."""
-    app: Any = load_app() or current_app
+    app = project_app()
     if name not in app.tasks:
         app.loader.import_default_modules()
     if name not in app.tasks:
@@ -69,18 +42,95 @@ def _registered(name: str) -> Any:
     return app.tasks[name]
 
 
+def run_task(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any], using: str) -> Any:
+    """Runs a task and returns its result; raises its own exception, after the error callbacks have run.
+
+    `options` are those of its signature: its id, headers, relatives and error callbacks.
+    """
+    __tracebackhide__ = True
+    headers = options.get("headers") or {}
+    relatives = {name: options.get(name) for name in ("root_id", "parent_id", "group_index")}
+    relatives = {name: value for name, value in relatives.items() if value is not None}
+    with _request(task, options["task_id"], headers | relatives | {"group": options.get("group_id")}) as requests:
+        try:
+            with _savepoint(connections[using]):
+                return _result(task, args, kwargs, options)
+        except (TestingError, DroppedError):
+            raise
+        except Exception as error:
+            if requests:
+                _fail(task, requests[-1], error, options.get("link_error"), using)
+            raise
+
+
+def call_error_callbacks(app: Any, body: Any, error: Exception, using: str) -> None:
+    """Runs the error callbacks of a chord's body, which does not run, since a task of the header has failed."""
+    request = Context(body, id=body.options.get("task_id"), delivery_info={"is_eager": True})
+    try:
+        _mark(app.backend, request, error, None, body.options.get("link_error"), using)
+    except Exception as another:
+        (error.__cause__ or error).add_note(f"After this, an error callback of the chord failed: {another!r}")
+
+
+def _result(task: Any, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Any:
+    """Returns what the task returns at last: a retry runs at once."""
+    __tracebackhide__ = True
+    known = {name: options[name] for name in ("headers", "priority", "ignore_result") if name in options}
+    apply = partial(task.apply, args, kwargs, task_id=options["task_id"], **known)
+    for retries in count(options.get("retries") or 0):
+        try:
+            found = apply(retries=retries, throw=True)
+        except Retry as again:
+            signature = getattr(again, "sig", None)
+            if signature is None:
+                raise
+            task.on_retry(again.exc, options["task_id"], args, kwargs, ExceptionInfo())
+            apply = signature.apply
+        else:
+            if found.state in (states.IGNORED, states.REJECTED):
+                raise DroppedError
+            return found.get(disable_sync_subtasks=False)
+    return None
+
+
+def _fail(task: Any, request: Any, error: Exception, errbacks: Any, using: str) -> None:
+    """Does what a worker does after a task has failed. With `throw`, Celery's `apply` leaves it out."""
+    try:
+        _mark(task.backend, request, error, ExceptionInfo().traceback, errbacks, using)
+        args, kwargs, einfo = request.args, request.kwargs, ExceptionInfo()
+        with _savepoint(connections[using]):
+            task.on_failure(error, request.id, args, kwargs, einfo)
+            known = {"task_id": request.id, "exception": error, "args": args, "kwargs": kwargs, "einfo": einfo}
+            signals.task_failure.send(sender=task, traceback=error.__traceback__, **known)
+            task.after_return(states.FAILURE, error, request.id, args, kwargs, None)
+    except Exception as another:
+        error.add_note(f"After this, the task's error handler failed: {another!r}")
+
+
+def _mark(backend: Any, request: Any, error: Exception, traceback: Any, errbacks: Any, using: str) -> None:
+    """Lets Celery call the error callbacks, each in the way that its signature asks for."""
+    request.errbacks = maybe_list(errbacks)
+    with _savepoint(connections[using]):
+        backend.mark_as_failure(request.id, error, traceback, request=request, store_result=False)
+
+
 @contextmanager
-def _request(task: Any, task_id: str, headers: dict[str, Any]) -> Iterator[None]:
-    """Makes each header an attribute of `task.request`, as in a worker. `apply` has only `request.headers`."""
+def _request(task: Any, task_id: str, values: Mapping[str, Any]) -> Iterator[list[Any]]:
+    """Makes each value an attribute of `task.request`, as in a worker. `apply` has only `request.headers`.
+
+    Gives a list, to which each request of the task is added.
+    """
+    requests: list[Any] = []
 
     def enrich(task_id: str = task_id, **_: Any) -> None:
         if task_id == expected:
-            task.request.update(headers)
+            task.request.update(values)
+            requests.append(task.request)
 
     expected = task_id
     signals.task_prerun.connect(enrich, sender=task, weak=False)
     try:
-        yield
+        yield requests
     finally:
         signals.task_prerun.disconnect(enrich, sender=task)
 
@@ -98,10 +148,10 @@ def _savepoint(connection: BaseDatabaseWrapper) -> Iterator[None]:
     savepoint = connection.savepoint() or ""
     try:
         yield
-    except BaseException:
+    finally:
         raw: Any = connection.connection
         if connection.needs_rollback or (raw is not None and raw.info.transaction_status.name == "INERROR"):
             connection.needs_rollback = False
             connection.savepoint_rollback(savepoint)
-        raise
-    connection.savepoint_commit(savepoint)
+        else:
+            connection.savepoint_commit(savepoint)

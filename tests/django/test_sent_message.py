@@ -14,7 +14,8 @@ from django.db import transaction
 from django.utils.translation import gettext_lazy
 
 from django_app.errors import SendError
-from django_app.testing import eager
+from django_app.testing import canvas, eager
+from django_app.testing.chords import Chords
 from tests.django.sending_app import shop
 from tests.django.sent import arrived, calls, events, publish
 from tests.fix_postgres import Database
@@ -262,7 +263,7 @@ def test_the_testing_kit_runs_what_a_worker_would_run(
         add.apply_async((1, 2), link=echo.s("linked"))
         chain(add.s(1), add.s(10), echo.s("last")).apply_async()
         echo.delay(decimal.Decimal("1.10"))
-    assert [eager.run(call, "default") for call in calls(log)] == [3, 1, "Decimal('1.10')"]
+    assert [canvas.run(call, "default", Chords()) for call in calls(log)] == [3, 1, "Decimal('1.10')"]
     notes = [json.loads(line)["values"] for line in (tmp_path / "notes").read_text().splitlines()]
     assert notes == [
         ["1", "2"],
