@@ -46,9 +46,13 @@ def findings() -> list[str]:
     return [finding for using in filter(is_supported, aliases()) for finding in findings_in(using)]
 
 
+def migrate_command(using: str) -> str:
+    return "manage.py migrate" if using == DEFAULT_DB_ALIAS else f"manage.py migrate --database {using}"
+
+
 def findings_in(using: str) -> list[str]:
     """Returns the findings of one database."""
-    command = "manage.py migrate" if using == DEFAULT_DB_ALIAS else f"manage.py migrate --database {using}"
+    command = migrate_command(using)
     try:
         connection = connect(using)
         plan = sync.look(connection)
