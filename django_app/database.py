@@ -4,14 +4,16 @@ import re
 import shlex
 from collections.abc import Sequence
 
+import psycopg
 from django.conf import settings
 from django.core.management.base import CommandError
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
 from bridge.database import schema
 from bridge.database.statement import statement
+from bridge.database.translation import translate
 
 Version = tuple[int, ...]
 
@@ -119,12 +121,17 @@ def sqlstate(error: DatabaseError) -> str | None:
     return None if state is None else str(state)
 
 
-def sentence(error: DatabaseError) -> str:
+def sentence(error: Error) -> str:
     """Returns PostgreSQL's message and its hint on one line, without the functions in which the error occurred."""
     diagnosis = getattr(error.__cause__, "diag", None)
     primary = getattr(diagnosis, "message_primary", None) or str(error)
     hint = (getattr(diagnosis, "message_hint", None) or "").rstrip(".")
     return " ".join((f"{primary} ({hint})" if hint else primary).split())
+
+
+def refusal(error: Error) -> str:
+    """Returns what stopped a command, on one line, and what to do about it."""
+    return str(translate(error.__cause__)) if isinstance(error.__cause__, psycopg.Error) else sentence(error)
 
 
 def _numbers(version: str) -> Version:

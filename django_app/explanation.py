@@ -1,7 +1,6 @@
 """Explanation: what is watched of a model, what each watch starts, and what became of the changes of one row."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.db import DatabaseError, models, transaction
@@ -31,6 +30,7 @@ class InstalledWatch(NamedTuple):
     options: str
     triggers: list[str]
     is_intact: bool
+    key: list[str]
 
     @property
     def target(self) -> Target:
@@ -69,13 +69,16 @@ def _queue(watch: InstalledWatch, workers: Workers | None) -> str:
     return f"{queue}, read by {len(readers)} workers, of which {len(aware)} know the task"
 
 
-def changes_of(connection: BaseDatabaseWrapper, watches: Sequence[InstalledWatch], key: Sequence[Any]) -> Iterator[str]:
-    """Yields the newest recorded changes of a row, a line each, with what became of them."""
+def changes_of(
+    connection: BaseDatabaseWrapper, watches: Sequence[InstalledWatch], keys: Mapping[str, str]
+) -> Iterator[str]:
+    """Yields the newest recorded changes of a row, a line each, with what became of them. `keys` has the row's key in
+    each watch, as JSON."""
     targets = targets_of([(watch.name, watch.task, watch.options) for watch in watches], ())
     values: dict[str, Any] = {
-        "watches": [watch.name for watch in watches],
+        "watches": list(keys),
+        "keys": list(keys.values()),
         "streams": sorted({watch.stream for watch in watches}),
-        "key": json.dumps(list(key)),
     }
     with connection.cursor() as cursor:
         cursor.execute(_CHANGES, values)
@@ -93,8 +96,9 @@ def changes_of(connection: BaseDatabaseWrapper, watches: Sequence[InstalledWatch
         yield f"  {event.at:%Y-%m-%d %H:%M:%S.%f} {event.watch} {event.op}: {became}"
 
 
-def why_nothing(connection: BaseDatabaseWrapper, watch: InstalledWatch, row: models.Model) -> Iterator[str]:
-    """Yields which changes of this row start nothing, and whether the condition holds for the row as it is now."""
+def why_nothing(connection: BaseDatabaseWrapper, watch: InstalledWatch, row: models.Model | None) -> Iterator[str]:
+    """Yields which changes of a row start nothing, and whether the condition holds for the row as it is now, if it
+    exists."""
     missing = [op for op in ("insert", "update", "delete") if op not in watch.operations]
     if missing:
         yield f"  {watch.name} does not watch: {', '.join(missing)}"
@@ -102,7 +106,7 @@ def why_nothing(connection: BaseDatabaseWrapper, watch: InstalledWatch, row: mod
         yield f"  {watch.name} starts nothing for an update that leaves {', '.join(watch.columns)} as it was"
     elif "update" in watch.operations and not watch.target.options.get("unchanged"):
         yield f"  {watch.name} starts nothing for an update that changes no value"
-    if watch.condition:
+    if watch.condition and row is not None:
         holds = _holds(connection, watch.condition, row)
         yield f"  {watch.name}: its condition, with the row as it is now as old and as new: {holds}"
 

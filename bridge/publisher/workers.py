@@ -52,7 +52,9 @@ def ask(targets: Mapping[str, Target], broker_url: str | None, app_path: str | N
     except Exception as error:
         if isinstance(error, MemoryError | ConfigError):
             raise
-        raise BrokerError(hidden(sentence(error))) from error
+        # kombu raises KeyError("No such transport: name") for the address of a broker that it does not know.
+        said = str(error.args[0]) if isinstance(error, KeyError) and error.args else sentence(error)
+        raise BrokerError(hidden(said)) from error
     return Workers(
         # A worker may add details: "shop.tasks.reprice [rate_limit=10/m]".
         tasks={worker: frozenset(name.partition(" ")[0] for name in names) for worker, names in (tasks or {}).items()},

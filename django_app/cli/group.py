@@ -10,6 +10,7 @@ from django_app.cli.shadow import shadow
 
 
 @click.group("bridge", context_settings=main.HELP)
+@click.version_option(package_name="commit-bridge")
 def group() -> None:
     """Committed rows start Celery tasks.
 

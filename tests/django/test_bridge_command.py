@@ -11,13 +11,16 @@ from catalog.tasks import reprice
 from celery import Celery
 from django.core.management import CommandError, call_command
 from django.test import override_settings
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from bridge.chain import task_context
+from bridge.errors import BrokerError
+from bridge.publisher.workers import ask
 from bridge.scope import Scope
 from django_app import on_change, project, watch
 from django_app.cli.environment import project_environment
 from django_app.declarations import registry
+from django_app.management.commands.bridge import _databases
 from tests.fix_bridge import ROOT, environment
 from tests.fix_postgres import Database
 
@@ -78,6 +81,58 @@ def test_the_operator_s_own_address_comes_first(migrated: Database, monkeypatch:
     monkeypatch.setenv("BRIDGE_DATABASE_URL", "postgresql:///direct")
     with project_environment(["default"]):
         assert os.environ["BRIDGE_DATABASE_URL"] == "postgresql:///direct"
+
+
+def test_the_option_database_comes_before_the_variable(migrated: Database) -> None:
+    def dead_letters(*words: str, code: int = 0) -> str:
+        away = "postgresql://127.0.0.1:1/nowhere"
+        return manage(
+            "bridge", "dead-letters", "list", *words,
+            code=code, SHOP_DATABASE_URL=migrated.dsn, SHOP_BROKER_URL="memory://", BRIDGE_DATABASE_URL=away,
+        )  # fmt: skip
+
+    assert "0 dead letters" in dead_letters("--database", "default")
+    assert "Connection refused" in dead_letters(code=2)
+
+
+def test_a_wrong_database_is_one_sentence(shop: Callable[..., str]) -> None:
+    assert "--database needs an alias" in shop("bridge", "status", "--database", code=2)
+    twice = shop("bridge", "status", "--database=default", "--database", "default", code=2)
+    assert "this command looks at one database" in twice
+    for command in ("apply", "explain catalog.Product", "shadow", "status"):
+        assert "DATABASES has no alias 'x'" in shop("bridge", "--database=x", *command.split(), code=2)
+
+
+def test_a_role_without_rights_and_no_database_are_one_sentence(migrated: Database) -> None:
+    role = f"{migrated.name}_nobody"
+    with migrated.connect() as admin:
+        admin.execute(f"create role {role} login".encode())
+    try:
+        for dsn, said in (
+            (make_conninfo(migrated.dsn, user=role), "permission denied for schema bridge"),
+            (make_conninfo(migrated.dsn, dbname="nowhere"), 'database "nowhere" does not exist'),
+        ):
+            for words in ("bridge explain catalog.Product", "bridge apply", "bridge shadow", "bridge_sync"):
+                code = 1 if words == "bridge_sync" else 2
+                printed = manage(*words.split(), code=code, SHOP_DATABASE_URL=dsn, SHOP_BROKER_URL="memory://")
+                assert said in printed, (words, printed)
+    finally:
+        with migrated.connect() as admin:
+            admin.execute(f"drop role {role}".encode())
+
+
+def test_the_option_database_reaches_commands_that_look_at_several() -> None:
+    """They once lost it, and looked at the first database, or changed all of them."""
+    assert _databases(["--database", "default", "apply", "--dry-run"]) == (
+        ["apply", "--database=default", "--dry-run"], ["default"],
+    )  # fmt: skip
+    assert _databases(["shadow", "--json", "--database=default"])[0] == ["shadow", "--database=default", "--json"]
+    assert _databases(["run", "--database=default", "--database=default"]) == (["run"], ["default", "default"])
+
+
+def test_an_unknown_transport_is_named() -> None:
+    with pytest.raises(BrokerError, match=r"^No such transport: nope"):
+        ask({}, "nope://host", None)
 
 
 def test_the_setting_names_the_app() -> None:

@@ -196,7 +196,8 @@ def test_the_testing_kit_starts_nothing_for_a_shadow_watch(shadow_watch: Report,
 
 def test_explain_says_that_a_change_is_only_recorded(shadow_watch: Report, ledger: Ledger) -> None:
     ledger.update_in_sql(ledger.pks[0])
-    said = list(changes_of(connection, watches_of(connection, LegacyProduct), [ledger.pks[0]]))
+    watches = watches_of(connection, LegacyProduct)
+    said = list(changes_of(connection, watches, {watch.name: f"[{ledger.pks[0]}]" for watch in watches}))
     assert "recorded only, since the watch has the option shadow" in said[0]
 
 

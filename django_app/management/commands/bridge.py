@@ -6,14 +6,17 @@ from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
+from django.db import Error, connections
 
 from bridge.cli.main import run_group
 from bridge.cli.options import Project
 from django_app.cli.environment import project_environment
 from django_app.cli.group import group
-from django_app.database import alias, aliases, bridge_command
+from django_app.database import alias, aliases, bridge_command, connect, refusal
 from django_app.findings import findings
+
+_READ_IT_THEMSELVES = ("apply", "explain", "shadow")
+"""The commands that have an option --database of their own."""
 
 
 class Command(BaseCommand):
@@ -36,12 +39,17 @@ class Command(BaseCommand):
         self._run(list(words))
 
     def _run(self, words: list[str]) -> None:
-        if not words or {"-h", "--help"} & set(words):
+        if not words or {"-h", "--help", "--version"} & set(words):
             run_group(group, words, "manage.py bridge")
             return
-        words, chosen = _databases(words)
-        with project_environment(chosen):
-            run_group(group, words, "manage.py bridge", Project(_findings, partial(bridge_command, chosen)))
+        words, named = _databases(words)
+        default = aliases() if words[:1] == ["run"] else (alias(),)
+        try:
+            with project_environment(named or default, is_named=bool(named)):
+                project = Project(_findings, partial(bridge_command, named or default))
+                run_group(group, words, "manage.py bridge", project)
+        except Error as error:
+            raise CommandError(refusal(error)) from error
 
 
 def _findings() -> list[str]:
@@ -52,15 +60,23 @@ def _findings() -> list[str]:
         connections.close_all()
 
 
-def _databases(words: list[str]) -> tuple[list[str], Sequence[str]]:
-    """Returns the words without --database, and the databases that the command uses. One `run` serves all databases of
-    the bridge; the other commands look at one."""
-    if words[0] in ("apply", "explain", "shadow"):
-        return words, (alias(),)  # they read the option themselves
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--database")
-    known, rest = parser.parse_known_args(words)
-    return rest, (known.database,) if known.database else aliases() if words[0] == "run" else (alias(),)
+def _databases(words: list[str]) -> tuple[list[str], list[str]]:
+    """Returns the words without --database, and the databases that it names. One `run` serves several databases; the
+    other commands look at one."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--database", action="append", default=[])
+    try:
+        known, rest = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        raise CommandError("--database needs an alias of DATABASES") from error
+    named: list[str] = known.database
+    for using in named:
+        connect(using)
+    if len(named) > 1 and rest[:1] != ["run"]:
+        raise CommandError(f"this command looks at one database, and --database names {', '.join(named)}")
+    if rest[:1] and rest[0] in _READ_IT_THEMSELVES:
+        rest[1:1] = [f"--database={using}" for using in named]
+    return rest, named
 
 
 def _without_django_options(words: list[str]) -> list[str]:

@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error
 
 from django_app.cli.apply import make_them_match
+from django_app.database import refusal
 
 
 class Command(BaseCommand):
@@ -16,4 +18,7 @@ class Command(BaseCommand):
         parser.add_argument("--database", default=None, help="An alias. Default: the setting BRIDGE_DATABASE.")
 
     def handle(self, *, check: bool, database: str | None, **options: Any) -> None:
-        make_them_match(check, database, self.stdout.write)
+        try:
+            make_them_match(check, database, self.stdout.write)
+        except Error as error:
+            raise CommandError(refusal(error)) from error
