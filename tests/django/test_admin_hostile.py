@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from catalog.models import Product
+from django.contrib.admin import site
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
 from django.test import Client, override_settings
 
 from django_app.admin import decision
@@ -148,3 +150,33 @@ def test_a_value_of_the_log_is_never_markup(migrated: Database) -> None:
     )  # fmt: skip
     for address in pages:
         assert not re.search("<script>alert", page(client, address)), address
+
+
+def test_a_timeline_shows_only_objects_that_the_user_may_see(letter: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, other = Product.objects.create(name="Mine", price=1), Product.objects.create(name="Secret", price=1)
+    user = User.objects.create_user("Secret name")
+    address = "event/of/catalog.product/{}/"
+    anna = staff("bridge.view_event")
+    for refused in (address.format(own.pk), f"event/of/auth.user/{user.pk}/", "event/of/catalog.offer/1/"):
+        answer = anna.get(BASE + refused)
+        assert answer.status_code == HTTPStatus.FORBIDDEN, refused
+        assert "Secret" not in answer.content.decode()
+    User.objects.get(username="anna").user_permissions.add(Permission.objects.get(codename="view_product"))
+    assert "Secret" in page(anna, address.format(other.pk))
+    admin_of = site.get_model_admin(Product)
+    rows = Product.objects.filter(pk=own.pk)
+    monkeypatch.setattr(admin_of, "get_queryset", lambda _: rows)
+    page(anna, address.format(own.pk))
+    page(anna, address.format(4711))
+    assert anna.get(BASE + address.format(other.pk)).status_code == HTTPStatus.FORBIDDEN
+    monkeypatch.setattr(admin_of, "has_view_permission", lambda _, obj=None: obj is None)
+    assert anna.get(BASE + address.format(own.pk)).status_code == HTTPStatus.FORBIDDEN
+
+
+def test_a_timeline_of_a_wrong_key_is_not_found(client: Client) -> None:
+    models = ("catalog.product", "catalog.offer", "auth.user", "sessions.session", "bridge.watch", "bridge.event")
+    for model in models:
+        for key in ("abc", "%00", "9" * 5000, "NaN", "%FF", "--1", "1_2F2", "1.0"):
+            answer = client.get(f"{BASE}event/of/{model}/{key}/")
+            assert answer.status_code == HTTPStatus.NOT_FOUND or model in ("sessions.session", "bridge.watch"), key
+            assert answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR, key
