@@ -3,6 +3,9 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -13,6 +16,22 @@ from django_app.admin.rights import Needs
 from django_app.admin.shown import choosing, shown
 
 # Django's admin classes are generic only in the type stubs, not at run time, so the type arguments are left out.
+
+
+class FilteredList(ChangeList):
+    """A list that has the filters of its page only.
+
+    Django's lists also take lookups of all fields. Those read much, fail on values of another type, and reveal values
+    that the page does not show.
+    """
+
+    def get_filters(self, request: HttpRequest) -> Any:
+        if any("\0" in value for values in self.filter_params.values() for value in values):
+            raise IncorrectLookupParameters
+        found = super().get_filters(request)
+        if found[2]:
+            raise IncorrectLookupParameters
+        return found
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -32,8 +51,19 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Returns the URLs of the pages that Django's admin does not have."""
         return []
 
+    def get_changelist(self, request: HttpRequest, **_: Any) -> type[ChangeList]:
+        return FilteredList
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).using(shown())
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        # PostgreSQL takes no text with the character NUL, so no key has it.
+        return None if "\0" in object_id else super().get_object(request, object_id, from_field)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # In Django the permission to change an object includes viewing it. Here nobody changes anything.
+        return bool(request.user.has_perm(f"{self.opts.app_label}.{get_permission_codename('view', self.opts)}"))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -51,6 +81,9 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self, request: HttpRequest, object_id: Any = None, form_url: str = "", extra_context: Any = None
     ) -> Any:
         return self.refusal(request) or super().changeform_view(request, object_id, form_url, extra_context)
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        raise PermissionDenied
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
         return self.refusal(request) or super().history_view(request, object_id, extra_context)

@@ -1,11 +1,14 @@
 """The admin pages of dead letters: a person retries them, edits their arguments, or discards them."""
 
+import re
+from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import quote, unquote
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -13,6 +16,7 @@ from django.urls import path
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.timezone import is_naive
 
 from django_app.admin import decision
 from django_app.admin.base import ReadOnlyAdmin
@@ -32,6 +36,7 @@ MOST = 10_000
 """The largest number of dead letters that one click decides about."""
 SHOWN = 20
 """The number of dead letters that a confirmation page lists."""
+_GONE = "These dead letters are gone: nothing was done. The pages of their events show the decision."
 
 
 @admin.register(DeadLetter)
@@ -76,6 +81,8 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         refusal = self.refusal(request)
         if refusal is not None:
             return refusal
+        if not all(map(_is_number, request.POST.getlist(ACTION_CHECKBOX_NAME))):
+            raise BadRequest("The selected dead letters must be numbers.")
         return super().changelist_view(request, {**(extra_context or {}), "bridge_groups": groups()})
 
     def changeform_view(
@@ -103,6 +110,8 @@ class DeadLetterAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         if refusal is not None:
             return refusal
+        if "confirmed" in request.POST and self._is_gone(request, object_id):
+            return self._back(request, _GONE, messages.WARNING)
         letter = self._letter(request, object_id)
         call = decision.arguments(letter)
         if call is None:
@@ -128,6 +137,8 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         refusal = self.refusal(request, decision.NEEDS[kind])
         if refusal is not None:
             return refusal
+        if "confirmed" in request.POST and self._is_gone(request, object_id):
+            return self._back(request, _GONE, messages.WARNING)
         return self._decide(request, kind, self.get_queryset(request).filter(pk=self._letter(request, object_id).pk))
 
     def _decide(self, request: HttpRequest, kind: decision.Kind, queryset: QuerySet[Any]) -> Any:
@@ -135,13 +146,16 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         refusal = self.refusal(request, decision.NEEDS[kind])
         if refusal is not None:
             return refusal
-        until = parse_datetime(request.POST.get("until", ""))
+        until = _until(request)
         chosen = queryset if until is None else queryset.filter(failed_at__lte=until)
         letters = list(chosen.defer("data", "key", "context").order_by("id")[:MOST])
         if not letters:
-            return self._back(request, "These dead letters are gone: nothing was done.", messages.WARNING)
+            return self._back(request, _GONE, messages.WARNING)
         if "confirmed" in request.POST:
-            done = decision.settle(request, kind, letters)
+            try:
+                done = decision.settle(request, kind, letters)
+            except decision.DecisionError as error:
+                return self._back(request, f"Nothing was done: {error}", messages.ERROR)
             said = {"retry": "will be published again", "discard": "discarded"}[kind]
             return self._back(request, f"{done} dead letter{'s' * (done != 1)} {said}.", messages.SUCCESS)
         context = {
@@ -162,9 +176,12 @@ class DeadLetterAdmin(ReadOnlyAdmin):
             raise Http404("There is no such dead letter: another person may have decided about it.")
         return letter
 
+    def _is_gone(self, request: HttpRequest, object_id: str) -> bool:
+        return _is_number(unquote(object_id)) and self.get_object(request, unquote(object_id)) is None
+
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         # Two dead letters may have one id.
-        if not (object_id.isascii() and object_id.lstrip("-").isdecimal() and len(object_id) < 19):
+        if not _is_number(object_id):
             return None
         letter = self.get_queryset(request).filter(pk=int(object_id)).first()
         if letter is not None:
@@ -216,3 +233,19 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     @admin.display(description="recorded data")
     def recorded(self, letter: DeadLetter) -> SafeString | str:
         return pretty(letter.data)
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"-?[0-9]{1,18}", text) is not None
+
+
+def _until(request: HttpRequest) -> datetime | None:
+    """Returns the time of the newest dead letter that the person has seen, which the confirmation page sends."""
+    text = request.POST.get("until", "")
+    try:
+        until = parse_datetime(text)
+    except ValueError:
+        until = None
+    if text and (until is None or is_naive(until) == bool(settings.USE_TZ)):
+        raise BadRequest("The time of the newest dead letter can't be read.")
+    return until

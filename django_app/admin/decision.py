@@ -14,6 +14,7 @@ from bridge.database.statement import statement
 from bridge.message import is_message, read
 from django_app.admin.rights import Needs
 from django_app.admin.shown import shown
+from django_app.database import sentence
 from django_app.models import DeadLetter, Watch
 
 Kind = Literal["retry", "discard"]
@@ -73,15 +74,20 @@ def arguments(letter: DeadLetter) -> Arguments | None:
 def settle(request: HttpRequest, kind: Kind, letters: Sequence[DeadLetter]) -> int:
     """Retries or discards dead letters, all or none of them. Returns their number.
 
-    Fewer than asked for: another person has decided about the others meanwhile.
+    Fewer than asked for: another person has decided about the others meanwhile. Raises DecisionError, with the reason,
+    if the database refused it and nothing was done.
     """
-    done = 0
-    with transaction.atomic(using=shown()), connections[shown()].cursor() as cursor:
-        cursor.execute(_CONTEXT, {"context": _context(request)})
-        for start in range(0, len(letters), CHUNK):
-            cursor.execute(_SETTLE[kind], {"ids": [letter.pk for letter in letters[start : start + CHUNK]]})
-            done += cursor.fetchone()[0]
-    _log(request, letters, CHANGE if kind == "retry" else DELETION, f"{kind.title()} of a dead letter.")
+    done, settled = 0, list[DeadLetter]()
+    try:
+        with transaction.atomic(using=shown()), connections[shown()].cursor() as cursor:
+            cursor.execute(_CONTEXT, {"context": _context(request)})
+            for start in range(0, len(letters), CHUNK):
+                number, chunk = _settle(cursor, kind, letters[start : start + CHUNK])
+                done += number
+                settled += chunk
+            _log(request, settled, CHANGE if kind == "retry" else DELETION, f"{kind.title()} of a dead letter.")
+    except DatabaseError as error:
+        raise DecisionError(f"{sentence(error)}.") from error
     return done
 
 
@@ -101,9 +107,28 @@ def send_edited(
             if cursor.fetchone() != (1,):
                 raise DecisionError("Another person has decided about this dead letter, so nothing was sent.")
             cursor.execute(query, values)
+            said = f"Sent {call.task} with other arguments: {json.dumps(args)} {json.dumps(kwargs)}"
+            _log(request, [letter], CHANGE, said)
     except DatabaseError as error:
         raise DecisionError(_said(error, call.task)) from error
-    _log(request, [letter], CHANGE, f"Sent {call.task} with other arguments: {json.dumps(args)} {json.dumps(kwargs)}")
+
+
+def _settle(cursor: Any, kind: Kind, letters: Sequence[DeadLetter]) -> tuple[int, Sequence[DeadLetter]]:
+    """Returns the number of dead letters that were settled, and which these are: the history names no others."""
+    before = transaction.savepoint(using=shown())
+    number = _number(cursor, kind, letters)
+    if number >= len(letters):
+        transaction.savepoint_commit(before, using=shown())
+        return number, letters
+    # Another person has decided about some of them. One at a time shows which.
+    transaction.savepoint_rollback(before, using=shown())
+    numbers = [_number(cursor, kind, [letter]) for letter in letters]
+    return sum(numbers), [letter for letter, number in zip(letters, numbers, strict=True) if number]
+
+
+def _number(cursor: Any, kind: Kind, letters: Sequence[DeadLetter]) -> int:
+    cursor.execute(_SETTLE[kind], {"ids": [letter.pk for letter in letters]})
+    return int(cursor.fetchone()[0])
 
 
 def _of_message(sent: dict[str, Any]) -> Arguments | None:
@@ -167,4 +192,5 @@ def _context(request: HttpRequest) -> str:
 
 
 def _log(request: HttpRequest, letters: Sequence[DeadLetter], flag: int, message: str) -> None:
-    LogEntry.objects.log_actions(request.user.pk, letters, flag, change_message=message)  # type: ignore[arg-type]
+    if letters:
+        LogEntry.objects.log_actions(request.user.pk, letters, flag, change_message=message)  # type: ignore[arg-type]

@@ -115,6 +115,8 @@ class UserFilter(ChoiceFilter):
 
     def conditions(self) -> dict[str, Any]:
         user = self.value()
+        if user and len(user) > _LONGEST:
+            raise IncorrectLookupParameters  # PostgreSQL refuses a regular expression of any length
         return {"user": user_pattern(user, *keys(user))} if user else {}
 
 
@@ -199,12 +201,12 @@ def _time(text: str) -> datetime:
         return timezone.now() - _PERIODS[text]
     try:
         at = parse_datetime(text)
-    except ValueError:
+        if at is not None and timezone.is_naive(at) == bool(settings.USE_TZ):
+            at = timezone.make_aware(at) if settings.USE_TZ else timezone.make_naive(at)
+    except (ValueError, OverflowError):  # at the ends of Python's range
         at = None
     if at is None:
         raise IncorrectLookupParameters
-    if timezone.is_naive(at) == bool(settings.USE_TZ):
-        return timezone.make_aware(at) if settings.USE_TZ else timezone.make_naive(at)
     return at
 
 

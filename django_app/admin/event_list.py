@@ -5,13 +5,13 @@ from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote
-from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import InvalidPage, Paginator
 from django.db import connections
 from django.http import HttpRequest
 from django.urls import reverse
 
 from django_app.admin import log
+from django_app.admin.base import FilteredList
 from django_app.admin.event_filter import key_conditions
 from django_app.admin.row import Rows
 from django_app.admin.shown import shown
@@ -21,17 +21,11 @@ SHORT = timedelta(hours=6)
 """The longest period whose events are found by their time; a longer one may be a large part of the log."""
 
 
-class EventList(ChangeList):
+class EventList(FilteredList):
     rows: Rows
     horizon: log.Horizon | None = None
     """Where the search ended, if it did not reach the end of the log."""
     older_url = ""
-
-    def get_filters(self, request: HttpRequest) -> Any:
-        found = super().get_filters(request)
-        if found[2]:  # lookups of fields, which would be queries that read the whole log
-            raise IncorrectLookupParameters
-        return found
 
     def get_results(self, request: HttpRequest) -> None:
         conditions: dict[str, Any] = key_conditions(self.query)

@@ -96,6 +96,11 @@ class Rows:
             return None
 
 
+def is_watched_by(model: Model, found: Watched) -> bool:
+    """Whether this is a watch of one of the model's tables."""
+    return any(found.is_of(each) for each in (model, *model._meta.get_parent_list()))
+
+
 def keys_of(model: Model, pk: str, found: Iterable[Watched]) -> dict[str, str]:
     """Returns the key, as JSON, that the events of this object have in each watch of its tables.
 
@@ -136,7 +141,7 @@ def _values(instance: models.Model, home: Model, columns: tuple[str, ...]) -> li
 
 
 def _json(values: list[Any]) -> str:
-    return json.dumps(values, cls=DjangoJSONEncoder)
+    return json.dumps(values, cls=DjangoJSONEncoder, allow_nan=False)
 
 
 def _model(site: AdminSite, found: Watched) -> Model | None:

@@ -28,14 +28,25 @@ def moment(at: datetime | None) -> SafeString | str:
 
 
 def parsed(text: str | None) -> Any:
-    """Returns the value of a JSON text; the text itself if Python can't read it."""
+    """Returns the value of a JSON text; the text itself if Python can't read it. Half of a character, which no page can
+    have, stays an escape."""
     if text is None:
         return None
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    return text if is_deep(text, value) else value
+    if is_deep(text, value):
+        return text
+    return _whole(value) if "\\ud" in text.lower() else value
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    return {_whole(name): _whole(each) for name, each in value.items()} if isinstance(value, dict) else value
 
 
 def one_line(value: Any) -> str:

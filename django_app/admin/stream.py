@@ -3,7 +3,6 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db import connections
 from django.http import HttpRequest
@@ -12,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from bridge.database.statement import statement
 from bridge.operations.streams import StreamStatus
-from django_app.admin.base import ReadOnlyAdmin
+from django_app.admin.base import FilteredList, ReadOnlyAdmin
 from django_app.admin.database_filter import DatabaseFilter
 from django_app.admin.log import fetch
 from django_app.admin.rights import Needs
@@ -35,7 +34,7 @@ class StreamState(StreamStatus, frozen=True):
         return self.stream
 
 
-class StreamList(ChangeList):
+class StreamList(FilteredList):
     def get_results(self, request: HttpRequest) -> None:
         found = [StreamState(**row) for row in fetch(_LIST, {})]
         self.result_count = self.full_result_count = len(found)

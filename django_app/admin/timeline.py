@@ -5,8 +5,9 @@ from typing import Any
 from django.apps import apps
 from django.contrib.admin.sites import AdminSite
 from django.contrib.admin.utils import quote
-from django.core.exceptions import ValidationError
-from django.db import connections
+from django.contrib.auth import get_permission_codename
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import connections, models
 from django.http import Http404, HttpRequest
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -21,7 +22,7 @@ from django_app.admin.difference import Difference, differences
 from django_app.admin.fate import badge
 from django_app.admin.log import Logged
 from django_app.admin.result import has_backend, states
-from django_app.admin.row import Model, keys_of, watched
+from django_app.admin.row import Model, Watched, is_watched_by, keys_of, watched
 from django_app.admin.show import moment
 from django_app.admin.shown import link, query, shown
 from django_app.log_index import is_complete
@@ -31,7 +32,14 @@ _MOST = 100
 
 def page(request: HttpRequest, admin: ReadOnlyAdmin, label: str, pk: str) -> TemplateResponse:
     model = _model(label)
-    keys = _keys(model, pk)
+    if "\0" in pk:
+        raise Http404("No key has the character NUL.")
+    found = [each for each in watched().values() if is_watched_by(model, each)]
+    keys = _keys(model, pk, found)
+    # Only a table that is watched is surely in this database.
+    instance = model._default_manager.using(shown()).filter(pk=pk).first() if found else None
+    if not _may_see(request, admin.admin_site, model, instance):
+        raise PermissionDenied
     before = request.GET.get("before", "")
     if before and not log.is_xid(before):
         raise Http404("The parameter `before` is not a transaction.")
@@ -41,7 +49,7 @@ def page(request: HttpRequest, admin: ReadOnlyAdmin, label: str, pk: str) -> Tem
     }  # fmt: skip
     events = log.read(conditions, _MOST, data=True) if keys else []
     horizon = log.horizon({"before": before or None}) if keys and not by_key else None
-    name = _name(model, pk)
+    name = _name(model, pk, instance, is_gone=bool(found))
     site = admin.admin_site
     object_url = _url(f"{site.name}:{model._meta.app_label}_{model._meta.model_name}_change", quote(pk))
     context = {
@@ -88,21 +96,39 @@ def _changes(events: list[Logged], site: AdminSite) -> list[dict[str, Any]]:
 
 def _model(label: str) -> Model:
     try:
-        return apps.get_model(label)
+        model = apps.get_model(label)
     except (LookupError, ValueError) as error:
         raise Http404(f"There is no model {label}.") from error
+    if model._meta.swapped:
+        raise Http404(f"Another model replaces {label}.")
+    return model
 
 
-def _keys(model: Model, pk: str) -> dict[str, str]:
+def _keys(model: Model, pk: str, found: list[Watched]) -> dict[str, str]:
     try:
-        return keys_of(model, pk, watched().values())
+        model._meta.pk.to_python(pk)
+        return keys_of(model, pk, found)
     except (ValidationError, ValueError) as error:
         raise Http404(f"{pk} is not a key of {model._meta.label}.") from error
 
 
-def _name(model: Model, pk: str) -> str:
-    found = model._default_manager.using(shown()).filter(pk=pk).first()
-    return f"{model._meta.verbose_name} {pk} (deleted)" if found is None else str(found)
+def _may_see(request: HttpRequest, site: AdminSite, model: Model, instance: models.Model | None) -> bool:
+    """Whether this user may see the object. Its own admin decides; without one, the permissions of the model."""
+    own = site._registry.get(model)
+    if own is None:
+        names = (f"{model._meta.app_label}.{get_permission_codename(verb, model._meta)}" for verb in ("view", "change"))
+        return any(map(request.user.has_perm, names))
+    if not own.has_view_or_change_permission(request, instance):
+        return False
+    if instance is None:
+        return True
+    return own.get_queryset(request).using(shown()).filter(pk=instance.pk).exists()
+
+
+def _name(model: Model, pk: str, instance: models.Model | None, *, is_gone: bool) -> str:
+    if instance is not None:
+        return str(instance)
+    return f"{model._meta.verbose_name} {pk}{' (deleted)' if is_gone else ''}"
 
 
 def _url(name: str, *arguments: str) -> str | None:
