@@ -84,7 +84,7 @@ def check_installation(app_configs: Any, databases: Sequence[str] | None = None,
         return []
     chosen = [using for using in aliases() if using in (databases or ()) and is_supported(using)]
     found = [finding for using in chosen for finding in findings_in(using)]
-    return [Warning(f"{finding[0].upper()}{finding[1:]}.", id="bridge.W010") for finding in found]
+    return [Warning(f"{finding[0].upper()}{finding[1:].rstrip('.')}.", id="bridge.W010") for finding in found]
 
 
 def check_middleware(app_configs: Any, **_: Any) -> list[CheckMessage]:
