@@ -7,7 +7,7 @@ import sys
 import click
 from django.utils import autoreload
 
-from django_app.cli import pair
+from django_app.cli import pair, reloader
 
 _PARENT = "COMMIT_BRIDGE_PARENT"
 """The number of a file that ends when the reloader's outer process is gone."""
@@ -24,7 +24,10 @@ def develop(celery_app: str | None) -> None:
         reading, _ = os.pipe()
         os.set_inheritable(reading, True)
         os.environ[_PARENT] = str(reading)
-    autoreload.run_with_reloader(_run_both, celery_app)
+    if os.environ.get(autoreload.DJANGO_AUTORELOAD_ENV) == "true":
+        autoreload.run_with_reloader(_run_both, celery_app)
+    else:
+        reloader.run()
 
 
 def _run_both(celery_app: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypedDict, get_args
 
 import msgspec
+from django.apps import apps
 from django.db import models, router
 
 from bridge.call_options import complaint
@@ -121,6 +122,10 @@ class Declaration:
 
     def _table(self) -> Table:
         if isinstance(self.table, str):
+            if model := _by_label(self.table):
+                said = f"'{self.table}' is the name of a model, not of a table"
+                fix = f"Pass the model itself, or its table '{model._meta.db_table}'."
+                raise DeclarationError("bridge.E007", self.origin, said, fix)
             return NamedTable(self.table)
         if isinstance(self.table, type) and issubclass(self.table, models.Model):
             return ModelTable(self.table, self.origin)
@@ -192,3 +197,9 @@ def default_name(label: str, task: str) -> str:
     if len(name) <= NAME_BYTES:
         return name
     return f"{name[: NAME_BYTES - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _by_label(name: str) -> type[models.Model] | None:
+    """Returns the model of a label such as "catalog.Product". In lower case it may be a schema and a table."""
+    found = [model for model in apps.get_models() if model._meta.label == name] if name != name.lower() else []
+    return found[0] if found else None

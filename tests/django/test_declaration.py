@@ -134,3 +134,10 @@ def test_a_value_that_cannot_be_used_is_found_before_the_database_is_asked(
         Declaration(User, "shop.touch", rule, "here").watch()
     assert caught.value.check_id == check_id
     assert str(caught.value).startswith("here: ")
+
+
+def test_the_label_of_a_model_is_not_the_name_of_a_table() -> None:
+    """SQL reads it as the table "user" of a schema "auth", for which the watch waited for ever."""
+    with pytest.raises(DeclarationError, match=r"'auth.User' is the name of a model.*its table 'auth_user'"):
+        Declaration("auth.User", "shop.touch", {}, "here").watch()
+    assert Declaration("auth.user", "shop.touch", {}, "here").watch().table == "auth.user"

@@ -49,6 +49,18 @@ def test_bridge_and_worker_run_and_start_again_when_code_changes(terminal: Child
     assert eventually(lambda: terminal.log.read_text().count(" ready.") > before, 30), terminal.tail()
 
 
+def test_an_error_in_the_code_ends_nothing_for_good(terminal: Child, shop: Path) -> None:
+    """A file is saved half-written many times a day. `runserver` goes on, too."""
+    tasks = shop / "catalog" / "tasks.py"
+    text = tasks.read_text()
+    ready = terminal.log.read_text().count(" ready.")
+    tasks.write_text(text + "\ndef half(:\n")
+    assert eventually(lambda: "start again when it changes" in terminal.log.read_text(), 30), terminal.tail()
+    assert terminal.log.read_text().count("SyntaxError") == 1
+    tasks.write_text(text)
+    assert eventually(lambda: terminal.log.read_text().count(" ready.") > ready, 30), terminal.tail()
+
+
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="the test reads /proc")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP, signal.SIGINT])
 def test_no_process_stays_behind_when_the_command_is_ended(terminal: Child, shop: Path, number: signal.Signals) -> None:
