@@ -14,6 +14,7 @@ from celery.utils.functional import maybe_list
 from kombu.serialization import dumps, loads
 from kombu.utils import json
 
+from bridge import scope
 from bridge.call import Call
 from django_app.testing.chords import Chords, parts_of
 from django_app.testing.eager import DroppedError, call_error_callbacks, project_app, registered, run_task
@@ -58,7 +59,11 @@ def run(call: Call, using: str, chords: Chords) -> Any:
     if call.target.task == _UNLOCK:
         return None  # it would ask the result backend whether the tasks of the chord have run
     following = _Following(project_app(), using, chords)
-    following.run(signature_of(call))
+    before = scope.replaced(())  # a worker knows nothing of what the test acts for
+    try:
+        following.run(signature_of(call))
+    finally:
+        scope.replaced(before)
     if following.errors:
         first, *others = following.errors
         for other in others:
@@ -76,6 +81,7 @@ class _Following:
         self._chords = chords
         self._root: str | None = None
         self._parent: str | None = None
+        self._passed: list[dict[str, Any]] = [{}]
         self.errors: list[Exception] = []
         self.result: Any = None
         """The result of the first task."""
@@ -164,12 +170,13 @@ class _Following:
         __tracebackhide__ = True
         options: dict[str, Any] = {"task_id": uuid(), "root_id": self._root, "parent_id": self._parent}
         options |= {name: value for name, value in signature.options.items() if value is not None}
+        options["headers"] = self._passed[-1] | (options.get("headers") or {})
         options["link_error"] = list(errbacks)
         task = registered(signature.task)
         is_first, self._root, self._parent = self._root is None, options["root_id"] or options["task_id"], None
         try:
             args, kwargs = self._arguments(signature, given)
-            value = run_task(task, args, kwargs, options, self._using)
+            value = run_task(task, args, kwargs, options, self._using, self._passed)
         except TestingError:
             raise
         except DroppedError:

@@ -12,6 +12,8 @@ from celery import Task, chain, chord, group, signals
 from celery.exceptions import Ignore
 from django.db import transaction
 
+import bridge
+from bridge import scope
 from bridge.call import Call
 from django_app.celery import delay_in_transaction
 from django_app.testing import canvas, eager
@@ -171,6 +173,23 @@ def test_the_handlers_of_a_task_that_fails_are_called(kit: Kit, log: Database) -
     kit.run(calls(log))
     signals.task_failure.disconnect(note)
     assert said == ["on_failure as asked", "task_failure as asked", "after_return FAILURE"]
+
+
+def test_what_follows_writes_with_the_context_of_its_caller(kit: Kit, log: Database) -> None:
+    """The context says who began it, as in a worker, and not who runs the test."""
+    seen: list[Any] = []
+
+    def look(*_: Any) -> None:
+        seen.append(scope.current())
+        if len(seen) == 2:
+            raise ValueError("as asked")
+
+    kit.replace("sorry", look)
+    with bridge.context(user=7), transaction.atomic():
+        chain(kit.sorry.si(), kit.sorry.s(), kit.echo.s()).on_error(kit.sorry.s()).apply_async()
+    with bridge.context(user=8, test="this"):
+        kit.run(calls(log))
+    assert [(one.get("user"), "test" in one, one["cause"]["id"]) for one in seen] == [(7, False, 1)] * 3
 
 
 def tree(chance: random.Random, kit: Kit, depth: int, first: bool) -> Any:
