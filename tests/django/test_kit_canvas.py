@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from celery import Task, chain, chord, group, signals
 from celery.exceptions import Ignore
-from django.db import transaction
+from django.db import connection, transaction
 
 import bridge
 from bridge import scope
@@ -180,6 +180,21 @@ def test_the_handlers_of_a_task_that_fails_are_called(kit: Kit, log: Database) -
     kit.run(calls(log))
     signals.task_failure.disconnect(note)
     assert said == ["on_failure as asked", "task_failure as asked", "after_return FAILURE"]
+
+
+def test_an_error_callback_that_the_database_refuses_leaves_the_transaction_usable(kit: Kit, log: Database) -> None:
+    def refused(*_: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("select 1/0")
+
+    kit.replace("sorry", refused)
+    with transaction.atomic():
+        kit.fail.apply_async((1,), link_error=kit.sorry.s())
+    with transaction.atomic():
+        assert kit.run(calls(log)) == [("fail", ["1"])]
+        with connection.cursor() as cursor:
+            cursor.execute("select 1")
+    assert kit.errors == ["as asked"]
 
 
 def test_what_follows_writes_with_the_context_of_its_caller(kit: Kit, log: Database) -> None:
