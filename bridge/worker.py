@@ -33,14 +33,14 @@ def install() -> None:
     """Turns the integration on in this process. It does nothing outside of tasks."""
     signals.task_prerun.connect(_enter, weak=False, dispatch_uid="bridge.enter")
     signals.task_postrun.connect(_leave, weak=False, dispatch_uid="bridge.leave")
-    signals.before_task_publish.connect(_pass_on, weak=False, dispatch_uid="bridge.pass_on")
+    signals.before_task_publish.connect(pass_on, weak=False, dispatch_uid="bridge.pass_on")
 
 
 def uninstall() -> None:
     """Turns the integration off again."""
     signals.task_prerun.disconnect(_enter, dispatch_uid="bridge.enter")
     signals.task_postrun.disconnect(_leave, dispatch_uid="bridge.leave")
-    signals.before_task_publish.disconnect(_pass_on, dispatch_uid="bridge.pass_on")
+    signals.before_task_publish.disconnect(pass_on, dispatch_uid="bridge.pass_on")
 
 
 def _enter(task_id: str, task: Any, args: Any = (), **_: Any) -> None:
@@ -61,7 +61,7 @@ def _leave(task_id: str, **_: Any) -> None:
             return
 
 
-def _pass_on(headers: Any = None, **_: Any) -> None:
+def pass_on(headers: Any = None, **_: Any) -> None:
     """Gives a task that a running task calls (also a callback, or the next one of a chain) the context of its caller.
 
     Otherwise a circle through such a task would never end. A call for later, with an ETA, begins anew: it is meant to

@@ -14,6 +14,7 @@ from celery.utils.functional import maybe_list
 from kombu.serialization import dumps, loads
 from kombu.utils import json
 
+from bridge import scope
 from bridge.call import Call
 from django_app.testing.chords import Chords, parts_of
 from django_app.testing.eager import DroppedError, call_error_callbacks, project_app, registered, run_task
@@ -25,9 +26,11 @@ _UNLOCK = "celery.chord_unlock"
 class _StoppedError(Exception):
     """A task has failed or was dropped, so nothing more follows it."""
 
-    def __init__(self, cause: Exception | None) -> None:
+    def __init__(self, cause: Exception | None, is_known: bool = True) -> None:
         super().__init__()
         self.cause = cause
+        self.is_known = is_known
+        """Whether a chord that waits for the value learns of it. It does not if a chord in its header has failed."""
 
 
 def signature_of(call: Call) -> dict[str, Any]:
@@ -58,7 +61,11 @@ def run(call: Call, using: str, chords: Chords) -> Any:
     if call.target.task == _UNLOCK:
         return None  # it would ask the result backend whether the tasks of the chord have run
     following = _Following(project_app(), using, chords)
-    following.run(signature_of(call))
+    before = scope.replaced(())  # a worker knows nothing of what the test acts for
+    try:
+        following.run(signature_of(call))
+    finally:
+        scope.replaced(before)
     if following.errors:
         first, *others = following.errors
         for other in others:
@@ -76,6 +83,7 @@ class _Following:
         self._chords = chords
         self._root: str | None = None
         self._parent: str | None = None
+        self._passed: list[dict[str, Any]] = [{}]
         self.errors: list[Exception] = []
         self.result: Any = None
         """The result of the first task."""
@@ -87,7 +95,7 @@ class _Following:
         try:
             value = self._value(signature, given)
         except _StoppedError as stopped:
-            if stopped.cause is None:
+            if not stopped.is_known:
                 return
             error = stopped.cause
         self._return(signature, value, error)
@@ -121,8 +129,8 @@ class _Following:
         for callback in maybe_list(options.get("link")) or []:
             with suppress(_StoppedError):  # a worker has sent the next task already
                 self._value(callback, (value,))
-        for step in reversed(options.get("chain") or []):
-            value = self._value(step, (value,))
+        for place, step in reversed(list(enumerate(options.get("chain") or []))):
+            value = self._step(place > 0, step, (value,))
         return value
 
     def _group(self, tasks: Any, given: Sequence[Any], errbacks: Sequence[Any]) -> list[Any]:
@@ -132,7 +140,7 @@ class _Following:
             try:
                 values.append(self._value(task, given, errbacks))
             except _StoppedError as error:
-                stopped = stopped or error
+                stopped = error if stopped is None or not error.is_known else stopped
         if stopped is not None:
             raise stopped
         return values
@@ -140,19 +148,27 @@ class _Following:
     def _chain(self, tasks: Sequence[Any], given: Sequence[Any], errbacks: Sequence[Any]) -> Any:
         __tracebackhide__ = True
         value = None
-        for task in tasks:
-            value = self._value(task, given, errbacks)
+        for place, task in enumerate(tasks, 1):
+            value = self._step(place < len(tasks), task, given, errbacks)
             given = (value,)
         return value
+
+    def _step(self, has_rest: bool, *arguments: Any) -> Any:
+        """Runs a step of a chain. If it fails, Celery fails the rest of the chain, and the chord learns of that."""
+        __tracebackhide__ = True
+        try:
+            return self._value(*arguments)
+        except _StoppedError as stopped:
+            raise _StoppedError(stopped.cause, stopped.is_known or (has_rest and stopped.cause is not None)) from None
 
     def _chord(self, chord: Any, given: Sequence[Any], errbacks: Sequence[Any]) -> Any:
         __tracebackhide__ = True
         try:
             values = self._group(chord.tasks, given, ())
         except _StoppedError as stopped:
-            if stopped.cause is not None:
+            if stopped.is_known and stopped.cause is not None:
                 self._refuse(chord.body, self._parent, stopped.cause)
-            raise
+            raise _StoppedError(stopped.cause, is_known=False) from None
         return self._value(chord.body, (values,), errbacks)
 
     def _refuse(self, body: Any, task_id: object, error: Exception) -> None:
@@ -164,16 +180,17 @@ class _Following:
         __tracebackhide__ = True
         options: dict[str, Any] = {"task_id": uuid(), "root_id": self._root, "parent_id": self._parent}
         options |= {name: value for name, value in signature.options.items() if value is not None}
+        options["headers"] = self._passed[-1] | (options.get("headers") or {})
         options["link_error"] = list(errbacks)
         task = registered(signature.task)
         is_first, self._root, self._parent = self._root is None, options["root_id"] or options["task_id"], None
         try:
             args, kwargs = self._arguments(signature, given)
-            value = run_task(task, args, kwargs, options, self._using)
+            value = run_task(task, args, kwargs, options, self._using, self._passed)
         except TestingError:
             raise
         except DroppedError:
-            raise _StoppedError(None) from None
+            raise _StoppedError(None, is_known=False) from None
         except Exception as error:
             self.errors.append(error)
             raise _StoppedError(error) from error

@@ -1,5 +1,6 @@
 """Runs one task at once in this process, as a worker would run it, on the test's own connection."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -15,6 +16,7 @@ from celery.utils.functional import maybe_list
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from bridge import scope, worker
 from django_app.project import load_app
 from django_app.testing.errors import TestingError
 
@@ -42,16 +44,21 @@ def registered(name: str) -> Any:
     return app.tasks[name]
 
 
-def run_task(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any], using: str) -> Any:
+def run_task(
+    task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any], using: str, passed: list[Any]
+) -> Any:
     """Runs a task and returns its result; raises its own exception, after the error callbacks have run.
 
-    `options` are those of its signature: its id, headers, relatives and error callbacks.
+    `options` are those of its signature: its id, headers, relatives and error callbacks. It adds to `passed` the
+    headers that the worker's integration would give to the tasks that follow.
     """
     __tracebackhide__ = True
     headers = options.get("headers") or {}
     relatives = {name: options.get(name) for name in ("root_id", "parent_id", "group_index")}
     relatives = {name: value for name, value in relatives.items() if value is not None}
-    with _request(task, options["task_id"], headers | relatives | {"group": options.get("group_id")}) as requests:
+    with _request(
+        task, options["task_id"], headers | relatives | {"group": options.get("group_id")}, passed
+    ) as requests:
         try:
             with _savepoint(connections[using]):
                 return _result(task, args, kwargs, options)
@@ -59,7 +66,8 @@ def run_task(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], options:
             raise
         except Exception as error:
             if requests:
-                _fail(task, requests[-1], error, options.get("link_error"), using)
+                with scope.Scope(_context_in(passed[-1])):
+                    _fail(task, requests[-1], error, options.get("link_error"), using)
             raise
 
 
@@ -114,8 +122,13 @@ def _mark(backend: Any, request: Any, error: Exception, traceback: Any, errbacks
         backend.mark_as_failure(request.id, error, traceback, request=request, store_result=False)
 
 
+def _context_in(headers: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(headers.get(worker.PASSED) or "{}")
+    return found
+
+
 @contextmanager
-def _request(task: Any, task_id: str, values: Mapping[str, Any]) -> Iterator[list[Any]]:
+def _request(task: Any, task_id: str, values: Mapping[str, Any], passed: list[Any]) -> Iterator[list[Any]]:
     """Makes each value an attribute of `task.request`, as in a worker. `apply` has only `request.headers`.
 
     Gives a list, to which each request of the task is added.
@@ -126,6 +139,9 @@ def _request(task: Any, task_id: str, values: Mapping[str, Any]) -> Iterator[lis
         if task_id == expected:
             task.request.update(values)
             requests.append(task.request)
+            headers: dict[str, Any] = {}
+            worker.pass_on(headers=headers)
+            passed.append(headers)
 
     expected = task_id
     signals.task_prerun.connect(enrich, sender=task, weak=False)

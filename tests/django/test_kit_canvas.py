@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from celery import Task, chain, chord, group, signals
 from celery.exceptions import Ignore
-from django.db import transaction
+from django.db import connection, transaction
 
+import bridge
+from bridge import scope
 from bridge.call import Call
 from django_app.celery import delay_in_transaction
 from django_app.testing import canvas, eager
@@ -91,6 +93,13 @@ CASES: dict[str, tuple[Callable[[Kit], Any], Notes]] = {
     "a chord whose header fails": (
         lambda kit: chord([kit.fail.s(1), kit.add.s(2)], kit.total.s().on_error(kit.sorry.s("so")))(),
         [("fail", ["1"]), ("add", ["2"]), ("sorry", ["id", "'so'"])],
+    ),
+    "a chord in the header of another one fails": (
+        lambda kit: chord(
+            [kit.add.s(1), chord([kit.fail.s(2), kit.add.s(3)], kit.total.s().on_error(kit.sorry.s("inner")))],
+            kit.total.s().on_error(kit.sorry.s("outer")),
+        )(),
+        [("add", ["1"]), ("fail", ["2"]), ("add", ["3"]), ("sorry", ["id", "'inner'"])],
     ),
     "a callback that fails does not stop the chain": (
         lambda kit: chain(kit.add.s(1).set(link=kit.fail.s()), kit.echo.s()).apply_async(),
@@ -173,6 +182,38 @@ def test_the_handlers_of_a_task_that_fails_are_called(kit: Kit, log: Database) -
     assert said == ["on_failure as asked", "task_failure as asked", "after_return FAILURE"]
 
 
+def test_an_error_callback_that_the_database_refuses_leaves_the_transaction_usable(kit: Kit, log: Database) -> None:
+    def refused(*_: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("select 1/0")
+
+    kit.replace("sorry", refused)
+    with transaction.atomic():
+        kit.fail.apply_async((1,), link_error=kit.sorry.s())
+    with transaction.atomic():
+        assert kit.run(calls(log)) == [("fail", ["1"])]
+        with connection.cursor() as cursor:
+            cursor.execute("select 1")
+    assert kit.errors == ["as asked"]
+
+
+def test_what_follows_writes_with_the_context_of_its_caller(kit: Kit, log: Database) -> None:
+    """The context is that of the change, as in a worker, and not that of the test."""
+    seen: list[Any] = []
+
+    def look(*_: Any) -> None:
+        seen.append(scope.current())
+        if len(seen) == 2:
+            raise ValueError("as asked")
+
+    kit.replace("sorry", look)
+    with bridge.context(user=7), transaction.atomic():
+        chain(kit.sorry.si(), kit.sorry.s(), kit.echo.s()).on_error(kit.sorry.s()).apply_async()
+    with bridge.context(user=8, test="this"):
+        kit.run(calls(log))
+    assert [(one.get("user"), "test" in one, one["cause"]["id"]) for one in seen] == [(7, False, 1)] * 3
+
+
 def tree(chance: random.Random, kit: Kit, depth: int, first: bool) -> Any:
     """Returns a signature by chance. Each takes a number, except at the beginning, and returns one."""
     kind = chance.choice(["task", "task", "chain", "chord"]) if depth else "task"
@@ -201,14 +242,14 @@ def counted(notes: Notes) -> Counter[str]:
 @pytest.mark.soak
 @pytest.mark.filterwarnings("ignore:task_allow_error_cb_on_chord_header")
 def test_the_kit_runs_what_a_real_worker_runs(
-    kit: Kit, migrated: Database, sending: SendingWorker, run_bridge: Bridges, monkeypatch: pytest.MonkeyPatch
+    kit: Kit, migrated: Database, sending: SendingWorker, run_bridge: Bridges
 ) -> None:
     """Generated signatures, sent once: the kit runs their events, and then the bridge and a worker do."""
     allow(migrated)
-    chance = random.Random(12)
+    chance = random.Random(7)
     kit.app = sending.app
     with transaction.atomic():
-        for _ in range(60):
+        for _ in range(100):
             tree(chance, kit, 3, True).apply_async()
     expected = kit.run(calls(migrated))
     bridge = sending.serve(run_bridge, migrated)
