@@ -46,6 +46,8 @@ def of_workers(targets: Mapping[str, Target], workers: Workers) -> list[str]:
     if not workers.tasks:
         return [f"no worker answers, so tasks wait in their queues; start one{_started(workers)}"]
     found = []
+    # Two workers of one name on one host answer for each other.
+    other = f"worker{len(workers.tasks) + 1}@%h"
     for name, target in targets.items():
         queue = workers.routes.get(name)
         readers = [worker for worker, read in workers.queues.items() if queue is None or queue in read]
@@ -53,7 +55,7 @@ def of_workers(targets: Mapping[str, Target], workers: Workers) -> list[str]:
         if not readers:
             found.append(
                 f'watch "{name}": no worker reads its queue "{queue}", so its tasks pile up there; '
-                f"start one{_started(workers, '-Q', str(queue))}"
+                f"start one{_started(workers, '-Q', str(queue), '-n', other)}"
             )
         elif len(unaware) == len(readers):
             found.append(

@@ -1,6 +1,5 @@
 """Row: the object of a model that an event is about, and the events of an object."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -8,13 +7,13 @@ from typing import Any
 from django.apps import apps
 from django.contrib.admin.sites import AdminSite
 from django.contrib.admin.utils import quote
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connections, models
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
 from bridge.database.statement import statement
 from django_app.admin.shown import link, shown
+from django_app.row_key import row_keys
 
 _TABLES = statement("read_watched_tables", "django_app")
 
@@ -107,22 +106,12 @@ def keys_of(model: Model, pk: str, found: Iterable[Watched]) -> dict[str, str]:
     A watch with a key of other columns needs the object; its events are left out if the object is gone.
     """
     keys: dict[str, str] = {}
-    lineage = [model, *model._meta.get_parent_list()]
-    instance: models.Model | None = None
-    is_gone = False
-    for each in found:
-        home = next((one for one in lineage if each.is_of(one)), None)
-        if home is None:
-            continue
-        if each.key == (home._meta.pk.column,):
-            keys[each.watch] = _json([home._meta.pk.to_python(pk)])
-            continue
-        if instance is None and not is_gone:
-            instance = model._default_manager.using(shown()).filter(pk=pk).first()
-            is_gone = instance is None
-        values = None if instance is None else _values(instance, home, each.key)
-        if values is not None:
-            keys[each.watch] = _json(values)
+    rest = list(found)
+    for home in (model, *model._meta.get_parent_list()):
+        columns = {each.watch: each.key for each in rest if each.is_of(home)}
+        rest = [each for each in rest if each.watch not in columns]
+        if columns:
+            keys |= row_keys(connections[shown()], home, home._meta.pk.to_python(pk), columns)
     return keys
 
 
@@ -131,17 +120,6 @@ def timeline_url(site: AdminSite, model: Model, pk: object, using: str | None = 
         return link(site, "event_timeline", model._meta.label_lower, quote(str(pk)), using=using)
     except NoReverseMatch:
         return None
-
-
-def _values(instance: models.Model, home: Model, columns: tuple[str, ...]) -> list[Any] | None:
-    fields = {field.column: field for field in home._meta.concrete_fields}
-    if any(column not in fields for column in columns):
-        return None
-    return [getattr(instance, fields[column].attname) for column in columns]
-
-
-def _json(values: list[Any]) -> str:
-    return json.dumps(values, cls=DjangoJSONEncoder, allow_nan=False)
 
 
 def _model(site: AdminSite, found: Watched) -> Model | None:

@@ -35,11 +35,11 @@ def asked(tasks: Mapping[str, set[str]], queues: Mapping[str, set[str]], route: 
         (asked({}, {}), "no worker answers, so tasks wait in their queues; start one: celery -A shop worker"),
         (
             asked({"w1": {"shop.tasks.reprice"}}, {"w1": {"celery"}}, route="slow"),
-            'no worker reads its queue "slow", so its tasks pile up there; start one: celery -A shop worker -Q slow',
+            'no worker reads its queue "slow", so its tasks pile up there; start one: celery -A shop worker -Q slow -n',
         ),
         (
             asked({"w1": {"shop.tasks.reprice"}}, {"w1": {"celery"}}, route="Odd $queue"),
-            "start one: celery -A shop worker -Q 'Odd $queue'",
+            "start one: celery -A shop worker -Q 'Odd $queue' -n worker2@%h",
         ),
         (
             asked({"w1": {"shop.tasks.repriced"}}, {"w1": {"celery"}}),

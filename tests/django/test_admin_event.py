@@ -5,11 +5,12 @@ import re
 from http import HTTPStatus
 
 import pytest
-from catalog.models import Offer, Product
+from catalog.models import Offer, Product, TaskRun
 from celery import current_app
 from django.contrib import admin
 from django.core.management import call_command
 from django.test import Client, override_settings
+from django.utils import timezone
 
 from bridge.call import call_for, targets_of
 from bridge.event import Event as LoggedEvent
@@ -100,12 +101,17 @@ def test_the_timeline_of_a_deleted_object_is_still_there(product: Product) -> No
     assert "<td>1.00</td><td>1.50</td>" in page(superuser(), f"event/of/catalog.product/{pk}/")
 
 
-def test_the_timeline_follows_a_key_of_other_columns(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_timeline_follows_a_key_of_other_columns(product: Product) -> None:
     watch(Offer, task="catalog.tasks.touch", on=["update"], key=["product", "channel"])
+    watch(TaskRun, task="catalog.tasks.touch", on=["update"], key=["started_at", "price_seen"])
     call_command("migrate", verbosity=0)
     offer = Offer.objects.create(product=product, channel='a"b')
     Offer.objects.update(stock=7)
-    assert "Update" in page(superuser(), f"event/of/catalog.offer/{offer.pk}/")
+    run = TaskRun.objects.create(task="any", product_id=1, price_seen="1.50", started_at=timezone.now())
+    TaskRun.objects.update(task="other")
+    client = superuser()
+    for path in (f"catalog.offer/{offer.pk}", f"catalog.taskrun/{run.pk}"):
+        assert "Update" in page(client, f"event/of/{path}/")
 
 
 def test_a_long_timeline_is_shown_in_pages(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
