@@ -98,4 +98,4 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         way = crumbs(self.admin_site, self.opts)
         context = {**self.admin_site.each_context(request), "title": lack.title, "lack": lack, "crumbs": way}
         request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/bridge/missing_rights.html", context, status=403)
+        return TemplateResponse(request, "admin/bridge/missing_rights.html", context, status=lack.status)

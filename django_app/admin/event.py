@@ -30,7 +30,7 @@ from django_app.admin.log import Logged
 from django_app.admin.result import has_backend, states
 from django_app.admin.row import Rows
 from django_app.admin.show import NOTHING, key_text, moment, pretty
-from django_app.admin.shown import link
+from django_app.admin.shown import anchor, link
 from django_app.models import Event
 
 
@@ -103,8 +103,7 @@ class EventAdmin(ReadOnlyAdmin):
         event = _logged(each).event
         if event.op == "send":
             return format_html("{}", _logged(each).task or NOTHING)
-        url = link(self.admin_site, "watch_change", quote(event.watch))
-        return format_html('<a href="{}">{}</a>', url, event.watch)
+        return anchor(self.admin_site, event.watch, "watch_change", quote(event.watch))
 
     @admin.display(description="operation")
     def operation(self, each: Any) -> str:
@@ -134,8 +133,8 @@ class EventAdmin(ReadOnlyAdmin):
         found = _logged(event)
         if found.fate != "dead":
             return story(found)
-        url = link(self.admin_site, "deadletter_change", str(found.event.id))
-        return format_html('{} <a href="{}">Retry, edit or discard it</a>', story(found), url)
+        way = anchor(self.admin_site, "Retry, edit or discard it", "deadletter_change", str(found.event.id))
+        return format_html("{} {}", story(found), way)
 
     @admin.display(description="user")
     def user(self, each: Any) -> str:
@@ -144,7 +143,7 @@ class EventAdmin(ReadOnlyAdmin):
     @admin.display(description="transaction")
     def transaction(self, each: Any) -> SafeString:
         xid = _logged(each).event.xid
-        return format_html('<a href="{}">{}</a>', link(self.admin_site, "event_changelist", xid=xid), xid)
+        return anchor(self.admin_site, xid, "event_changelist", xid=xid)
 
     @admin.display(description="task")
     def task(self, event: Any) -> SafeString:

@@ -1,10 +1,12 @@
 """Rights: what the pages need in the database, and what the role of the web process lacks."""
 
 from dataclasses import dataclass
+from http import HTTPStatus
 
-from django.db import connections
+from django.db import OperationalError, connections
 
 from bridge.database.statement import statement
+from django_app.database import sentence
 
 _MISSING = statement("find_missing_rights", "django_app")
 
@@ -15,8 +17,9 @@ class Lack:
 
     title: str
     reason: str
-    mend: tuple[str, ...]
+    mend: tuple[str, ...] = ()
     """Lines of SQL, or commands."""
+    status: HTTPStatus = HTTPStatus.FORBIDDEN
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,13 @@ class Needs:
                 f"The database '{using}' is {connection.display_name}, which has no watches and no events.",
                 ("BRIDGE_DATABASE = ...  # in the settings: the alias of a PostgreSQL database",),
             )
-        with connection.cursor() as cursor:
-            cursor.execute(_MISSING, {"tables": list(self.tables), "functions": list(self.functions)})
-            rows = cursor.fetchall()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(_MISSING, {"tables": list(self.tables), "functions": list(self.functions)})
+                rows = cursor.fetchall()
+        except OperationalError as error:
+            reason = f"The database '{using}' gives no answer: {sentence(error)}"
+            return Lack("The database is away", reason, status=HTTPStatus.SERVICE_UNAVAILABLE)
         if not rows:
             return None
         absent = [name for _, name, is_there, _ in rows if not is_there]

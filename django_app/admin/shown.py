@@ -9,8 +9,10 @@ from urllib.parse import parse_qs
 from django.contrib.admin.sites import AdminSite
 from django.http import Http404, HttpRequest
 from django.template.response import SimpleTemplateResponse
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
 from django.utils.http import urlencode
+from django.utils.safestring import SafeString
 
 from django_app.database import alias, aliases
 
@@ -46,6 +48,14 @@ def link(site: AdminSite, name: str, *arguments: str, using: str | None = None, 
         # Django's page of an object leads back to its list with these parameters.
         return address + (f"?{urlencode({_KEPT: kept})}" if (kept := query(using, **values)[1:]) else "")
     return address + query(using, **values)
+
+
+def anchor(site: AdminSite, text: object, name: str, *arguments: str, **values: str | None) -> SafeString:
+    """Returns a link to a page of ours as HTML, or the text alone if this site has no such page."""
+    try:
+        return format_html('<a href="{}">{}</a>', link(site, name, *arguments, **values), text)
+    except NoReverseMatch:
+        return format_html("{}", text)
 
 
 def query(using: str | None = None, **values: str | None) -> str:

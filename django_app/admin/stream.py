@@ -16,8 +16,8 @@ from django_app.admin.database_filter import DatabaseFilter
 from django_app.admin.log import fetch
 from django_app.admin.rights import Needs
 from django_app.admin.show import moment
-from django_app.admin.shown import link, shown
-from django_app.database import stranger
+from django_app.admin.shown import anchor, shown
+from django_app.database import bridge_command, stranger
 from django_app.findings import findings_in
 from django_app.models import Stream
 
@@ -74,7 +74,9 @@ class StreamAdmin(ReadOnlyAdmin):
     @admin.display(description="state")
     def state(self, each: Any) -> SafeString | str:
         if each.owner_pid is None:
-            return "nobody serves it: start `bridge run`" if each.watches else "nobody serves it, and nothing watches"
+            if not each.watches:
+                return "nobody serves it, and nothing watches"
+            return f"nobody serves it: start `{bridge_command((shown(),), 'run')}`"
         if each.broker_away_since is not None:
             return format_html(
                 "the broker has refused messages since {}: {}", moment(each.broker_away_since), each.broker_error
@@ -103,5 +105,4 @@ class StreamAdmin(ReadOnlyAdmin):
         return moment(each.moved_at)
 
     def _link(self, model: str, each: StreamState, text: object) -> SafeString:
-        url = link(self.admin_site, f"{model}_changelist", stream=each.stream)
-        return format_html('<a href="{}">{}</a>', url, text)
+        return anchor(self.admin_site, text, f"{model}_changelist", stream=each.stream)

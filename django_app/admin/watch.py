@@ -1,11 +1,13 @@
 """The admin pages of watches, which are read-only: each with the SQL that the database has for it."""
 
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.db import connections
 from django.http import HttpRequest
+from django.urls import NoReverseMatch
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
@@ -39,7 +41,8 @@ class WatchAdmin(ReadOnlyAdmin):
         links = []
         watch = None if object_id is None or self.refusal(request) else self.get_object(request, unquote(object_id))
         if watch is not None:
-            links = [("Events of this watch", link(self.admin_site, "event_changelist", watch=watch.name))]
+            with suppress(NoReverseMatch):  # this site may not have the list of events
+                links = [("Events of this watch", link(self.admin_site, "event_changelist", watch=watch.name))]
         return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), "bridge_links": links})
 
     @admin.display(description="changed at", ordering="changed_at")

@@ -157,7 +157,7 @@ def test_a_disabled_trigger_is_pointed_out(client: Client) -> None:
 
 def test_streams_are_listed_with_lag_and_state(client: Client, product: Product) -> None:
     page = client.get("/admin/bridge/stream/").content.decode()
-    assert "nobody serves it: start `bridge run`" in page
+    assert "nobody serves it: start `manage.py bridge run`" in page
     assert '<td class="field-waiting">1</td>' in page
     assert 'href="/admin/bridge/event/?stream=default"' in page
 

@@ -152,3 +152,17 @@ def test_a_model_is_found_by_its_table(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(Product._meta, "db_table", db_table)
     assert Watched("w", schema, table, is_visible, ("id",)).is_of(Product) is matches
+
+
+def test_a_database_that_is_away_is_said(migrated: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = {**connections.settings["default"], "HOST": "127.0.0.1", "PORT": "9"}
+    monkeypatch.setitem(connections.settings, "away", away)
+    client = superuser()
+    with override_settings(BRIDGE_DATABASE=["default", "away"]):
+        for each in ("event/", "event/default-1-1/change/", "event/of/catalog.product/1/", "stream/", "watch/",
+                     "watch/any/change/", "deadletter/", "deadletter/1/change/"):  # fmt: skip
+            kept = "?_changelist_filters=database%3Daway" if "change" in each else "?database=away"
+            answer = client.get(f"{BASE}{each}{kept}")
+            assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE, each
+            assert "The database &#x27;away&#x27; gives no answer" in answer.content.decode()
+    del connections["away"]
