@@ -115,13 +115,12 @@ def send_edited(
 
 def _settle(cursor: Any, kind: Kind, letters: Sequence[DeadLetter]) -> tuple[int, Sequence[DeadLetter]]:
     """Returns the number of dead letters that were settled, and which these are: the history names no others."""
-    before = transaction.savepoint(using=shown())
-    number = _number(cursor, kind, letters)
+    with transaction.atomic(using=shown()):
+        number = _number(cursor, kind, letters)
+        transaction.set_rollback(number < len(letters), using=shown())  # to the beginning of this block
     if number >= len(letters):
-        transaction.savepoint_commit(before, using=shown())
         return number, letters
     # Another person has decided about some of them. One at a time shows which.
-    transaction.savepoint_rollback(before, using=shown())
     numbers = [_number(cursor, kind, [letter]) for letter in letters]
     return sum(numbers), [letter for letter, number in zip(letters, numbers, strict=True) if number]
 

@@ -97,7 +97,8 @@ def _cut(rows: list[tuple[Any, ...]], column: int, verdicts: list[Verdict]) -> N
 def _list(text: str | None) -> list[object]:
     # A role that may note publishes may nest the arguments so deeply that they can't be read.
     with suppress(ValueError, RecursionError):
-        return list(json.loads(text, parse_float=Decimal)) if text else []
+        values = json.loads(text, parse_float=Decimal) if text else []
+        return [None if isinstance(value, list | dict) else value for value in values]
     return []
 
 

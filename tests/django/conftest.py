@@ -6,6 +6,7 @@ from typing import Any
 
 import django
 import pytest
+from celery.signals import after_task_publish
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
 django.setup()
@@ -16,6 +17,7 @@ from django.db import connection  # noqa: E402
 from django.urls import get_resolver  # noqa: E402
 from shop.settings import database as database_settings  # noqa: E402
 
+from bridge.publisher.template import SHADOW_RECEIVER  # noqa: E402
 from django_app import guard, project  # noqa: E402
 from django_app.declarations import registry  # noqa: E402
 from tests.django.sending_app import shop  # noqa: E402
@@ -85,9 +87,11 @@ def shelf(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Datab
 
 
 @pytest.fixture
-def undeclared(monkeypatch: pytest.MonkeyPatch) -> None:
+def undeclared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Removes all declarations until the test calls watch()."""
     monkeypatch.setattr(registry, "_in_code", [])
+    yield
+    after_task_publish.disconnect(dispatch_uid=SHADOW_RECEIVER)  # a shadow watch has connected it
 
 
 @pytest.fixture

@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 from catalog.models import LegacyProduct
 from catalog.tasks import reprice_legacy
-from celery.signals import after_task_publish
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.models import F
 from kombu import pools
 
-from bridge.publisher.template import SHADOW_RECEIVER
 from django_app import watch
 from django_app.shadow import recorder
 from django_app.shadow.report import report
@@ -98,7 +96,6 @@ def shadow_watch(
 
     yield compared
     recorder.recorder.flush()
-    after_task_publish.disconnect(dispatch_uid=SHADOW_RECEIVER)
 
 
 @pytest.fixture

@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 from catalog.models import LegacyProduct
 from catalog.tasks import reprice_legacy
-from celery.signals import after_task_publish
 from click.testing import CliRunner
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection, connections, transaction
 from shop.settings import database as database_settings
 
-from bridge.publisher.template import SHADOW_RECEIVER
 from django_app import watch
 from django_app.celery import delay_in_transaction
 from django_app.cli.shadow import shadow
@@ -48,7 +46,6 @@ def second(
     call_command("migrate", database=ODD, verbosity=0)
     yield ODD
     recorder.flush()
-    after_task_publish.disconnect(dispatch_uid=SHADOW_RECEIVER)
     connections[ODD].close()
     del connections[ODD]
     pg_server.drop(name)

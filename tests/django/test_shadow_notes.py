@@ -89,7 +89,6 @@ def test_without_a_shadow_watch_nothing_listens(undeclared: None) -> None:
     assert [name[0] for name, _ in after_task_publish.receivers] == [SHADOW_RECEIVER]
     # The bridge stays quick in a process that has the receiver.
     assert not somebody_listens()
-    after_task_publish.disconnect(dispatch_uid=SHADOW_RECEIVER)
 
 
 _PROGRAM = """
