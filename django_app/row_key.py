@@ -9,8 +9,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from psycopg import sql
 
+from bridge.database.statement import statement
 from django_app.declarations.table import quoted
 
+_ZONE = statement("read_time_zone", "django_app")
+_SET_ZONE = statement("set_time_zone", "django_app")
 _AS_JSON = (
     "case pg_catalog.pg_typeof({0}) when 'pg_catalog.numeric'::pg_catalog.regtype "
     "then pg_catalog.to_jsonb(({0})::pg_catalog.text) else pg_catalog.to_jsonb({0}) end"
@@ -55,11 +58,11 @@ def prepared(connection: BaseDatabaseWrapper, model: type[models.Model], pk: Any
 def _as_triggers(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
     """Gives a cursor whose session writes times as the triggers do, in UTC."""
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        cursor.execute("select pg_catalog.current_setting('timezone')")
+        cursor.execute(_ZONE)
         (zone,) = cursor.fetchone()
-        cursor.execute("select pg_catalog.set_config('timezone', 'UTC', true)")
+        cursor.execute(_SET_ZONE, {"zone": "UTC"})
         yield cursor
-        cursor.execute("select pg_catalog.set_config('timezone', %s, true)", [zone])
+        cursor.execute(_SET_ZONE, {"zone": zone})
 
 
 def _read(

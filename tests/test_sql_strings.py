@@ -16,6 +16,7 @@ STATEMENT = re.compile(
 COMPOSED = {
     "listen {}",
     "fetch {} from {}",
+    "select {} from {}",
     "select ({}) from {} as old, {} as new where {}",
     "listen ",
     r"insert into bridge\.installation \(version\) values \('([^']+)'\)",
