@@ -66,14 +66,14 @@ def test_the_fate_follows_what_happens_to_the_event(product: Product) -> None:
     assert f'href="/admin/bridge/deadletter/{number}/change/"' in shown
     assert fate_of(client) == "dead letter"
     execute("select bridge.retry(array[%s])", number)
-    rows = execute("select xid::text from bridge.event where id = %s order by xid", number)
+    rows = execute("select xid::text from bridge.event where id = %s order by event.xid", number)
     assert len(rows) == 2
     fates = [page(client, event_page(f"where xid = '{xid}'::xid8")) for (xid,) in rows]
     assert ["retried" in fate for fate in fates] == [True, False]
     assert "waits" in fates[1]
     bury()
     execute("select bridge.discard(array[%s])", number)
-    assert "discarded" in page(client, event_page("order by xid desc"))
+    assert "discarded" in page(client, event_page("order by event.xid desc"))
 
 
 def test_an_event_that_is_not_there_is_no_error(migrated: Database) -> None:
