@@ -88,7 +88,7 @@ def test_a_retry_is_confirmed_and_keeps_the_event(letter: int) -> None:
     assert LogEntry.objects.get().user.username == "admin"
     ((context,),) = execute("select context::jsonb ->> 'user' from bridge.decision")
     assert context == str(User.objects.get(username="admin").pk)
-    shown = page(client, event_page("order by xid"))
+    shown = page(client, event_page("order by event.xid"))
     assert "retried" in shown
     assert " by admin" in shown
 
