@@ -52,7 +52,7 @@ def signature_of(call: Call) -> dict[str, Any]:
     return {"task": call.target.task, "args": args, "kwargs": kwargs, "options": options, "immutable": True}
 
 
-def run(call: Call, using: str, chords: Chords) -> Any:
+def run(call: Call, chords: Chords) -> Any:
     """Runs the task of a call, and what follows it; returns the task's result.
 
     Raises the exception of the first task that has failed, after everything that a worker would run nevertheless.
@@ -60,7 +60,7 @@ def run(call: Call, using: str, chords: Chords) -> Any:
     __tracebackhide__ = True
     if call.target.task == _UNLOCK:
         return None  # it would ask the result backend whether the tasks of the chord have run
-    following = _Following(project_app(), using, chords)
+    following = _Following(project_app(), chords)
     before = scope.replaced(())  # a worker knows nothing of what the test acts for
     try:
         following.run(signature_of(call))
@@ -77,9 +77,8 @@ def run(call: Call, using: str, chords: Chords) -> Any:
 class _Following:
     """One run of a call."""
 
-    def __init__(self, app: Any, using: str, chords: Chords) -> None:
+    def __init__(self, app: Any, chords: Chords) -> None:
         self._app = app
-        self._using = using
         self._chords = chords
         self._root: str | None = None
         self._parent: str | None = None
@@ -174,7 +173,7 @@ class _Following:
     def _refuse(self, body: Any, task_id: object, error: Exception) -> None:
         complaint = ChordError(f"Dependency {task_id} raised {error!r}")
         complaint.__cause__ = error
-        call_error_callbacks(self._app, self._app.signature(body), complaint, self._using)
+        call_error_callbacks(self._app, self._app.signature(body), complaint)
 
     def _task(self, signature: Any, given: Sequence[Any], errbacks: Sequence[Any]) -> Any:
         __tracebackhide__ = True
@@ -186,7 +185,7 @@ class _Following:
         is_first, self._root, self._parent = self._root is None, options["root_id"] or options["task_id"], None
         try:
             args, kwargs = self._arguments(signature, given)
-            value = run_task(task, args, kwargs, options, self._using, self._passed)
+            value = run_task(task, args, kwargs, options, self._passed)
         except TestingError:
             raise
         except DroppedError:

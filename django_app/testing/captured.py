@@ -139,7 +139,7 @@ def _task(event: Event, log: Log) -> CapturedTask:
     def start() -> Any:
         __tracebackhide__ = True
         of_this_test(using).done.update(ids)
-        return run(call, using, chords)
+        return run(call, chords)
 
     return CapturedTask(
         name=call.target.task,

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from functools import partial
 from itertools import count
@@ -45,7 +45,7 @@ def registered(name: str) -> Any:
 
 
 def run_task(
-    task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any], using: str, passed: list[Any]
+    task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any], passed: list[Any]
 ) -> Any:
     """Runs a task and returns its result; raises its own exception, after the error callbacks have run.
 
@@ -60,22 +60,22 @@ def run_task(
         task, options["task_id"], headers | relatives | {"group": options.get("group_id")}, passed
     ) as requests:
         try:
-            with _savepoint(connections[using]):
+            with _savepoints():
                 return _result(task, args, kwargs, options)
         except (TestingError, DroppedError):
             raise
         except Exception as error:
             if requests:
                 with scope.Scope(_context_in(passed[-1])):
-                    _fail(task, requests[-1], error, options.get("link_error"), using)
+                    _fail(task, requests[-1], error, options.get("link_error"))
             raise
 
 
-def call_error_callbacks(app: Any, body: Any, error: Exception, using: str) -> None:
+def call_error_callbacks(app: Any, body: Any, error: Exception) -> None:
     """Runs the error callbacks of a chord's body, which does not run, since a task of the header has failed."""
     request = Context(body, id=body.options.get("task_id"), delivery_info={"is_eager": True})
     try:
-        _mark(app.backend, request, error, None, body.options.get("link_error"), using)
+        _mark(app.backend, request, error, None, body.options.get("link_error"))
     except Exception as another:
         (error.__cause__ or error).add_note(f"After this, an error callback of the chord failed: {another!r}")
 
@@ -101,12 +101,12 @@ def _result(task: Any, args: Any, kwargs: Any, options: Mapping[str, Any]) -> An
     return None
 
 
-def _fail(task: Any, request: Any, error: Exception, errbacks: Any, using: str) -> None:
+def _fail(task: Any, request: Any, error: Exception, errbacks: Any) -> None:
     """Does what a worker does after a task has failed. With `throw`, Celery's `apply` leaves it out."""
     try:
-        _mark(task.backend, request, error, ExceptionInfo().traceback, errbacks, using)
+        _mark(task.backend, request, error, ExceptionInfo().traceback, errbacks)
         args, kwargs, einfo = request.args, request.kwargs, ExceptionInfo()
-        with _savepoint(connections[using]):
+        with _savepoints():
             task.on_failure(error, request.id, args, kwargs, einfo)
             known = {"task_id": request.id, "exception": error, "args": args, "kwargs": kwargs, "einfo": einfo}
             signals.task_failure.send(sender=task, traceback=error.__traceback__, **known)
@@ -115,10 +115,10 @@ def _fail(task: Any, request: Any, error: Exception, errbacks: Any, using: str) 
         error.add_note(f"After this, the task's error handler failed: {another!r}")
 
 
-def _mark(backend: Any, request: Any, error: Exception, traceback: Any, errbacks: Any, using: str) -> None:
+def _mark(backend: Any, request: Any, error: Exception, traceback: Any, errbacks: Any) -> None:
     """Lets Celery call the error callbacks, each in the way that its signature asks for."""
     request.errbacks = maybe_list(errbacks)
-    with _savepoint(connections[using]):
+    with _savepoints():
         backend.mark_as_failure(request.id, error, traceback, request=request, store_result=False)
 
 
@@ -152,6 +152,15 @@ def _request(task: Any, task_id: str, values: Mapping[str, Any], passed: list[An
 
 
 @contextmanager
+def _savepoints() -> Iterator[None]:
+    """Makes a savepoint in each database whose transaction the test has opened: a task may write to all of them."""
+    with ExitStack() as stack:
+        for connection in connections.all(initialized_only=True):
+            stack.enter_context(_savepoint(connection))
+        yield
+
+
+@contextmanager
 def _savepoint(connection: BaseDatabaseWrapper) -> Iterator[None]:
     """Keeps the transaction of the test usable when a task fails with an error of the database.
 
@@ -165,9 +174,15 @@ def _savepoint(connection: BaseDatabaseWrapper) -> Iterator[None]:
     try:
         yield
     finally:
-        raw: Any = connection.connection
-        if connection.needs_rollback or (raw is not None and raw.info.transaction_status.name == "INERROR"):
+        if connection.needs_rollback or _is_refused(connection):
             connection.needs_rollback = False
             connection.savepoint_rollback(savepoint)
         else:
             connection.savepoint_commit(savepoint)
+
+
+def _is_refused(connection: BaseDatabaseWrapper) -> bool:
+    """Returns whether PostgreSQL refuses to go on with the transaction. Other databases go on after an error."""
+    raw: Any = connection.connection
+    is_postgres = connection.vendor == "postgresql" and raw is not None
+    return is_postgres and raw.info.transaction_status.name == "INERROR"

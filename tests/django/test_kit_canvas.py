@@ -46,7 +46,7 @@ class Kit:
             self._chords.expect(canvas.signature_of(call))
         for call in made:
             try:
-                canvas.run(call, "default", self._chords)
+                canvas.run(call, self._chords)
             except ValueError as error:
                 self.errors.append(str(error))
         return [(note["task"].removeprefix("sending."), note["values"]) for note in self.notes()]

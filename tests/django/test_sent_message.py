@@ -263,7 +263,7 @@ def test_the_testing_kit_runs_what_a_worker_would_run(
         add.apply_async((1, 2), link=echo.s("linked"))
         chain(add.s(1), add.s(10), echo.s("last")).apply_async()
         echo.delay(decimal.Decimal("1.10"))
-    assert [canvas.run(call, "default", Chords()) for call in calls(log)] == [3, 1, "Decimal('1.10')"]
+    assert [canvas.run(call, Chords()) for call in calls(log)] == [3, 1, "Decimal('1.10')"]
     notes = [json.loads(line)["values"] for line in (tmp_path / "notes").read_text().splitlines()]
     assert notes == [
         ["1", "2"],

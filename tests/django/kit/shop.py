@@ -3,7 +3,7 @@
 from typing import Any
 
 from catalog.models import Offer, Product, TaskRun
-from django.db import connection
+from django.db import connections
 from django.test import TestCase
 from django.utils import timezone
 
@@ -16,8 +16,8 @@ def run_of(task: str, price: str = "1") -> TaskRun:
     return TaskRun.objects.create(task=task, task_id="", product_id=1, price_seen=price, started_at=timezone.now())
 
 
-def call(sql: str, *values: Any) -> None:
-    with connection.cursor() as cursor:
+def call(sql: str, *values: Any, using: str = "default") -> None:
+    with connections[using].cursor() as cursor:
         cursor.execute(sql, values)
 
 

@@ -9,7 +9,7 @@ import pytest
 from catalog.models import LegacyProduct, Product, TaskRun
 from catalog.tasks import reprice
 from celery import current_app
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.test import TestCase, TransactionTestCase, override_settings, tag
 
 from django_app.inbox import atomic_once
@@ -26,7 +26,7 @@ from django_app.testing import (
     run_bridge,
 )
 from tests.django.kit.shop import Shop, call, run_of
-from tests.django.kit.tasks import note, seen
+from tests.django.kit.tasks import fail, note, seen
 
 
 class AsyncTest(Shop):
@@ -84,6 +84,16 @@ class OtherDatabaseTest(TestCase):
             Product.objects.using("other").update(price=3)
         with assert_starts(note):
             Product.objects.create(name="Lamp", price=1)
+
+    def test_a_task_that_another_database_refuses(self) -> None:
+        def refused(how: str) -> None:
+            call("select 1/0", using="other")
+
+        with patch.object(fail, "run", refused):
+            run_of("fail elsewhere")
+            with pytest.raises(DatabaseError, match="division by zero"):
+                run_bridge()
+        assert Product.objects.using("other").count() == 0, "the transaction of the test must be usable"
 
     def test_a_database_without_the_bridge(self) -> None:
         with pytest.raises(TestingError, match="has no schema bridge"), captured_events(using="other"):
