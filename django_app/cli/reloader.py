@@ -19,6 +19,9 @@ _CHANGED = 3
 """The exit code of an inner process that found changed code."""
 
 _FAILED = 1
+_REFUSED = 2
+"""The exit code for settings and words that can't be right. The words were right if a process has run before."""
+
 _INTERVAL = 0.5
 
 
@@ -27,16 +30,18 @@ def run() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     arguments = autoreload.get_child_arguments()
     environment = {**os.environ, autoreload.DJANGO_AUTORELOAD_ENV: "true"}
+    errors = {_FAILED}
     try:
         while True:
             before = _code()
             code = subprocess.run(arguments, env=environment, close_fds=False, check=False).returncode
-            if code == _FAILED:
+            if code in errors:
                 click.echo("The code has an error. Bridge and worker start again when it changes.", err=True)
                 while _code() == before:
                     time.sleep(_INTERVAL)
             elif code != _CHANGED:
                 sys.exit(code)
+            errors = {_FAILED, _REFUSED}
     except KeyboardInterrupt:
         pass
 

@@ -61,6 +61,17 @@ def test_an_error_in_the_code_ends_nothing_for_good(terminal: Child, shop: Path)
     assert eventually(lambda: terminal.log.read_text().count(" ready.") > ready, 30), terminal.tail()
 
 
+def test_a_setting_that_the_command_refuses_ends_nothing_for_good(terminal: Child, shop: Path) -> None:
+    settings = shop / "shop" / "settings.py"
+    text = settings.read_text()
+    ready = terminal.log.read_text().count(" ready.")
+    settings.write_text(text + "\nBRIDGE_DATABASE = 'defualt'\n")
+    assert eventually(lambda: "start again when it changes" in terminal.log.read_text(), 30), terminal.tail()
+    assert "DATABASES has no alias 'defualt'" in terminal.log.read_text()
+    settings.write_text(text)
+    assert eventually(lambda: terminal.log.read_text().count(" ready.") > ready, 30), terminal.tail()
+
+
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="the test reads /proc")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP, signal.SIGINT])
 def test_no_process_stays_behind_when_the_command_is_ended(terminal: Child, shop: Path, number: signal.Signals) -> None:
