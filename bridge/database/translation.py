@@ -9,6 +9,9 @@ import psycopg
 from bridge.errors import BridgeError, ConfigError, DatabaseError, LockTimeoutError, NotReadyError, TooLongError
 from bridge.secret import hidden
 
+INSTALL = "`bridge install`, or with Django `manage.py migrate`"
+"""The commands that install the schema."""
+
 _INVALID = re.compile(r"invalid \w+ value")
 _REFUSED = re.compile(
     r"FATAL:.*(does not exist|authentication failed|no pg_hba.conf entry|is not permitted)", re.DOTALL
@@ -52,7 +55,7 @@ def translate(error: psycopg.Error) -> BridgeError:
         text = f"{text} ({diagnosis.message_hint})"
     missing = psycopg.errors.InvalidSchemaName | psycopg.errors.UndefinedTable | psycopg.errors.UndefinedFunction
     if isinstance(error, missing) and _OURS.search(text):
-        return NotReadyError(f"{text}: is Commit Bridge installed in this database? `bridge install` installs it")
+        return NotReadyError(f"{text}: is Commit Bridge installed in this database? Run {INSTALL}")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return NotReadyError(f"{text}: connect with a role that has this right, see docs/howto/roles.md")
     if named := next((ours for theirs, ours in _NAMED.items() if isinstance(error, theirs)), None):

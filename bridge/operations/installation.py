@@ -4,11 +4,11 @@ from bridge.database import schema
 from bridge.database.connection import Connection
 from bridge.database.query import query
 from bridge.database.statement import statement
+from bridge.database.translation import INSTALL
 from bridge.errors import NotReadyError
 
 _INSTALLED = statement("is_installed")
 _VERSION = statement("read_version")
-_INSTALL = "`bridge install`, or with Django `manage.py migrate`"
 _DATABASE = statement("read_database_name")
 
 
@@ -21,7 +21,7 @@ async def version(connection: Connection) -> str | None:
     return str(version)
 
 
-async def require(connection: Connection, mend: str = _INSTALL) -> None:
+async def require(connection: Connection, mend: str = INSTALL) -> None:
     """Raises NotReadyError unless Commit Bridge is installed in this database and this role may use it. `mend` says
     what installs it."""
     if await version(connection) is None:

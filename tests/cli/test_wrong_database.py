@@ -164,3 +164,9 @@ def test_a_database_in_which_no_text_is_certain_to_be_text(
             admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
     assert sentence.startswith(f'the encoding of database "{name}" is SQL_ASCII')
     assert "encoding UTF8" in sentence
+
+
+def test_without_the_schema_each_command_names_what_installs_it(bridge: Command, empty_database: Database) -> None:
+    for call in (["status"], ["doctor"], ["repair"], ["dead-letters", "list"], ["dead-letters", "retry", "--all"]):
+        sentence = bridge(*call, "--database-url", empty_database.dsn).sentence()
+        assert "un `bridge install`, or with Django `manage.py migrate`" in sentence, call
