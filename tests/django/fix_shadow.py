@@ -76,7 +76,9 @@ def published_to(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     assert app.conf.broker_url  # it has read the settings
     monkeypatch.setitem(app.conf.changes, "broker_write_url", broker.url)
     monkeypatch.setattr(reprice_legacy, "queue", broker.queue, raising=False)
+    monkeypatch.setattr(reprice_legacy, "_exec_options", None)  # Celery keeps the queue of the first publish there
     app._after_fork()  # it forgets the connections
+    assert app.producer_pool  # Celery makes it at its first use, and not safely if that is in several threads
     yield broker
     pools.reset()
     app._after_fork()
