@@ -49,26 +49,23 @@ def test_bridge_and_worker_run_and_start_again_when_code_changes(terminal: Child
     assert eventually(lambda: terminal.log.read_text().count(" ready.") > before, 30), terminal.tail()
 
 
-def test_an_error_in_the_code_ends_nothing_for_good(terminal: Child, shop: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "line", "said"),
+    [
+        ("catalog/tasks.py", "def half(:", "SyntaxError"),
+        ("shop/settings.py", "BRIDGE_DATABASE = 'defualt'", "DATABASES has no alias 'defualt'"),
+    ],
+)
+def test_an_error_in_the_code_ends_nothing_for_good(
+    terminal: Child, shop: Path, file: str, line: str, said: str
+) -> None:
     """A file is saved half-written many times a day. `runserver` goes on, too."""
-    tasks = shop / "catalog" / "tasks.py"
-    text = tasks.read_text()
+    text = (shop / file).read_text()
     ready = terminal.log.read_text().count(" ready.")
-    tasks.write_text(text + "\ndef half(:\n")
+    (shop / file).write_text(f"{text}\n{line}\n")
     assert eventually(lambda: "start again when it changes" in terminal.log.read_text(), 30), terminal.tail()
-    assert terminal.log.read_text().count("SyntaxError") == 1
-    tasks.write_text(text)
-    assert eventually(lambda: terminal.log.read_text().count(" ready.") > ready, 30), terminal.tail()
-
-
-def test_a_setting_that_the_command_refuses_ends_nothing_for_good(terminal: Child, shop: Path) -> None:
-    settings = shop / "shop" / "settings.py"
-    text = settings.read_text()
-    ready = terminal.log.read_text().count(" ready.")
-    settings.write_text(text + "\nBRIDGE_DATABASE = 'defualt'\n")
-    assert eventually(lambda: "start again when it changes" in terminal.log.read_text(), 30), terminal.tail()
-    assert "DATABASES has no alias 'defualt'" in terminal.log.read_text()
-    settings.write_text(text)
+    assert terminal.log.read_text().count(said) == 1
+    (shop / file).write_text(text)
     assert eventually(lambda: terminal.log.read_text().count(" ready.") > ready, 30), terminal.tail()
 
 
