@@ -3,6 +3,7 @@
 pytest_plugins = [
     "tests.fix_signals",
     "tests.fix_anyio",
+    "tests.fix_apps",
     "tests.fix_postgres",
     "tests.fix_schema",
     "tests.fix_images",
