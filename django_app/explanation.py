@@ -30,7 +30,6 @@ class InstalledWatch(NamedTuple):
     options: str
     triggers: list[str]
     is_intact: bool
-    key: list[str]
 
     @property
     def target(self) -> Target:

@@ -1,45 +1,16 @@
-"""Row: the object of a model that an event is about, and the events of an object."""
+"""Row: the pages of the object that an event is about."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from django.apps import apps
 from django.contrib.admin.sites import AdminSite
 from django.contrib.admin.utils import quote
-from django.db import connections, models
+from django.db import connections
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
-from bridge.database.statement import statement
 from django_app.admin.shown import link, shown
-from django_app.row_key import row_keys
-
-_TABLES = statement("read_watched_tables", "django_app")
-
-Model = type[models.Model]
-
-
-@dataclass(frozen=True)
-class Watched:
-    """The table of a watch, and the columns whose values are the keys of its events."""
-
-    watch: str
-    schema: str
-    table: str
-    is_visible: bool
-    key: tuple[str, ...]
-
-    def is_of(self, model: Model) -> bool:
-        schema, table = _place(model)
-        return table == self.table and (self.is_visible if schema is None else schema == self.schema)
-
-
-def watched() -> dict[str, Watched]:
-    """Returns the watched tables by watch."""
-    with connections[shown()].cursor() as cursor:
-        cursor.execute(_TABLES)
-        return {row[0]: Watched(row[0], row[1], row[2], row[3], tuple(row[4])) for row in cursor.fetchall()}
+from django_app.watched import Model, Watched, watched
 
 
 class Rows:
@@ -48,7 +19,7 @@ class Rows:
     def __init__(self, site: AdminSite, request: HttpRequest) -> None:
         self._site = site
         self._request = request
-        self._watched = watched()
+        self._watched = watched(connections[shown()])
         self._models: dict[str, Model | None] = {}
 
     def url(self, watch: str, op: str, key: Any) -> str | None:
@@ -95,26 +66,6 @@ class Rows:
             return None
 
 
-def is_watched_by(model: Model, found: Watched) -> bool:
-    """Whether this is a watch of one of the model's tables."""
-    return any(found.is_of(each) for each in (model, *model._meta.get_parent_list()))
-
-
-def keys_of(model: Model, pk: str, found: Iterable[Watched]) -> dict[str, str]:
-    """Returns the key, as JSON, that the events of this object have in each watch of its tables.
-
-    A watch with a key of other columns needs the object; its events are left out if the object is gone.
-    """
-    keys: dict[str, str] = {}
-    rest = list(found)
-    for home in (model, *model._meta.get_parent_list()):
-        columns = {each.watch: each.key for each in rest if each.is_of(home)}
-        rest = [each for each in rest if each.watch not in columns]
-        if columns:
-            keys |= row_keys(connections[shown()], home, home._meta.pk.to_python(pk), columns)
-    return keys
-
-
 def timeline_url(site: AdminSite, model: Model, pk: object, using: str | None = None) -> str | None:
     try:
         return link(site, "event_timeline", model._meta.label_lower, quote(str(pk)), using=using)
@@ -126,12 +77,3 @@ def _model(site: AdminSite, found: Watched) -> Model | None:
     """Returns the model of this table that the admin has: a proxy only if the model itself has no page."""
     models_of_table = [model for model in apps.get_models() if model in site._registry and found.is_of(model)]
     return min(models_of_table, key=lambda model: bool(model._meta.proxy), default=None)
-
-
-def _place(model: Model) -> tuple[str | None, str]:
-    """Returns schema and table of a model. Django takes '"schema"."table"' as it is."""
-    name = model._meta.db_table
-    if name.startswith('"') and name.endswith('"'):
-        schema, dot, table = name[1:-1].partition('"."')
-        return (schema, table) if dot else (None, schema)
-    return None, name

@@ -8,6 +8,7 @@ from django.contrib.admin.utils import quote
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import Http404, HttpRequest
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -22,10 +23,10 @@ from django_app.admin.difference import Difference, differences
 from django_app.admin.fate import badge
 from django_app.admin.log import Logged
 from django_app.admin.result import has_backend, states
-from django_app.admin.row import Model, Watched, is_watched_by, keys_of, watched
 from django_app.admin.show import moment
 from django_app.admin.shown import link, query, shown
 from django_app.log_index import is_complete
+from django_app.watched import Model, Watched, by_home, keys_of, watched
 
 _MOST = 100
 
@@ -34,22 +35,23 @@ def page(request: HttpRequest, admin: ReadOnlyAdmin, label: str, pk: str) -> Tem
     model = _model(label)
     if "\0" in pk:
         raise Http404("No key has the character NUL.")
-    found = [each for each in watched().values() if is_watched_by(model, each)]
-    keys = _keys(model, pk, found)
+    connection = connections[shown()]
+    homes = by_home(model, watched(connection).values())
+    keys = _keys(connection, model, homes, pk)
     # Only a table that is watched is surely in this database.
-    instance = model._default_manager.using(shown()).filter(pk=pk).first() if found else None
+    instance = model._default_manager.using(shown()).filter(pk=pk).first() if homes else None
     if not _may_see(request, admin.admin_site, model, instance):
         raise PermissionDenied
     before = request.GET.get("before", "")
     if before and not log.is_xid(before):
         raise Http404("The parameter `before` is not a transaction.")
-    by_key = bool(is_complete(connections[shown()]))
+    by_key = bool(is_complete(connection))
     conditions = {
         "row_watches": list(keys), "row_keys": list(keys.values()), "before": before or None, "by_key": by_key
     }  # fmt: skip
     events = log.read(conditions, _MOST, data=True) if keys else []
     horizon = log.horizon({"before": before or None}) if keys and not by_key else None
-    name = _name(model, pk, instance, is_gone=bool(found))
+    name = _name(model, pk, instance, is_gone=bool(homes))
     site = admin.admin_site
     object_url = _url(f"{site.name}:{model._meta.app_label}_{model._meta.model_name}_change", quote(pk))
     context = {
@@ -104,10 +106,9 @@ def _model(label: str) -> Model:
     return model
 
 
-def _keys(model: Model, pk: str, found: list[Watched]) -> dict[str, str]:
+def _keys(connection: BaseDatabaseWrapper, model: Model, homes: dict[Model, list[Watched]], pk: str) -> dict[str, str]:
     try:
-        model._meta.pk.to_python(pk)
-        return keys_of(model, pk, found)
+        return keys_of(connection, homes, model._meta.pk.to_python(pk))
     except (ValidationError, ValueError) as error:
         raise Http404(f"{pk} is not a key of {model._meta.label}.") from error
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 from django.apps import apps
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, models
+from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bridge.errors import BridgeError
@@ -16,9 +16,7 @@ from django_app.declarations import registry
 from django_app.errors import DeclarationError
 from django_app.explanation import InstalledWatch, changes_of, describe, watches_of, why_nothing
 from django_app.project import celery_app
-from django_app.row_key import row_keys
-
-Model = type[models.Model]
+from django_app.watched import Model, by_home, keys_of, watched
 
 
 @click.command()
@@ -43,7 +41,7 @@ def explain(model: str, pk: str | None, database: str | None) -> None:
             click.echo(f"Database {using}:")
         _describe(using, [watch for listed in watches.values() for watch in listed])
         if pk is not None:
-            _explain_row(using, watches, value, f"{chosen._meta.label} {pk}")
+            _explain_row(using, watches, chosen, value, f"{chosen._meta.label} {pk}")
 
 
 def _describe(using: str, watches: list[InstalledWatch]) -> None:
@@ -54,14 +52,12 @@ def _describe(using: str, watches: list[InstalledWatch]) -> None:
         click.echo("\n".join(describe(watch, origins.get(watch.name), workers, repair)))
 
 
-def _explain_row(using: str, watches: dict[Model, list[InstalledWatch]], value: Any, label: str) -> None:
+def _explain_row(using: str, watches: dict[Model, list[InstalledWatch]], model: Model, value: Any, label: str) -> None:
     """`watches` has those of the model and of its parents: an inherited field is a column of the parent's table."""
     connection = connect(using)
     rows = {home: home._base_manager.using(using).filter(pk=value).first() for home in watches}
-    keys: dict[str, str] = {}
-    for home, listed in watches.items():
-        keys |= _keys(connection, home, value, listed, label)
     every = [watch for listed in watches.values() for watch in listed]
+    keys = _keys(connection, model, value, {watch.name for watch in every}, label)
     click.echo(f"\nThe last changes of {label}:")
     click.echo("\n".join(changes_of(connection, every, keys)))
     click.echo("\nWhat starts nothing:")
@@ -75,11 +71,10 @@ def _explain_row(using: str, watches: dict[Model, list[InstalledWatch]], value: 
         click.echo("  the row does not exist now")
 
 
-def _keys(
-    connection: BaseDatabaseWrapper, home: Model, value: Any, watches: list[InstalledWatch], label: str
-) -> dict[str, str]:
+def _keys(connection: BaseDatabaseWrapper, model: Model, value: Any, names: set[str], label: str) -> dict[str, str]:
+    installed = [each for name, each in watched(connection).items() if name in names]
     try:
-        return row_keys(connection, home, value, {watch.name: watch.key for watch in watches})
+        return keys_of(connection, by_home(model, installed), value)
     except DatabaseError as error:
         raise click.ClickException(f"{label}: the keys of its events can't be read: {sentence(error)}") from error
 

@@ -1,5 +1,4 @@
--- Returns the installed watches of a table, with the SQL of their triggers and the columns of their keys. A watch
--- without a key has that of its table.
+-- Returns the installed watches of a table, with the SQL of their triggers.
 select
     w.name,
     w.task,
@@ -20,22 +19,7 @@ select
             )
         order by t.tgname
     ) as triggers,
-    not exists (select from bridge.drift() as d where d.name operator(pg_catalog.=) w.name) as is_intact,
-    coalesce(
-        w.key,
-        (
-            select pg_catalog.array_agg(a.attname::pg_catalog.text order by k.place)
-            from pg_catalog.pg_index as i
-            cross join pg_catalog.unnest(i.indkey::pg_catalog.int2[]) with ordinality as k (number, place)
-            join pg_catalog.pg_attribute as a
-                on a.attrelid operator(pg_catalog.=) i.indrelid and a.attnum operator(pg_catalog.=) k.number
-            where
-                i.indrelid operator(pg_catalog.=) w.relation::pg_catalog.oid
-                and i.indisprimary
-                and k.place operator(pg_catalog.<=) i.indnkeyatts
-        ),
-        array[]::pg_catalog.text[]
-    ) as key
+    not exists (select from bridge.drift() as d where d.name operator(pg_catalog.=) w.name) as is_intact
 from bridge.watch as w
 where
     w.removed_at is null

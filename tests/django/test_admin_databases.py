@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.db import connections
 from django.test import Client, override_settings
 
-from django_app.admin.row import Watched
+from django_app.watched import Watched
 from tests.django.admin_site import BASE, page, superuser
 from tests.fix_postgres import Database, PgServer, on_pg18
 

@@ -16,8 +16,7 @@ from django.test.utils import isolate_apps
 
 from django_app import watch
 from django_app.cli import explain
-from django_app.explanation import watches_of
-from django_app.row_key import row_keys
+from django_app.watched import by_home, keys_of, watched
 from tests.fix_postgres import Database
 
 TOKEN = uuid.UUID(int=5)
@@ -104,8 +103,7 @@ def test_the_key_is_that_of_the_events(tables: None, model: Any, values: dict[st
         Token._default_manager.create(token=TOKEN)
     row = model._default_manager.create(**values)
     for when in ("exists", "is deleted"):
-        [installed] = watches_of(connection, model)
-        keys = row_keys(connection, model, pk, {"w": installed.key})
+        keys = keys_of(connection, by_home(model, watched(connection).values()), pk)
         with connection.cursor() as cursor:
             cursor.execute("select key = %s::jsonb from bridge.event where watch = 'w'", [keys["w"]])
             assert set(cursor.fetchall()) == {(True,)}, (when, keys)
