@@ -59,6 +59,18 @@ def test_a_command_uses_the_database_and_the_app_of_the_settings(shop: Callable[
     assert "start one: celery -A shop worker" in said or "the workers can't be asked" in said
 
 
+@pytest.mark.parametrize("options", [["--no-color", "-v", "0", "--skip-checks"], ["--force-color", "--verbosity=2"]])
+def test_the_options_that_every_command_of_django_has(shop: Callable[..., str], options: list[str]) -> None:
+    said = shop("bridge", "status", *options, "--traceback", code=1)
+    assert "nobody serves it" in said
+    assert ("\x1b[" in said) is ("--force-color" in options)
+
+
+def test_a_traceback_is_shown_to_who_asks_for_it(migrated: Database) -> None:
+    with pytest.raises(AssertionError, match="Traceback"):
+        manage("bridge", "status", "--database=none", "--traceback", code=1, SHOP_DATABASE_URL=migrated.dsn)
+
+
 def test_a_wrong_use_is_one_sentence(shop: Callable[..., str]) -> None:
     assert "No such command 'stats'" in shop("bridge", "stats", code=2)
     assert "catalog.Thing is not a model of this project" in shop("bridge", "explain", "catalog.Thing", code=2)

@@ -1,6 +1,7 @@
 """`manage.py bridge`: the whole command line of `bridge`, with the project's database and Celery app."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -28,6 +29,8 @@ class Command(BaseCommand):
         try:
             self._run(_without_django_options(argv[2:]))
         except CommandError as error:
+            if "--traceback" in argv:
+                raise
             self.stderr.write(f"Error: {error}")
             raise SystemExit(2) from None
 
@@ -80,8 +83,17 @@ def _databases(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _without_django_options(words: list[str]) -> list[str]:
-    """Removes --settings and --pythonpath, which Django has read already."""
+    """Removes the options that Django gives to every command. Django itself has read --settings and --pythonpath; the
+    two about colors become the variables that programs agree on (https://no-color.org); no check runs here anyway."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--settings")
-    parser.add_argument("--pythonpath")
-    return parser.parse_known_args(words)[1]
+    for valued in ("--settings", "--pythonpath"):
+        parser.add_argument(valued)
+    parser.add_argument("-v", "--verbosity")
+    for flag in ("--no-color", "--force-color", "--traceback", "--skip-checks"):
+        parser.add_argument(flag, action="store_true")
+    known, rest = parser.parse_known_args(words)
+    if known.no_color:
+        os.environ["NO_COLOR"] = "1"
+    elif known.force_color:
+        os.environ["FORCE_COLOR"] = "1"
+    return rest
