@@ -19,6 +19,7 @@ from shop.settings import database as database_settings  # noqa: E402
 
 from bridge.publisher.template import SHADOW_RECEIVER  # noqa: E402
 from django_app import guard, project  # noqa: E402
+from django_app.apps import _migrating  # noqa: E402
 from django_app.declarations import registry  # noqa: E402
 from tests.django.sending_app import shop  # noqa: E402
 from tests.django.sent import allow, arrived  # noqa: E402
@@ -38,6 +39,7 @@ def unguarded() -> Iterator[None]:
     """Removes the guard of a `migrate` that failed. It lives as long as that run, which a traceback keeps alive."""
     yield
     guard._remove(connection, lambda _: True)
+    _migrating.clear()
 
 
 @pytest.fixture
