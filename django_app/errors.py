@@ -13,7 +13,7 @@ class DeclarationError(BridgeError):
         # These are the arguments, so that the error can be pickled: a test runner passes it between processes.
         super().__init__(check_id, origin, said, fix)
         self.check_id = check_id
-        self.said = f"{origin}: {said}."
+        self.said = f"{origin}: {said.rstrip('.')}."  # Django's own messages end with a full stop
         self.fix = fix
 
     def __str__(self) -> str:

@@ -11,7 +11,7 @@ from django.core.signals import request_started
 from django.db import DatabaseError
 
 from bridge.change import Change
-from django_app.database import aliases, connect, is_supported, migrate_command, sentence, stranger
+from django_app.database import aliases, connect, is_supported, migrate_command, refusal, stranger
 from django_app.declarations import sync
 from django_app.declarations.plan import doubt
 
@@ -56,7 +56,7 @@ def findings_in(using: str) -> list[str]:
         plan = sync.look(connection)
         owner = stranger(connection) if plan else None
     except (CommandError, DatabaseError) as error:
-        said = sentence(error) if isinstance(error, DatabaseError) else str(error)
+        said = refusal(error) if isinstance(error, DatabaseError) else str(error)
         return [f"the declared watches can't be compared with the database: {said}"]
     # A role that may not change watches can't mend this, so the message names the owner.
     mend = f"run `{command}`" if owner is None else f"run `{command}` as the owner. {owner}"

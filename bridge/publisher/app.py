@@ -1,4 +1,5 @@
-"""App: loads the user's Celery app, and keeps the passwords in its settings out of logs."""
+"""App: loads the user's Celery app, bounds the time that its broker has to answer, and keeps the passwords in its
+settings out of logs."""
 
 import re
 import sys
@@ -18,6 +19,13 @@ from bridge.reason import reason
 from bridge.secret import hidden, note, note_value
 
 _HINT = "Write it as module:attribute, for example shop.celery:app"
+# Timeouts in seconds, so that a peer that swallows packets can't block the bridge for ever. The options of the user's
+# app take precedence.
+_TRANSPORT_OPTIONS = {
+    # The bridge reads confirms: all confirms of a batch must arrive within the read timeout.
+    "amqp": {"write_timeout": 15, "read_timeout": 30},
+    "redis": {"socket_timeout": 15, "socket_connect_timeout": 5},
+}
 # Files that are not the project's own, as they are called in tracebacks.
 _OTHERS = re.compile(rf"/site-packages/|<frozen|^{re.escape(sysconfig.get_path('stdlib'))}|^{re.escape(__file__)}$")
 
@@ -76,6 +84,12 @@ def _said(app_path: str, error: BaseException) -> str:
     place = f" (raised in {frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     said = reason(error) if isinstance(error, Exception) else f"its import ended the process ({error!r})"
     return f"it can't be imported: {said}{place}"
+
+
+def transport_options(app: Celery) -> dict[str, Any]:
+    """Returns the options for a connection to the app's broker, with timeouts."""
+    driver = app.connection_for_write().transport.driver_type
+    return {**_TRANSPORT_OPTIONS.get(driver, {}), **app.conf.broker_transport_options}
 
 
 def note_secrets(app: Celery) -> None:

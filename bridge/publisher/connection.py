@@ -13,6 +13,7 @@ from kombu.common import maybe_declare
 from bridge.call import Target
 from bridge.message import Message
 from bridge.publisher.answer import AnswerError, is_of_publish, is_of_transport, translated
+from bridge.publisher.app import transport_options
 from bridge.publisher.confirms import Confirms
 from bridge.publisher.delayed import DelayedRouter
 from bridge.publisher.outlet import Outlet
@@ -27,14 +28,6 @@ from bridge.publisher.sender.redis import RedisSender, is_redis
 from bridge.publisher.template import Template, Templates, somebody_listens
 from bridge.reason import reason
 
-# Timeouts in seconds, so that a peer that swallows packets can't block the bridge for ever. The options of the user's
-# app take precedence.
-_TRANSPORT_OPTIONS = {
-    # The bridge reads confirms: all confirms of a batch must arrive within the read timeout.
-    "amqp": {"write_timeout": 15, "read_timeout": 30},
-    "redis": {"socket_timeout": 15, "socket_connect_timeout": 5},
-}
-
 
 class Connection:
     """One connection. It is connected when it is made, and can't be used after an error."""
@@ -42,8 +35,7 @@ class Connection:
     def __init__(self, app: Celery) -> None:
         self._app = app
         app.finalize()
-        transport = app.connection_for_write().transport
-        options = {**_TRANSPORT_OPTIONS.get(transport.driver_type, {}), **app.conf.broker_transport_options}
+        options = transport_options(app)
         # `confirm_publish` waits for each message. The bridge sends a whole batch and then waits for all its confirms.
         if "confirm_publish" in options:
             options["confirm_publish"] = False  # Celery would add it again if it were removed

@@ -6,11 +6,12 @@ from typing import Any
 
 import msgspec
 from celery import Celery
+from kombu import Connection
 
 from bridge.call import Target
 from bridge.errors import BrokerError, ConfigError
 from bridge.publisher.answer import sentence
-from bridge.publisher.app import load
+from bridge.publisher.app import load, transport_options
 from bridge.secret import hidden, note
 
 _WITHIN = 1
@@ -43,10 +44,9 @@ def ask(targets: Mapping[str, Target], broker_url: str | None, app_path: str | N
         app.conf.update(broker_url=broker_url, broker_read_url=broker_url, broker_write_url=broker_url)
     routes = {name: queue for name, target in targets.items() if (queue := _queue(app, target))}
     try:
-        with app.connection_for_write() as connection:
+        with app.connection_for_write(transport_options=transport_options(app)) as connection:
             connection.ensure_connection(max_retries=1, timeout=_WITHIN)
-            inspect: Any = app.control.inspect(timeout=_WITHIN, connection=connection)
-            tasks, queues = inspect.registered(), inspect.active_queues()
+            tasks, queues = (_answers(app, command, connection) for command in ("registered", "active_queues"))
     except NotImplementedError:
         return None
     except Exception as error:
@@ -57,11 +57,22 @@ def ask(targets: Mapping[str, Target], broker_url: str | None, app_path: str | N
         raise BrokerError(hidden(said)) from error
     return Workers(
         # A worker may add details: "shop.tasks.reprice [rate_limit=10/m]".
-        tasks={worker: frozenset(name.partition(" ")[0] for name in names) for worker, names in (tasks or {}).items()},
-        queues={worker: frozenset(queue["name"] for queue in read) for worker, read in (queues or {}).items()},
+        tasks={worker: frozenset(name.partition(" ")[0] for name in names) for worker, names in tasks.items()},
+        queues={worker: frozenset(queue["name"] for queue in read) for worker, read in queues.items()},
         routes=routes,
         command=("celery", "-A", app_path, "worker") if app_path else (),
     )
+
+
+def _answers(app: Celery, command: str, connection: Connection) -> dict[str, list[Any]]:
+    """Returns what the workers answer, by their names. Workers of one name count as one: the default name is that of
+    the machine, so workers of two projects on one broker often share it, and Celery's own `inspect` keeps one of
+    them."""
+    found: dict[str, list[Any]] = {}
+    for reply in app.control.broadcast(command, reply=True, timeout=_WITHIN, connection=connection) or []:
+        for worker, answer in reply.items():
+            found.setdefault(worker, []).extend(answer)
+    return found
 
 
 def _queue(app: Celery, target: Target) -> str | None:

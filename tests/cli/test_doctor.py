@@ -1,15 +1,17 @@
 """`bridge doctor` finds what is wrong between the watches, the workers and the queues, and names what mends it."""
 
 import json
+import socket
 from collections.abc import Mapping
 
 import psycopg
 import pytest
+from celery.app.control import Control
 from psycopg.types.json import Jsonb
 
 from bridge.call import Target
 from bridge.operations.doctor import of_workers
-from bridge.publisher.workers import Workers
+from bridge.publisher.workers import Workers, ask
 from tests.cli.command import SECRET, Command
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
@@ -95,6 +97,29 @@ def test_a_broker_that_is_away_is_a_finding_and_shows_no_password(bridge: Comman
     assert "! the workers can't be asked: " in done.out
     assert "refused" in done.out.lower()
     assert SECRET not in done.out + done.err
+
+
+@on_pg18
+def test_a_broker_that_never_answers_is_a_finding(bridge: Command, database: Database) -> None:
+    """A firewall drops packets, or a server without TLS gets an address with rediss://."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"redis://127.0.0.1:{mute.getsockname()[1]}/0"
+        done = bridge("doctor", "--database-url", database.dsn, "--broker-url", url)
+    assert done.code == 1
+    assert "! the workers can't be asked: " in done.out
+
+
+def test_workers_of_one_name_hide_no_queue_of_each_other(valkey: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of two projects on one machine and broker have one name, unless it is given with -n."""
+    answers = {
+        "registered": [{"celery@vm": ["shop.tasks.reprice"]}, {"celery@vm": ["blog.tasks.mail [rate_limit=1/m]"]}],
+        "active_queues": [{"celery@vm": [{"name": "shop"}]}, {"celery@vm": [{"name": "blog"}]}],
+    }
+    monkeypatch.setattr(Control, "broadcast", lambda _control, command, **_options: answers[command])
+    workers = ask(WATCH, valkey.url, None)
+    assert workers
+    assert workers.queues == {"celery@vm": {"shop", "blog"}}
+    assert workers.tasks == {"celery@vm": {"shop.tasks.reprice", "blog.tasks.mail"}}
 
 
 @on_pg18

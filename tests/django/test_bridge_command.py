@@ -128,6 +128,10 @@ def test_a_role_without_rights_and_no_database_are_one_sentence(migrated: Databa
                 code = 1 if words == "bridge_sync" else 2
                 printed = manage(*words.split(), code=code, SHOP_DATABASE_URL=dsn, SHOP_BROKER_URL="memory://")
                 assert said in printed, (words, printed)
+        # A finding says what to do, as the commands do.
+        dsn = make_conninfo(migrated.dsn, user=role)
+        printed = manage("check", "--database=default", SHOP_DATABASE_URL=dsn, SHOP_BROKER_URL="memory://")
+        assert "permission denied for schema bridge: connect with a role that has this right" in printed
     finally:
         with migrated.connect() as admin:
             admin.execute(f"drop role {role}".encode())

@@ -15,6 +15,7 @@ from django_app.errors import DeclarationError, SendError
         (SendError("shop.mail", "no way"), 'task "shop.mail": no way.'),
         (SendError("shop.mail", "no way", "Migrate."), 'task "shop.mail": no way. Migrate.'),
         (DeclarationError("bridge.E001", "watches.py:3", "wrong"), "watches.py:3: wrong."),
+        (DeclarationError("bridge.E011", "watches.py:3", "of Django."), "watches.py:3: of Django."),
         (DeclarationError("bridge.E001", "watches.py:3", "wrong", "Mend it."), "watches.py:3: wrong. Mend it."),
     ],
     ids=str,

@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from tests.fix_bridge import ROOT, environment
 from tests.fix_postgres import Database, on_pg18
@@ -39,3 +42,22 @@ def test_the_app_needs_nothing_but_its_own_name_in_installed_apps(empty_database
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]", "the app must import no other app of Django"
+
+
+@pytest.mark.parametrize("name", ["bridge.py", "bridge/__init__.py"])
+def test_a_project_with_a_package_of_our_name_is_told_so(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.touch()
+    done = subprocess.run(
+        [sys.executable, "-c", "import django_app"],
+        check=False,
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=f"{tmp_path}:{ROOT}"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stderr.splitlines()[-1].endswith(
+        f"Python finds {file} under the name bridge, which Commit Bridge needs for its own package; rename yours"
+    )

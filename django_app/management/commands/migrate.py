@@ -10,9 +10,13 @@ from django_app.findings import findings_in, while_migrating
 
 
 class Command(migrate.Command):
-    def handle(self, *args: Any, **options: Any) -> None:
+    def execute(self, *args: Any, **options: Any) -> Any:
+        # Django runs the system checks here, before handle().
         with while_migrating():
-            super().handle(*args, **options)
+            return super().execute(*args, **options)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        super().handle(*args, **options)
         if options["check_unapplied"] and options["database"] in aliases():
             # Django's own check has passed, or the process would have ended.
             found = findings_in(options["database"]) if is_supported(options["database"]) else []
