@@ -71,7 +71,8 @@ def _answers(app: Celery, command: str, connection: Connection) -> dict[str, lis
     found: dict[str, list[Any]] = {}
     for reply in app.control.broadcast(command, reply=True, timeout=_WITHIN, connection=connection) or []:
         for worker, answer in reply.items():
-            found.setdefault(worker, []).extend(answer)
+            if isinstance(answer, list):  # otherwise the worker says that the command failed
+                found.setdefault(worker, []).extend(answer)
     return found
 
 
