@@ -19,13 +19,6 @@ from bridge.reason import reason
 from bridge.secret import hidden, note, note_value
 
 _HINT = "Write it as module:attribute, for example shop.celery:app"
-# Timeouts in seconds, so that a peer that swallows packets can't block the bridge for ever. The options of the user's
-# app take precedence.
-_TRANSPORT_OPTIONS = {
-    # The bridge reads confirms: all confirms of a batch must arrive within the read timeout.
-    "amqp": {"write_timeout": 15, "read_timeout": 30},
-    "redis": {"socket_timeout": 15, "socket_connect_timeout": 5},
-}
 # Files that are not the project's own, as they are called in tracebacks.
 _OTHERS = re.compile(rf"/site-packages/|<frozen|^{re.escape(sysconfig.get_path('stdlib'))}|^{re.escape(__file__)}$")
 
@@ -86,10 +79,16 @@ def _said(app_path: str, error: BaseException) -> str:
     return f"it can't be imported: {said}{place}"
 
 
-def transport_options(app: Celery) -> dict[str, Any]:
-    """Returns the options for a connection to the app's broker, with timeouts."""
+def transport_options(app: Celery, seconds: int = 15) -> dict[str, Any]:
+    """Returns the options for a connection to the app's broker, which has so many seconds for an answer. Otherwise a
+    peer that swallows packets could block the bridge for ever. The options of the user's app take precedence."""
+    timeouts = {
+        # The bridge reads confirms: all confirms of a batch must arrive within the read timeout.
+        "amqp": {"write_timeout": seconds, "read_timeout": 2 * seconds},
+        "redis": {"socket_timeout": seconds, "socket_connect_timeout": 5},
+    }
     driver = app.connection_for_write().transport.driver_type
-    return {**_TRANSPORT_OPTIONS.get(driver, {}), **app.conf.broker_transport_options}
+    return {**timeouts.get(driver, {}), **app.conf.broker_transport_options}
 
 
 def note_secrets(app: Celery) -> None:

@@ -44,7 +44,7 @@ def ask(targets: Mapping[str, Target], broker_url: str | None, app_path: str | N
         app.conf.update(broker_url=broker_url, broker_read_url=broker_url, broker_write_url=broker_url)
     routes = {name: queue for name, target in targets.items() if (queue := _queue(app, target))}
     try:
-        with app.connection_for_write(transport_options=transport_options(app)) as connection:
+        with app.connection_for_write(transport_options=transport_options(app, seconds=5)) as connection:
             connection.ensure_connection(max_retries=1, timeout=_WITHIN)
             tasks, queues = (_answers(app, command, connection) for command in ("registered", "active_queues"))
     except NotImplementedError:
