@@ -19,11 +19,11 @@
 --                     send_task() have them too.
 --     relay           `bridge run` reads windows and moves positions with the rights of its own role. The functions
 --                     that it calls for other work (bury, recycle, adopt, set_aside, refresh, forget, status, drift,
---                     disk_use, fate) have the rights of the schema's owner.
+--                     plan, disk_use, fate) have the rights of the schema's owner.
 --     worker          once() notes a task in the transaction of the task's own writes, with the owner's rights.
---     administrator   watch, unwatch, alter, plan, apply, allow, disallow and allow_only have the rights of the role
---                     that calls them, which must be the owner of the schema and of the watched tables. retry and
---                     discard have the rights of the schema's owner, so that a role needs only the right to call them.
+--     administrator   watch, unwatch, alter, apply, allow, disallow and allow_only have the rights of the role that
+--                     calls them, which must be the owner of the schema and of the watched tables. retry and discard
+--                     have the rights of the schema's owner, so that a role needs only the right to call them.
 --     migration       Django's guard calls step_aside and step_back in the transaction of the migration, with the
 --                     rights of the role that migrates.
 --
@@ -2987,9 +2987,11 @@ as $$
 $$;
 
 
+-- This runs with the owner's rights, so that a role needs only the right to call it. Nothing that the caller gives is
+-- evaluated here: a condition is read as text.
 create or replace function bridge._plan(wanted jsonb, relations regclass[], prune boolean, source text)
 returns table (action text, name text, before jsonb, after jsonb)
-language plpgsql stable
+language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column

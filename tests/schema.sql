@@ -1420,7 +1420,7 @@ CREATE FUNCTION bridge._place() RETURNS text
     AS $$ select bridge._cluster() || '/' || oid from pg_database where datname = current_database() $$;
 
 CREATE FUNCTION bridge._plan(wanted jsonb, relations regclass[], prune boolean, source text) RETURNS TABLE(action text, name text, before jsonb, after jsonb)
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 #variable_conflict use_column

@@ -9,6 +9,8 @@ import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+from psycopg.errors import InsufficientPrivilege
+from psycopg.types.json import Jsonb
 
 from bridge.call import Refusal
 from bridge.database.connect import connect
@@ -74,7 +76,7 @@ def as_role(database: Database, name: str) -> str:
 def refused(connection: psycopg.Connection, statement: str) -> bool:
     try:
         connection.execute(statement.encode())
-    except psycopg.errors.InsufficientPrivilege:
+    except InsufficientPrivilege:
         return True
     return False
 
@@ -183,6 +185,35 @@ NOT_THE_PROCESS = [
 def test_the_process_can_neither_touch_tables_nor_make_up_work(database: Database, names: dict[str, str]) -> None:
     with role_of(database, names["process"]) as process:
         assert [statement for statement in NOT_THE_PROCESS if not refused(process, statement)] == []
+
+
+PLAN = "select action, before, after from bridge.plan(%s)"
+
+
+@pytest.mark.parametrize("more", [{}, {"task": "shop.other"}, {"name": "second"}, {"condition": "new.price > 1/0"}])
+def test_the_process_sees_how_watches_differ_and_can_not_change_them(
+    database: Database, names: dict[str, str], more: dict[str, str]
+) -> None:
+    wanted = Jsonb([{"name": "item", "relation": "item", "task": "shop.touch", "data": ["price"], **more}])
+    with role_of(database, names["process"]) as process, role_of(database, names["owner"]) as owner:
+        assert process.execute(PLAN, [wanted]).fetchall() == owner.execute(PLAN, [wanted]).fetchall()
+        with pytest.raises(InsufficientPrivilege):
+            process.execute("select * from bridge.apply(%s)", [wanted])
+
+
+def test_a_condition_is_not_evaluated_with_the_owners_rights_when_it_is_compared(
+    database: Database, conn: psycopg.Connection, names: dict[str, str]
+) -> None:
+    conn.execute("create table told (role text)")
+    conn.execute("grant insert on told to public")
+    conn.execute(
+        "create function tell() returns boolean immutable language plpgsql as "
+        "$$ begin insert into told values (current_user); return true; end $$"
+    )
+    wanted = Jsonb([{"name": "x", "relation": "item", "task": "shop.touch", "condition": "public.tell()"}])
+    with role_of(database, names["process"]) as process:
+        process.execute(PLAN, [wanted])
+    assert conn.execute("select count(*) from told").fetchone() == (0,)
 
 
 def test_the_worker_notes_what_it_has_done_and_can_do_nothing_else(

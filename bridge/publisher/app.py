@@ -80,7 +80,7 @@ def _said(app_path: str, error: BaseException) -> str:
 
 
 def transport_options(app: Celery, seconds: int = 15) -> dict[str, Any]:
-    """Returns the options for a connection to the app's broker, which has so many seconds for an answer. Otherwise a
+    """Returns the options for a connection to the app's broker, with this number of seconds for its answer. Else a
     peer that swallows packets could block the bridge for ever. The options of the user's app take precedence."""
     timeouts = {
         # The bridge reads confirms: all confirms of a batch must arrive within the read timeout.

@@ -60,3 +60,7 @@ grant execute on function
     bridge.adopt(text), bridge.set_aside(), bridge.disk_use(), bridge.forget(interval, integer),
     bridge.await_lock(bigint, interval)
 to :"process";
+-- `bridge status` and `bridge doctor` compare the watches with their declarations. It can look, but not change them.
+grant execute on function
+    bridge.plan(jsonb, boolean, text), bridge._relations(jsonb), bridge._plan(jsonb, regclass[], boolean, text)
+to :"process";

@@ -7,6 +7,7 @@ from typing import Any
 import django
 import pytest
 from celery.signals import after_task_publish
+from psycopg import sql
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
 django.setup()
@@ -24,6 +25,8 @@ from django_app.declarations import registry  # noqa: E402
 from tests.django.sending_app import shop  # noqa: E402
 from tests.django.sent import allow, arrived  # noqa: E402
 from tests.fix_postgres import Database, PgServer  # noqa: E402
+from tests.test_roles import apply_roles  # noqa: E402
+from tools.servers import Postgres  # noqa: E402
 
 # Celery reads its settings once, and can't read those that a test has overridden.
 assert project.load_app() is not None, project.why_no_app()
@@ -103,3 +106,18 @@ def app() -> Iterator[Any]:
     yield app
     for queue in ("sending", "slow"):
         arrived(app, queue)
+
+
+@pytest.fixture
+def roles(migrated: Database, embedded_postgres: Postgres) -> Iterator[dict[str, str]]:
+    """Roles as docs/howto/roles.sql sets them up, by what they are for."""
+    names = {role: f"{migrated.name} {role}" for role in ("owner", "application", "worker", "process")}
+    with migrated.connect() as admin:
+        for name in names.values():
+            admin.execute(sql.SQL("create role {} login").format(sql.Identifier(name)))
+        apply_roles(migrated, names, embedded_postgres)
+        yield names
+        connection.close()
+        for name in names.values():
+            admin.execute(sql.SQL("drop owned by {}").format(sql.Identifier(name)))
+            admin.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))

@@ -2,7 +2,6 @@
 
 import html
 import re
-from collections.abc import Iterator
 from http import HTTPStatus
 
 import pytest
@@ -14,8 +13,6 @@ from psycopg import sql
 from tests.django.admin_site import bury, change, event_page, execute, staff, superuser
 from tests.fix_bridge import ROOT
 from tests.fix_postgres import Database, on_pg18
-from tests.test_roles import apply_roles
-from tools.servers import Postgres
 
 pytestmark = on_pg18
 
@@ -37,21 +34,13 @@ def pages(migrated: Database) -> list[str]:
 
 
 @pytest.fixture
-def application(migrated: Database, embedded_postgres: Postgres) -> Iterator[str]:
-    """The role of the web processes, as docs/howto/roles.sql sets it up. Returns its name, which needs quotes."""
-    name = f"{migrated.name} Web"
-    roles = {role: f"{migrated.name}_{role}" for role in ("owner", "worker", "process")} | {"application": name}
+def application(migrated: Database, roles: dict[str, str]) -> str:
+    """The role of the web processes. Its name needs quotes."""
+    name = roles["application"]
     with migrated.connect() as owner:
-        for role in roles.values():
-            owner.execute(sql.SQL("create role {} login").format(sql.Identifier(role)))
-        apply_roles(migrated, roles, embedded_postgres)
         owner.execute(sql.SQL("grant all on all tables in schema public to {}").format(sql.Identifier(name)))
         owner.execute(sql.SQL("grant all on all sequences in schema public to {}").format(sql.Identifier(name)))
-        yield name
-        connection.close()
-        for role in roles.values():
-            owner.execute(sql.SQL("drop owned by {}").format(sql.Identifier(role)))
-            owner.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
+    return name
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from django_app.cli.environment import project_environment
 from django_app.declarations import registry
 from django_app.management.commands.bridge import _databases
 from tests.fix_bridge import ROOT, environment
-from tests.fix_postgres import Database
+from tests.fix_postgres import Database, on_pg18
 
 SHOP = ROOT / "examples" / "shop"
 
@@ -135,6 +135,18 @@ def test_a_role_without_rights_and_no_database_are_one_sentence(migrated: Databa
     finally:
         with migrated.connect() as admin:
             admin.execute(f"drop role {role}".encode())
+
+
+@on_pg18
+def test_the_role_of_the_bridge_compares_the_declared_watches(migrated: Database, roles: dict[str, str]) -> None:
+    dsn = make_conninfo(migrated.dsn, user=roles["process"])
+    for prepare in ("select 1", "select bridge.unwatch('catalog.product_reprice')"):
+        with migrated.connect() as owner:
+            owner.execute(prepare.encode())
+        for command in ("status", "doctor"):
+            said = manage("bridge", command, code=1, SHOP_DATABASE_URL=dsn, SHOP_BROKER_URL="memory://")
+            assert "can't be compared" not in said
+            assert ('watch "catalog.product_reprice" is declared, but not installed' in said) is ("unwatch" in prepare)
 
 
 def test_the_option_database_reaches_commands_that_look_at_several() -> None:
