@@ -2,23 +2,20 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.util import find_spec
-from typing import Any
 
 from celery import Celery
 
 from bridge.call import Targets
 from bridge.errors import BrokerError, ConfigError
 from bridge.event import Event
+from bridge.publisher.address import shown_address
 from bridge.publisher.answer import AnswerError, sentence
 from bridge.publisher.app import load
 from bridge.publisher.connection import Connection
 from bridge.publisher.dispatch import Dispatch
 from bridge.publisher.receipt import Receipt
-from bridge.secret import hidden, note
+from bridge.secret import note
 
-# Schemes of addresses that kombu reaches with the Redis client; longer ones, such as rediss, begin like these.
-_REDIS = ("redis", "sentinel")
 # The number of messages that are sent one by one to find the message that the broker refuses.
 _ALONE = 50
 
@@ -38,10 +35,7 @@ class Publisher:
         elif not app_path:
             raise ConfigError("no broker: give --broker-url (BRIDGE_BROKER_URL) or --app (BRIDGE_CELERY_APP)")
         self._connection: Connection | None = None
-        try:
-            self.address: str = hidden(self._app.connection_for_write().as_uri())
-        except Exception as error:
-            raise ConfigError(_unusable(self._app, error)) from error
+        self.address: str = shown_address(self._app)
 
     def publish(self, events: Sequence[Event], targets: Targets) -> Receipt:
         """Publishes the calls that the events ask for, in order.
@@ -114,20 +108,3 @@ class Publisher:
             except Exception as error:
                 raise BrokerError(sentence(error)) from error
         return self._connection
-
-
-def _unusable(app: Celery, error: Exception) -> str:
-    """Returns the message for a broker address that kombu can't use."""
-    conf: Any = app.conf
-    url = conf.broker_write_url or conf.broker_url
-    scheme = str(url[0] if isinstance(url, list | tuple) else url).partition(":")[0]
-    # Without the client kombu raises an ImportError, or an AttributeError that does not name the client.
-    if scheme.startswith(_REDIS) and (isinstance(error, ImportError) or find_spec("redis") is None):
-        return f"{scheme}:// needs the Redis client: pip install 'commit-bridge[redis]'"
-    if isinstance(error, ImportError):
-        return f"{scheme}:// needs a client that can't be imported: {hidden(str(error))}"
-    # The error may quote parts of the address, such as a password that is not encoded.
-    return (
-        f"the broker's address can't be used: {hidden(str(error))}; in a URL's password, write / as %2F, @ as %40, "
-        ": as %3A"
-    )

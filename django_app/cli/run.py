@@ -6,6 +6,7 @@ import click
 
 from bridge.cli.run import run as serve
 from django_app.cli.develop import develop
+from django_app.project import why_no_app
 
 
 @click.command(
@@ -23,6 +24,8 @@ from django_app.cli.develop import develop
 @click.pass_context
 def run(context: click.Context, /, worker: bool, **options: Any) -> None:
     """Runs the bridge with the project's settings."""
+    if not options["celery_app"] and not options["broker_url"]:
+        raise click.ClickException(f"no broker: {why_no_app()}, or give --broker-url")
     if worker:
         develop(options["celery_app"])
     else:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from catalog.models import Product
@@ -135,6 +136,19 @@ def test_a_role_without_rights_and_no_database_are_one_sentence(migrated: Databa
     finally:
         with migrated.connect() as admin:
             admin.execute(f"drop role {role}".encode())
+
+
+@on_pg18
+def test_run_without_a_celery_app_names_the_setting(migrated: Database, tmp_path: Path) -> None:
+    (tmp_path / "lonely.py").write_text(
+        "from shop.settings import database\nimport os\nINSTALLED_APPS = ['django_app']\nROOT_URLCONF = None\n"
+        "DATABASES = {'default': database(os.environ['SHOP_DATABASE_URL'])}\n"
+    )
+    for words in (["run"], ["run", "--worker"]):
+        said = manage(
+            "bridge", *words, "--settings=lonely", f"--pythonpath={tmp_path}", code=2, SHOP_DATABASE_URL=migrated.dsn
+        )
+        assert "no Celery app was found; name it in the settings: BRIDGE_CELERY_APP = 'shop.celery:app'" in said
 
 
 @on_pg18
