@@ -55,8 +55,8 @@ def check_declarations(app_configs: Any, **_: Any) -> list[CheckMessage]:
     if declared and (reason := why_no_app()):
         found.append(
             Warning(
-                f"The project's Celery app can't be used: {reason}.",
-                hint="Without it, nobody can check the tasks that the watches name.",
+                f"The tasks can't be looked up: {reason}",
+                hint="Without the app, nobody can check the tasks that the watches name.",
                 id="bridge.W002",
             )
         )

@@ -72,7 +72,7 @@ def _loaded() -> tuple[Celery | None, str | None]:
         with _without_checks():
             return load(path), None
     except ConfigError as error:
-        return None, str(error).removeprefix("--app ")
+        return None, str(error)
 
 
 @contextmanager

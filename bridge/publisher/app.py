@@ -41,8 +41,8 @@ def load(app_path: str) -> Celery:
             return app
     except (Exception, SystemExit) as error:
         # The project's modules may raise any error when they are imported, and a script may exit.
-        raise ConfigError(hidden(f"--app {app_path}: {_said(app_path, error)}")) from error
-    raise ConfigError(f"--app {app_path}: this names a {type(app).__name__}, not a Celery app")
+        raise ConfigError(hidden(f"the Celery app {app_path}: {_said(app_path, error)}")) from error
+    raise ConfigError(f"the Celery app {app_path}: this names a {type(app).__name__}, not a Celery app")
 
 
 def _find(app_path: str) -> object:

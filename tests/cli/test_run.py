@@ -44,8 +44,8 @@ def test_run_without_a_broker() -> None:
 )
 def test_run_with_a_wrong_app(app: str, named: str) -> None:
     sentence = run_fails(f"--app={app}", BRIDGE_DATABASE_URL="postgresql:///unused")
-    assert sentence.startswith(f"--app {app}: ")
-    assert named in sentence.removeprefix(f"--app {app}: ")
+    assert sentence.startswith(f"the Celery app {app}: ")
+    assert named in sentence.removeprefix(f"the Celery app {app}: ")
 
 
 @pytest.mark.parametrize("address", [f"kafkaesque://ann:{SECRET}@host", f"amqp://ann:{SECRET}@host:port//"])
