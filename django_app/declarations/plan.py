@@ -55,7 +55,9 @@ def compare(connection: BaseDatabaseWrapper, wanted: list[Definition], origins: 
             for action, name, old, new in cursor:
                 change = Change(action, name, _read(old), _read(new))
                 if action == "later":
-                    later[name] = f"{change.reason}. Migrate its app, or correct the name in {origins[name]}"
+                    later[name] = (
+                        f"{change.reason}. Migrate its app, correct the name, or remove the watch in {origins[name]}"
+                    )
                 else:
                     changes.append(change)
 
