@@ -2,18 +2,22 @@
 
 from typing import Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import ERROR_FLAG, ChangeList
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
 from django_app.admin.crumbs import crumbs
 from django_app.admin.rights import Needs
-from django_app.admin.shown import choosing, shown
+from django_app.admin.shown import choosing, query, shown
+
+_WRONG = (
+    "The address has a filter that this list does not have, or a value that can't be used. The whole list is shown."
+)
 
 # Django's admin classes are generic only in the type stubs, not at run time, so the type arguments are left out.
 
@@ -75,7 +79,12 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        return self.refusal(request) or super().changelist_view(request, extra_context)
+        answer = self.refusal(request) or super().changelist_view(request, extra_context)
+        if isinstance(answer, HttpResponseRedirect) and answer.url == f"{request.path}?{ERROR_FLAG}=1":
+            # Django leads from a wrong filter to the whole list, without a word and without the chosen database.
+            self.message_user(request, _WRONG, messages.WARNING)
+            return HttpResponseRedirect(request.path + query(**{ERROR_FLAG: "1"}))
+        return answer
 
     def changeform_view(
         self, request: HttpRequest, object_id: Any = None, form_url: str = "", extra_context: Any = None

@@ -108,6 +108,14 @@ def test_a_decision_is_about_the_database_that_is_shown(both: tuple[Client, int]
     assert left == {"default": (1,), "second": (0,)}
 
 
+def test_a_wrong_filter_leads_to_the_list_of_the_same_database(both: tuple[Client, int]) -> None:
+    client, _ = both
+    for kind in ("event", "deadletter", "watch"):
+        answer = client.get(f"{BASE}{kind}/?database=second&id__gt=1", follow=True)
+        assert answer.redirect_chain == [(f"{BASE}{kind}/?e=1&database=second", HTTPStatus.FOUND)]
+        assert "of the first" not in answer.content.decode().partition('id="content"')[2]
+
+
 def test_a_database_that_is_not_of_the_bridge_has_no_page(both: tuple[Client, int]) -> None:
     client, _ = both
     for address in ("event/?database=third", "deadletter/?_changelist_filters=database%3Dthird"):
