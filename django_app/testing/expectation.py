@@ -4,20 +4,21 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bridge.event import Event
+from django_app.database import alias, aliases
 from django_app.declarations.declaration import NamedTask
 from django_app.testing.block import Block
 from django_app.testing.captured import CapturedEvent, captured_event, shown
 from django_app.testing.equality import same_call
 from django_app.testing.errors import TestingError
-from django_app.testing.explanation import declared, listed, reasons
+from django_app.testing.explanation import declared, home_of, listed, reasons
 from django_app.testing.log import Log, Mark
 from django_app.testing.statements import Statements
 
 
 class _Starts(Block[CapturedEvent]):
     def __init__(self, task: NamedTask | str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        super().__init__()
         self._task = _name(task)
+        super().__init__(home_of(self._task))
         self._args = args
         self._kwargs = dict(kwargs)
         self._statements = Statements()
@@ -46,9 +47,9 @@ class _Starts(Block[CapturedEvent]):
 
 
 class _StartsNothing(Block[CapturedEvent]):
-    def __init__(self, task: NamedTask | str | None) -> None:
-        super().__init__()
+    def __init__(self, task: NamedTask | str | None, using: str | None) -> None:
         self._task = None if task is None else _name(task)
+        super().__init__(using or (None if self._task is None else home_of(self._task)))
 
     def _begin(self, log: Log) -> None:
         __tracebackhide__ = True
@@ -74,17 +75,24 @@ def assert_starts(task: NamedTask | str, *args: Any, **kwargs: Any) -> Block[Cap
             product.save()
 
     `task` is a Celery task, its full name, or the name of a watch. Without arguments, any arguments count. The block
-    gives the list of the events that start it. In an async test, write `async with`.
+    gives the list of the events that start it. It looks into the database that has the task's watches. In an async
+    test, write `async with`.
     """
     return _Starts(task, args, kwargs)
 
 
-def assert_starts_nothing(task: NamedTask | str | None = None) -> Block[CapturedEvent]:
+def assert_starts_nothing(task: NamedTask | str | None = None, *, using: str | None = None) -> Block[CapturedEvent]:
     """Asserts that a block starts no task, or that it does not start this task.
 
-    It raises TestingError where it would prove nothing, since the watches are not in the database.
+    `using` is the alias of a database; the default is the one that has the task's watches. It raises TestingError where
+    it would prove nothing: the watches are not in the database, or nobody says which of several databases is meant.
     """
-    return _StartsNothing(task)
+    if task is None and using is None and len(aliases()) > 1:
+        raise TestingError(
+            f"BRIDGE_DATABASE names several databases: {', '.join(aliases())}. Say which one is meant, as in "
+            f"assert_starts_nothing(using='{alias()}')."
+        )
+    return _StartsNothing(task, using)
 
 
 def _name(task: NamedTask | str) -> str:

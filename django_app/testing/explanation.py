@@ -1,6 +1,7 @@
 """Explanation: why a block did not start a task, as far as the watches and the statements of the block show it."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 
 from django.core.management.base import CommandError
@@ -8,7 +9,9 @@ from django.db import Error, transaction
 
 from bridge.errors import BridgeError
 from bridge.watch import Watch
+from django_app.database import aliases
 from django_app.declarations import registry, sync
+from django_app.declarations.declaration import Declaration
 from django_app.declarations.plan import Plan
 from django_app.testing.captured import CapturedEvent
 from django_app.testing.log import Installed, Log
@@ -30,14 +33,21 @@ def listed(events: Sequence[CapturedEvent]) -> list[str]:
 
 def declared() -> dict[str, tuple[Watch, str]]:
     """Returns the watches that the project declares, each with the place of its declaration."""
-    found: dict[str, tuple[Watch, str]] = {}
+    return {watch.name: (watch, declaration.origin) for declaration, watch in _readable()}
+
+
+def home_of(task: str) -> str | None:
+    """Returns the alias of the database whose watches start a task; None if there is no such watch, or several
+    databases have one. `task` is the name of a task or of a watch."""
+    homes = {declaration.home for declaration, watch in _readable() if task in (watch.name, watch.task)}
+    found = homes & set(aliases())
+    return found.pop() if len(found) == 1 else None
+
+
+def _readable() -> Iterator[tuple[Declaration, Watch]]:
     for declaration in registry.declared():
-        try:
-            watch = declaration.watch()
-        except BridgeError:
-            continue  # a system check reports it
-        found[watch.name] = watch, declaration.origin
-    return found
+        with suppress(BridgeError):  # a system check reports it
+            yield declaration, declaration.watch()
 
 
 def reasons(task: str, events: Sequence[CapturedEvent], log: Log, statements: Statements) -> Iterator[str]:

@@ -12,6 +12,8 @@ from celery import current_app
 from django.db import DatabaseError, connection, transaction
 from django.test import TestCase, TransactionTestCase, override_settings, tag
 
+from django_app import watch
+from django_app.declarations import registry
 from django_app.inbox import atomic_once
 from django_app.models import Watch
 from django_app.testing import (
@@ -94,6 +96,24 @@ class OtherDatabaseTest(TestCase):
             with pytest.raises(DatabaseError, match="division by zero"):
                 run_bridge()
         assert Product.objects.using("other").count() == 0, "the transaction of the test must be usable"
+
+    @override_settings(BRIDGE_DATABASE=["default", "other"])
+    def test_assertions_find_the_database_of_the_watch(self) -> None:
+        with pytest.raises(TestingError, match="names several databases: default, other"):
+            assert_starts_nothing()
+        with patch.object(registry, "_in_code", []):
+            watch(Product, task=note, name="here", using="default")
+            watch(Product, task=reprice, name="there", using="other")
+            for look in (
+                assert_starts(reprice),
+                assert_starts("there"),
+                assert_starts_nothing(reprice),
+                assert_starts_nothing(using="other"),
+            ):
+                with pytest.raises(TestingError, match="has no schema bridge"), look:
+                    pass
+            with assert_starts(note):
+                Product.objects.create(name="Lamp", price=1)
 
     def test_a_database_without_the_bridge(self) -> None:
         with pytest.raises(TestingError, match="has no schema bridge"), captured_events(using="other"):
