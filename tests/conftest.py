@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.fix_apps",
     "tests.fix_postgres",
     "tests.fix_schema",
+    "tests.fix_item",
     "tests.fix_images",
     "tests.fix_broker",
     "tests.fix_proxy",

@@ -15,7 +15,7 @@ from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import Database, on_pg18
-from tests.test_event_log import deliver_all, insert
+from tests.reading import deliver_all, insert
 from tests.test_recycle import record, recycle, slot
 
 pytestmark = pytest.mark.anyio

@@ -2,7 +2,6 @@
 
 import random
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 
@@ -13,41 +12,15 @@ import pytest
 
 from bridge.call import Refusal
 from bridge.database.connect import connect
-from bridge.database.statement import statement
-from bridge.errors import DatabaseError, PositionError
+from bridge.errors import PositionError
 from bridge.operations import streams, upkeep
 from bridge.operations.dead_letter import Choice, DeadLetters
 from bridge.stream.event_log import EventLog
 from tests.eventually import eventually
 from tests.fix_postgres import Database, on_pg18
+from tests.reading import SAME_ID, deliver_all, insert
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(autouse=True)
-def item(conn: psycopg.Connection) -> None:
-    conn.execute("create table item (id int primary key, note text)")
-    conn.execute("select bridge.watch('item', 'item', 'shop.touch')")
-
-
-@pytest.fixture
-def other(database: Database) -> Iterator[psycopg.Connection]:
-    with closing(psycopg.connect(database.dsn)) as connection:
-        yield connection
-
-
-def insert(conn: psycopg.Connection, *ids: int) -> None:
-    conn.execute("insert into item select unnest(%s::int[])", [list(ids)])
-
-
-async def deliver_all(log: EventLog) -> list[int]:
-    """Delivers all waiting events, moving the position as a relay does. Returns their keys."""
-    keys: list[int] = []
-    while (batch := await log.read()).events:
-        keys += [event.key[0] for event in batch.events if event.key]
-        await log.move(batch.position)
-    await log.finish()
-    return keys
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("item")]
 
 
 async def test_committed_events_are_read_once_in_order(database: Database, conn: psycopg.Connection) -> None:
@@ -148,105 +121,6 @@ async def test_rolled_back_events_are_never_read(
         assert await deliver_all(log) == []
 
 
-SAME_ID = """
-insert into bridge.event (id, stream, watch, op, key)
-values (%s, 'default', 'item', 'insert', jsonb_build_array(%s::int))
-"""
-
-
-@pytest.mark.parametrize("ids", [(7, 7, 7, 7, 7), (1, 7, 7, 8, 9), (1, 2, 7, 7, 7, 8), (-(2**63), 7, 7)])
-@pytest.mark.parametrize("size", [1, 2, 3])
-async def test_events_that_have_one_id_are_all_read_wherever_a_batch_ends(
-    database: Database, conn: psycopg.Connection, ids: tuple[int, ...], size: int
-) -> None:
-    """A failover, or the retry of a dead letter, gives an id twice.
-
-    A batch that ends between the two events must not treat the second one as delivered, neither in this session nor
-    after a takeover.
-    """
-    for key, number in enumerate(ids):
-        conn.execute(SAME_ID, [number, key])
-    async with EventLog.open(database.dsn, "default", size) as log:
-        await log.own()
-        assert sorted(set(await deliver_all(log))) == list(range(len(ids)))
-    conn.execute("truncate bridge.event")
-    for key, number in enumerate(ids):
-        conn.execute(SAME_ID, [number, key])
-    delivered = set()
-    for _ in ids:
-        # Each session delivers a few batches and dies.
-        async with EventLog.open(database.dsn, "default", size) as log:
-            await log.own()
-            for _ in range(len(ids)):
-                batch = await log.read()
-                delivered |= {event.key[0] for event in batch.events if event.key}
-                await log.move(batch.position)
-                if len(batch.events) == 0 or len(delivered) % 2:
-                    break
-    async with EventLog.open(database.dsn, "default", size) as log:
-        await log.own()
-        delivered |= set(await deliver_all(log))
-    assert delivered == set(range(len(ids)))
-
-
-@pytest.mark.parametrize("size", [1, 2, 3])
-async def test_events_with_the_smallest_id_of_all_are_all_read(
-    database: Database, conn: psycopg.Connection, size: int
-) -> None:
-    """An `after_id` below this id does not exist."""
-    ids = (-(2**63), -(2**63), -(2**63), 7, 8, 9)
-    for key, number in enumerate(ids):
-        conn.execute(SAME_ID, [number, key])
-    delivered = []
-    for _ in ids:
-        # Each session delivers two batches and dies.
-        async with EventLog.open(database.dsn, "default", size) as log:
-            await log.own()
-            for _ in range(2):
-                batch = await log.read()
-                delivered += [event.key[0] for event in batch.events if event.key]
-                await log.move(batch.position)
-    async with EventLog.open(database.dsn, "default", size) as log:
-        await log.own()
-        assert sorted({*delivered, *await deliver_all(log)}) == list(range(len(ids)))
-
-
-async def test_events_with_one_id_are_all_read_when_the_log_is_rewritten_meanwhile(
-    database: Database, conn: psycopg.Connection
-) -> None:
-    """CLUSTER reorders the rows between the look and the walk. The walk repeats as much as it must."""
-    for key in range(4):
-        conn.execute(SAME_ID, [7, key])
-    conn.execute("create function back(key jsonb) returns int immutable language sql return -(key->>0)::int")
-    async with EventLog.open(database.dsn, "default", 1) as log:
-        await log.own()
-        first = await log.read()
-        for slot in range(8):
-            conn.execute(f"create index turned_{slot} on bridge.event_{slot} (back(key))".encode())
-            conn.execute(f"cluster bridge.event_{slot} using turned_{slot}".encode())
-        await log.move(first.position)
-        assert [event.key for event in first.events] == [[0]]
-        assert sorted(await deliver_all(log)) == [0, 1, 2, 3]
-
-
-@pytest.mark.parametrize("lost", ["close all", "discard all"])
-async def test_a_walk_whose_cursor_is_gone_is_an_outage_and_begins_anew(
-    database: Database, conn: psycopg.Connection, lost: str
-) -> None:
-    """A pooler can do that. A ConfigError would end the process, and with it all streams."""
-    insert(conn, *range(25))
-    async with EventLog.open(database.dsn, "default", 5) as log:
-        await log.own()
-        for _ in range(2):
-            await log.move((await log.read()).position)
-        await log._connection.execute(lost.encode())
-        with pytest.raises(DatabaseError, match="bridge_rest"):
-            await deliver_all(log)
-    async with EventLog.open(database.dsn, "default", 5) as log:
-        await log.own()
-        assert await deliver_all(log) == list(range(10, 25))
-
-
 async def test_a_position_that_somebody_deletes_is_an_outage_of_its_stream(
     database: Database, conn: psycopg.Connection
 ) -> None:
@@ -343,45 +217,6 @@ async def test_an_event_too_long_for_a_text_is_a_dead_letter_and_the_next_one_is
     assert conn.execute("select key from bridge.dead_letter").fetchall() == [([1],)]
 
 
-@pytest.mark.parametrize("rows", [9, 10, 11, 20, 35])
-async def test_a_large_window_is_walked_in_batches(database: Database, conn: psycopg.Connection, rows: int) -> None:
-    insert(conn, *range(rows))
-    async with EventLog.open(database.dsn, "default", 10) as log:
-        await log.own()
-        first = await log.read()
-        assert len(first.events) == min(rows, 10)
-        await log.move(first.position)
-        assert await deliver_all(log) == list(range(min(rows, 10), rows))
-        insert(conn, 100)
-        assert await deliver_all(log) == [100]
-
-
-async def test_what_commits_during_a_walk_comes_after_it(
-    database: Database, conn: psycopg.Connection, other: psycopg.Connection
-) -> None:
-    insert(other, 1000)
-    insert(conn, *range(25))
-    async with EventLog.open(database.dsn, "default", 10) as log:
-        await log.own()
-        batch = await log.read()
-        await log.move(batch.position)
-        other.commit()
-        insert(conn, 1001)
-        assert await deliver_all(log) == [*range(10, 25), 1000, 1001]
-
-
-async def test_a_relay_that_died_in_a_walk_goes_on_where_it_was(database: Database, conn: psycopg.Connection) -> None:
-    insert(conn, *range(25))
-    async with EventLog.open(database.dsn, "default", 10) as log:
-        await log.own()
-        await log.move((await log.read()).position)
-    assert conn.execute("select waiting from bridge.status()").fetchone() == (15,)
-    insert(conn, 100)
-    async with EventLog.open(database.dsn, "default", 10) as log:
-        await log.own()
-        assert await deliver_all(log) == [*range(10, 25), 100]
-
-
 async def test_the_position_is_found_again_when_its_row_was_moved(database: Database, conn: psycopg.Connection) -> None:
     async with EventLog.open(database.dsn, "default", 10) as log:
         await log.own()
@@ -471,64 +306,3 @@ async def test_concurrent_writers_are_read_exactly_once(database: Database, conn
             await anyio.lowlevel.checkpoint()
         seen += await deliver_all(log)
     assert sorted(seen) == sorted(committed), f"seed {seed}"
-
-
-@pytest.mark.parametrize("rows", [0, 1, 50_000])
-@pytest.mark.parametrize("name", ["read_window", "walk_window"])
-async def test_windows_are_read_through_the_index(
-    database: Database, conn: psycopg.Connection, rows: int, name: str
-) -> None:
-    """The log is empty, new and without statistics, or large."""
-    insert(conn, *range(rows))
-    async with EventLog.open(database.dsn, "default", 10) as log:
-        await log.own()
-        values = {"stream": "default", "seen": "10:20:10,15", "upto": "10:30:", "after_id": 5, "rows": 10}
-        rows_ = await log._connection.execute("explain " + statement(name), values)
-        plan = "\n".join(row[0] for row in await rows_.fetchall())
-    assert "Seq Scan on event" not in plan
-    assert "event_0_lane_stream_xid_idx" in plan
-
-
-@pytest.mark.parametrize("batch_size", [2, 3, 100])
-async def test_a_log_restored_in_another_cluster_delivers_what_waited_and_starts_anew(
-    database: Database, conn: psycopg.Connection, batch_size: int
-) -> None:
-    """A dump and restore does this: another cluster, and transaction ids in the future of this one or in its past."""
-    insert(conn, 1, 2)
-    async with EventLog.open(database.dsn, "default", 100) as log:
-        await log.own()
-        assert await deliver_all(log) == [1, 2]
-    insert(conn, 3)
-    conn.execute("update bridge.event set xid = (xid::text::bigint + 1000000)::text::xid8")
-    conn.execute(
-        "update bridge.position set cluster = 1, seen = format('%s:%s:', last, last)::pg_snapshot from ("
-        "select max(xid::text::bigint) as last from bridge.event) e"
-    )
-    insert(conn, 4)
-    async with EventLog.open(database.dsn, "default", batch_size) as log:
-        await log.own()
-        assert await deliver_all(log) == [3, 4]
-        insert(conn, 5)
-        assert await deliver_all(log) == [5]
-    async with EventLog.open(database.dsn, "default", batch_size) as log:
-        await log.own()
-        assert await deliver_all(log) == []
-        insert(conn, 6)
-        assert await deliver_all(log) == [6]
-
-
-async def test_a_restored_log_where_nothing_waits_starts_anew_at_once(
-    database: Database, conn: psycopg.Connection
-) -> None:
-    insert(conn, 1)
-    async with EventLog.open(database.dsn, "default", 100) as log:
-        await log.own()
-        assert await deliver_all(log) == [1]
-    conn.execute("update bridge.event set xid = '1000000'")
-    conn.execute("update bridge.position set cluster = 1, seen = '2000000:2000000:'")
-    async with EventLog.open(database.dsn, "default", 100) as log:
-        await log.own()
-        assert await deliver_all(log) == []
-        insert(conn, 2)
-        assert await deliver_all(log) == [2]
-        assert await deliver_all(log) == []

@@ -13,7 +13,7 @@ from bridge.operations import upkeep
 from bridge.stream.event_log import EventLog
 from tests.eventually import eventually
 from tests.fix_postgres import Database
-from tests.test_event_log import deliver_all, insert
+from tests.reading import deliver_all, insert
 from tests.test_recycle import deliver, record, recycle, slot
 
 pytestmark = pytest.mark.anyio

@@ -14,8 +14,8 @@ from tests.eventually import eventually
 from tests.fix_bridge import Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import TRIGGERS_SQL, Database, PgServer, on_pg18
+from tests.reading import deliver_all, insert
 from tests.test_adoption import burn, carry, deliver, waiting
-from tests.test_event_log import deliver_all, insert
 from tools.servers import Postgres
 
 pytestmark = pytest.mark.anyio

@@ -1,14 +1,10 @@
 """The roles of docs/howto/roles.sql: what each may do, and what an attacker can't do."""
 
-import subprocess
 from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 from psycopg.errors import InsufficientPrivilege
 from psycopg.types.json import Jsonb
 
@@ -18,10 +14,11 @@ from bridge.operations import installation, streams, upkeep, watches
 from bridge.stream.event_log import EventLog
 from bridge.stream.listener import Listener
 from tests.fix_postgres import Database
+from tests.roles import apply_roles, as_role, role_of
 from tools.servers import Postgres
 
-ROLES_SQL = Path(__file__).parent.parent / "docs" / "howto" / "roles.sql"
 ROLES = ("owner", "application", "worker", "process")
+
 
 # A retry of this dead letter would create an event.
 INVENTED = """
@@ -56,21 +53,6 @@ def names(database: Database, conn: psycopg.Connection, embedded_postgres: Postg
     for name in names.values():
         conn.execute(sql.SQL("drop owned by {} cascade").format(sql.Identifier(name)))
         conn.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
-
-
-def apply_roles(database: Database, names: dict[str, str], postgres: Postgres) -> None:
-    variables = [part for role, name in names.items() for part in ("-v", f"{role}={name}")]
-    psql: list[str | Path] = [postgres.bin("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1"]
-    subprocess.run([*psql, *variables, "-f", ROLES_SQL, database.dsn], check=True)
-
-
-def role_of(database: Database, name: str) -> closing[psycopg.Connection]:
-    """Opens a connection that keeps this role: `reset role` does not make the test a superuser again."""
-    return closing(psycopg.connect(as_role(database, name), autocommit=True))
-
-
-def as_role(database: Database, name: str) -> str:
-    return make_conninfo(database.dsn, options=f"-c role={name}")
 
 
 def refused(connection: psycopg.Connection, statement: str) -> bool:

@@ -25,7 +25,7 @@ from django_app.declarations import registry  # noqa: E402
 from tests.django.sending_app import shop  # noqa: E402
 from tests.django.sent import allow, arrived  # noqa: E402
 from tests.fix_postgres import Database, PgServer  # noqa: E402
-from tests.test_roles import apply_roles  # noqa: E402
+from tests.roles import apply_roles  # noqa: E402
 from tools.servers import Postgres  # noqa: E402
 
 # Celery reads its settings once, and can't read those that a test has overridden.

@@ -12,8 +12,8 @@ from bridge.event import Event
 from bridge.publisher import Publisher
 from tests.eventually import eventually
 from tests.fix_broker import Broker
+from tests.publisher.messages import calls, events, send_as_celery, take_all, targets
 from tests.publisher.publishing import publish
-from tests.publisher.test_template import calls, events, send_as_celery, take_all, targets
 from tools.servers import RabbitMQ
 
 # 90 seconds are 64 and 26 more, so the first queue that keeps such a message is the one for 2**6.

@@ -11,8 +11,8 @@ from bridge.event import Event
 from bridge.publisher import Publisher
 from tests.celery_queue import inbox
 from tests.fix_broker import Broker
+from tests.publisher.messages import take_all
 from tests.publisher.publishing import publish
-from tests.publisher.test_template import take_all
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
 TARGETS = Targets({"w": Target("shop.touch", {})}, frozenset({"shop.mail"}))
