@@ -13,10 +13,11 @@ from tools.servers import Postgres
 ROLES_SQL = Path(__file__).parent.parent / "docs" / "howto" / "roles.sql"
 
 
-def apply_roles(database: Database, names: dict[str, str], postgres: Postgres) -> None:
+def apply_roles(dsn: str, names: dict[str, str]) -> None:
+    """Applies the file with these names of roles, by what they are for."""
     variables = [part for role, name in names.items() for part in ("-v", f"{role}={name}")]
-    psql: list[str | Path] = [postgres.bin("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1"]
-    subprocess.run([*psql, *variables, "-f", ROLES_SQL, database.dsn], check=True)
+    psql: list[str | Path] = [Postgres.bin("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1"]
+    subprocess.run([*psql, *variables, "-f", ROLES_SQL, dsn], check=True)
 
 
 def role_of(database: Database, name: str) -> closing[psycopg.Connection]:

@@ -2,8 +2,6 @@
 
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import closing
 
 import anyio
 import psycopg
@@ -18,20 +16,8 @@ from tests.fix_postgres import Database, on_pg18
 from tests.reading import deliver_all, insert
 from tests.test_recycle import record, recycle, slot
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("item")]
 FAR = 1_000_000  # the number of transactions
-
-
-@pytest.fixture(autouse=True)
-def item(conn: psycopg.Connection) -> None:
-    conn.execute("create table item (id int primary key, note text)")
-    conn.execute("select bridge.watch('item', 'item', 'shop.touch')")
-
-
-@pytest.fixture
-def other(database: Database) -> Iterator[psycopg.Connection]:
-    with closing(psycopg.connect(database.dsn)) as connection:
-        yield connection
 
 
 def carry(conn: psycopg.Connection, by: int, cluster: int | None = 1) -> None:

@@ -1,7 +1,6 @@
 """Databases and roles whose default isolation level is not read committed."""
 
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 
 import psycopg
@@ -20,17 +19,9 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(autouse=True, params=["repeatable read", "serializable"])
-def level(request: pytest.FixtureRequest, database: Database, conn: psycopg.Connection) -> None:
+def level(request: pytest.FixtureRequest, database: Database, conn: psycopg.Connection, item: None) -> None:
     """Sets the default level of all later sessions."""
-    conn.execute("create table item (id int primary key, note text)")
-    conn.execute("select bridge.watch('item', 'item', 'shop.touch')")
     conn.execute(f"alter database {database.name} set default_transaction_isolation = '{request.param}'".encode())
-
-
-@pytest.fixture
-def other(database: Database) -> Iterator[psycopg.Connection]:
-    with closing(psycopg.connect(database.dsn)) as connection:
-        yield connection
 
 
 async def test_an_event_that_is_committed_while_recycle_waits_for_its_lock_is_kept(

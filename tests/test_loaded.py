@@ -24,9 +24,7 @@ ROW = "insert into bridge.event (stream, watch, op, key, xid) values ('default',
 
 
 @pytest.fixture(autouse=True)
-def item(conn: psycopg.Connection) -> None:
-    conn.execute("create table item (id int primary key, note text)")
-    conn.execute("select bridge.watch('item', 'item', 'shop.touch')")
+def aged(item: None, conn: psycopg.Connection) -> None:
     burn(conn, 100)
 
 

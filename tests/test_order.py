@@ -1,8 +1,7 @@
 """The order of events of one key: what the bridge promises, and what it can't promise."""
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 
 import psycopg
 import pytest
@@ -13,12 +12,6 @@ from tests.fix_postgres import Database
 
 pytestmark = pytest.mark.anyio
 UPSERT = "insert into item values (2, 1, 'two') on conflict (id) do update set note = excluded.note"
-
-
-@pytest.fixture
-def other(database: Database) -> Iterator[psycopg.Connection]:
-    with closing(psycopg.connect(database.dsn)) as connection:
-        yield connection
 
 
 def prepare(conn: psycopg.Connection, key: str, watched: str = "id") -> None:

@@ -15,7 +15,6 @@ from bridge.stream.event_log import EventLog
 from bridge.stream.listener import Listener
 from tests.fix_postgres import Database
 from tests.roles import apply_roles, as_role, role_of
-from tools.servers import Postgres
 
 ROLES = ("owner", "application", "worker", "process")
 
@@ -28,7 +27,7 @@ INVENTED = """
 
 
 @pytest.fixture
-def names(database: Database, conn: psycopg.Connection, embedded_postgres: Postgres) -> Iterator[dict[str, str]]:
+def names(database: Database, conn: psycopg.Connection) -> Iterator[dict[str, str]]:
     """Yields the names of this database's roles. The first one owns the shop's tables and the schema."""
     names = {role: f"{database.name}_{role}" for role in ROLES}
     for name in names.values():
@@ -46,7 +45,7 @@ def names(database: Database, conn: psycopg.Connection, embedded_postgres: Postg
     conn.execute(
         sql.SQL("grant select, insert, update, delete on item to {}").format(sql.Identifier(names["application"]))
     )
-    apply_roles(database, names, embedded_postgres)
+    apply_roles(database.dsn, names)
     with role_of(database, names["owner"]) as connection:
         connection.execute("select bridge.watch('item', 'item', 'shop.touch', data => '{price}')")
     yield names
@@ -209,20 +208,18 @@ def test_the_worker_notes_what_it_has_done_and_can_do_nothing_else(
         assert refused(worker, "delete from bridge.inbox")
 
 
-def test_without_a_role_of_their_own_workers_are_the_application(
-    database: Database, names: dict[str, str], embedded_postgres: Postgres
-) -> None:
-    apply_roles(database, {role: name for role, name in names.items() if role != "worker"}, embedded_postgres)
+def test_without_a_role_of_their_own_workers_are_the_application(database: Database, names: dict[str, str]) -> None:
+    apply_roles(database.dsn, {role: name for role, name in names.items() if role != "worker"})
     with role_of(database, names["application"]) as application:
         assert application.execute("select bridge.once(gen_random_uuid())").fetchone() == (True,)
 
 
 def test_an_older_grant_that_let_the_process_make_up_work_is_taken_back(
-    database: Database, conn: psycopg.Connection, names: dict[str, str], embedded_postgres: Postgres
+    database: Database, conn: psycopg.Connection, names: dict[str, str]
 ) -> None:
     process = sql.Identifier(names["process"])
     conn.execute(sql.SQL("grant insert, update on bridge.dead_letter to {}").format(process))
-    apply_roles(database, names, embedded_postgres)
+    apply_roles(database.dsn, names)
     with role_of(database, names["process"]) as connection:
         assert refused(connection, INVENTED)
 

@@ -26,7 +26,6 @@ from tests.django.sending_app import shop  # noqa: E402
 from tests.django.sent import allow, arrived  # noqa: E402
 from tests.fix_postgres import Database, PgServer  # noqa: E402
 from tests.roles import apply_roles  # noqa: E402
-from tools.servers import Postgres  # noqa: E402
 
 # Celery reads its settings once, and can't read those that a test has overridden.
 assert project.load_app() is not None, project.why_no_app()
@@ -109,13 +108,13 @@ def app() -> Iterator[Any]:
 
 
 @pytest.fixture
-def roles(migrated: Database, embedded_postgres: Postgres) -> Iterator[dict[str, str]]:
+def roles(migrated: Database) -> Iterator[dict[str, str]]:
     """Roles as docs/howto/roles.sql sets them up, by what they are for."""
     names = {role: f"{migrated.name} {role}" for role in ("owner", "application", "worker", "process")}
     with migrated.connect() as admin:
         for name in names.values():
             admin.execute(sql.SQL("create role {} login").format(sql.Identifier(name)))
-        apply_roles(migrated, names, embedded_postgres)
+        apply_roles(migrated.dsn, names)
         yield names
         connection.close()
         for name in names.values():

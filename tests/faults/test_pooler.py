@@ -107,7 +107,7 @@ def test_one_that_is_frozen_is_deposed(
         reprice(conn, 1)
         assert [task.args for task in queue.take(1)] == [[1]]
         all_delivered(conn)
-        owner.child.send(signal.SIGSTOP)
+        owner.child.freeze()
         reprice(conn, 2)
         assert [task.args for task in queue.take(1)] == [[2]]
         owner.child.send(signal.SIGCONT)

@@ -1,7 +1,6 @@
 """One instance takes over from an instance that was killed, stopped, frozen or cut off, and only from those."""
 
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,10 +18,10 @@ from tests.fix_bridge import Bridge, Bridges
 from tests.fix_broker import Broker
 from tests.fix_postgres import on_pg18
 from tests.fix_proxy import Address, Proxy
-from tools.servers import Postgres, Valkey
+from tests.roles import apply_roles
+from tools.servers import Valkey
 
 pytestmark = on_pg18
-ROLES_SQL = Path(__file__).parents[2] / "docs" / "howto" / "roles.sql"
 DEADLINE = "--takeover-after=1"
 
 
@@ -51,7 +50,7 @@ def all_delivered(conn: psycopg.Connection) -> None:
 
 
 def freeze(bridge: Bridge) -> None:
-    bridge.child.send(signal.SIGSTOP)
+    bridge.child.freeze()
 
 
 def thaw(bridge: Bridge) -> None:
@@ -131,19 +130,7 @@ def test_a_role_of_its_own_is_enough_to_take_over(
     name = f"{conn.info.dbname}_process"
     role = sql.Identifier(name)
     conn.execute(sql.SQL("create role {} login").format(role))
-    variables = [part for variable in ("owner", "application", "process") for part in ("-v", f"{variable}={name}")]
-    psql: list[str | Path] = [
-        Postgres.bin("psql"),
-        "-X",
-        "-q",
-        "-v",
-        "ON_ERROR_STOP=1",
-        *variables,
-        "-f",
-        ROLES_SQL,
-        conn.info.dsn,
-    ]
-    subprocess.run(psql, check=True)
+    apply_roles(conn.info.dsn, dict.fromkeys(("owner", "application", "process"), name))
     through = make_conninfo(conn.info.dsn, user=name)
     owner = run_bridge(through, DEADLINE, broker_url=valkey.url)
     standby = run_bridge(through, DEADLINE, broker_url=valkey.url, state="standby")

@@ -43,7 +43,7 @@ def stop_bridge(system: System, choice: random.Random) -> None:
 
 def freeze_bridge(system: System, choice: random.Random) -> None:
     bridge = _bridge(system, choice)
-    bridge.child.send(signal.SIGSTOP)
+    bridge.child.freeze()
     time.sleep(choice.uniform(0.5, 3))  # the time that it is frozen
     bridge.child.send(signal.SIGCONT)
 
@@ -84,7 +84,7 @@ def fail_over(system: System, choice: random.Random) -> None:
 def fail_over_behind_a_bridge(system: System, choice: random.Random) -> None:
     """Fails over while a bridge is frozen. It wakes up with the events that it read from the primary that is gone."""
     bridge = _bridge(system, choice)
-    bridge.child.send(signal.SIGSTOP)
+    bridge.child.freeze()
     fail_over(system, choice)
     bridge.child.send(signal.SIGCONT)
 

@@ -87,6 +87,12 @@ class Child:
         if self.running:
             os.killpg(self.pid, number)
 
+    def freeze(self) -> None:
+        """Stops the child until it gets SIGCONT. Returns when it has stopped: it may run on for a moment after the
+        signal was sent."""
+        self.send(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
     def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 20.0) -> int:
         """Sends the signal, then SIGKILL if the child still runs after these seconds; returns the exit status."""
         self.send(number)
