@@ -19,17 +19,23 @@ _TORN = re.compile(r"(?:^|;)(py)?(amqp|redis|sentinel)s?://[^/?#\s;]*:[^/?#\s;]*
 
 def shown_address(app: Celery) -> str:
     """Returns the address of the app's broker without its password; raises ConfigError if it can't be used."""
-    conf: Any = app.conf
-    urls = conf.broker_write_url or conf.broker_url
-    for url in urls if isinstance(urls, list | tuple) else (urls,):
-        if _TORN.search(str(url)):
-            # Python would take a part of the password for the host, and log it.
-            raise ConfigError(f"the broker's address has an @ behind its host; {_ENCODED}")
+    require_encoded(app)
     try:
         return hidden(app.connection_for_write().as_uri())
     except Exception as error:
-        scheme = str(urls[0] if isinstance(urls, list | tuple) else urls).partition(":")[0]
-        raise ConfigError(_unusable(scheme, error)) from error
+        raise ConfigError(_unusable(_urls(app)[0].partition(":")[0], error)) from error
+
+
+def require_encoded(app: Celery) -> None:
+    """Raises ConfigError for an address of which Python would take a part of the password for the host, and show it."""
+    if any(map(_TORN.search, _urls(app))):
+        raise ConfigError(f"the broker's address has an @ behind its host; {_ENCODED}")
+
+
+def _urls(app: Celery) -> list[str]:
+    conf: Any = app.conf
+    urls = conf.broker_write_url or conf.broker_url
+    return [str(url) for url in (urls if isinstance(urls, list | tuple) else (urls,))]
 
 
 def _unusable(scheme: str, error: Exception) -> str:

@@ -10,7 +10,7 @@ from kombu import Connection
 
 from bridge.call import Target
 from bridge.errors import BrokerError, ConfigError
-from bridge.publisher.address import shown_address
+from bridge.publisher.address import require_encoded
 from bridge.publisher.answer import sentence
 from bridge.publisher.app import load, transport_options
 from bridge.secret import hidden, note
@@ -43,7 +43,7 @@ def ask(targets: Mapping[str, Target], broker_url: str | None, app_path: str | N
     app = load(app_path) if app_path else Celery("bridge", set_as_current=False)
     if broker_url:
         app.conf.update(broker_url=broker_url, broker_read_url=broker_url, broker_write_url=broker_url)
-    shown_address(app)  # it refuses an address that can't be used, before kombu quotes a part of a password
+    require_encoded(app)
     routes = {name: queue for name, target in targets.items() if (queue := _queue(app, target))}
     try:
         with app.connection_for_write(transport_options=transport_options(app, seconds=5)) as connection:
