@@ -39,7 +39,7 @@ def page(request: HttpRequest, admin: ReadOnlyAdmin, label: str, pk: str) -> Tem
     homes = by_home(model, watched(connection).values())
     keys = _keys(connection, model, homes, pk)
     # Only a table that is watched is surely in this database.
-    instance = model._default_manager.using(shown()).filter(pk=pk).first() if homes else None
+    instance = _loaded(model, pk) if homes else None
     if not _may_see(request, admin.admin_site, model, instance):
         raise PermissionDenied
     before = request.GET.get("before", "")
@@ -94,6 +94,11 @@ def _changes(events: list[Logged], site: AdminSite) -> list[dict[str, Any]]:
         }
         for each in events
     ]
+
+
+def _loaded(model: Model, pk: str) -> models.Model | None:
+    """Returns the object, also if the model's own manager hides it: who may not see it, may not see its changes."""
+    return model._base_manager.using(shown()).filter(pk=pk).first()
 
 
 def _model(label: str) -> Model:

@@ -171,6 +171,9 @@ def test_a_timeline_shows_only_objects_that_the_user_may_see(letter: int, monkey
     assert anna.get(BASE + address.format(other.pk)).status_code == HTTPStatus.FORBIDDEN
     monkeypatch.setattr(admin_of, "has_view_permission", lambda _, obj=None: obj is None)
     assert anna.get(BASE + address.format(own.pk)).status_code == HTTPStatus.FORBIDDEN
+    # A manager that hides the object from everybody gives nobody a right to see its changes.
+    monkeypatch.setattr(Product._default_manager, "get_queryset", rows.none)
+    assert anna.get(BASE + address.format(own.pk)).status_code == HTTPStatus.FORBIDDEN
 
 
 def test_a_timeline_of_a_wrong_key_is_not_found(client: Client) -> None:
