@@ -1,5 +1,4 @@
-"""App: loads the user's Celery app, bounds the time that its broker has to answer, and keeps the passwords in its
-settings out of logs."""
+"""App: loads the user's Celery app, and keeps the passwords in its settings out of logs."""
 
 import re
 import sys
@@ -77,18 +76,6 @@ def _said(app_path: str, error: BaseException) -> str:
     place = f" (raised in {frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     said = reason(error) if isinstance(error, Exception) else f"its import ended the process ({error!r})"
     return f"it can't be imported: {said}{place}"
-
-
-def transport_options(app: Celery, seconds: int = 15) -> dict[str, Any]:
-    """Returns the options for a connection to the app's broker, with this number of seconds for its answer. Else a
-    peer that swallows packets could block the bridge for ever. The options of the user's app take precedence."""
-    timeouts = {
-        # The bridge reads confirms: all confirms of a batch must arrive within the read timeout.
-        "amqp": {"write_timeout": seconds, "read_timeout": 2 * seconds},
-        "redis": {"socket_timeout": seconds, "socket_connect_timeout": 5},
-    }
-    driver = app.connection_for_write().transport.driver_type
-    return {**timeouts.get(driver, {}), **app.conf.broker_transport_options}
 
 
 def note_secrets(app: Celery) -> None:

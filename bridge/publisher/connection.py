@@ -13,7 +13,7 @@ from kombu.common import maybe_declare
 from bridge.call import Target
 from bridge.message import Message
 from bridge.publisher.answer import AnswerError, is_of_publish, is_of_transport, translated
-from bridge.publisher.app import transport_options
+from bridge.publisher.broker import transport_options
 from bridge.publisher.confirms import Confirms
 from bridge.publisher.delayed import DelayedRouter
 from bridge.publisher.outlet import Outlet

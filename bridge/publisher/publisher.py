@@ -8,9 +8,9 @@ from celery import Celery
 from bridge.call import Targets
 from bridge.errors import BrokerError, ConfigError
 from bridge.event import Event
-from bridge.publisher.address import shown_address
 from bridge.publisher.answer import AnswerError, sentence
 from bridge.publisher.app import load
+from bridge.publisher.broker import shown_address
 from bridge.publisher.connection import Connection
 from bridge.publisher.dispatch import Dispatch
 from bridge.publisher.receipt import Receipt

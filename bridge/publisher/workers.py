@@ -10,9 +10,9 @@ from kombu import Connection
 
 from bridge.call import Target
 from bridge.errors import BrokerError, ConfigError
-from bridge.publisher.address import require_encoded
 from bridge.publisher.answer import sentence
-from bridge.publisher.app import load, transport_options
+from bridge.publisher.app import load
+from bridge.publisher.broker import require_encoded, transport_options
 from bridge.secret import hidden, note
 
 _WITHIN = 1

@@ -4,7 +4,6 @@ import atexit
 import os
 import sys
 
-import click
 from django.utils import autoreload
 
 from django_app.cli import pair, reloader
@@ -13,12 +12,8 @@ _PARENT = "COMMIT_BRIDGE_PARENT"
 """The number of a file that ends when the reloader's outer process is gone."""
 
 
-def develop(celery_app: str | None) -> None:
+def develop(celery_app: str) -> None:
     """Runs both until Ctrl-C. Django's own reloader watches the code, as it does for `runserver`."""
-    if not celery_app:
-        raise click.ClickException(
-            "no Celery app was found for the worker; name it in the settings, BRIDGE_CELERY_APP = 'shop.celery:app'"
-        )
     if _PARENT not in os.environ:
         # Django's reloader is two processes: this one starts the other, again and again. It keeps the writing end.
         reading, _ = os.pipe()

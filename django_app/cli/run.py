@@ -24,9 +24,12 @@ from django_app.project import why_no_app
 @click.pass_context
 def run(context: click.Context, /, worker: bool, **options: Any) -> None:
     """Runs the bridge with the project's settings."""
-    if not options["celery_app"] and not options["broker_url"]:
+    app = options["celery_app"]
+    if worker and not app:
+        raise click.ClickException(f"a worker needs the app: {why_no_app()}")
+    if not app and not options["broker_url"]:
         raise click.ClickException(f"no broker: {why_no_app()}, or give --broker-url")
     if worker:
-        develop(options["celery_app"])
+        develop(app)
     else:
         context.invoke(serve, **options)

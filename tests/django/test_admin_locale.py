@@ -29,7 +29,7 @@ NUMBER = 1_234_567
     ids=lambda settings: " ".join(map(str, settings.values())),
 )
 def client(migrated: Database, request: pytest.FixtureRequest) -> Iterator[Client]:
-    """A person in such a project, with a change, a sent task and a dead letter whose ids are large."""
+    """A person in such a project, with a change and a dead letter whose ids are large."""
     with override_settings(**request.param):
         execute("select setval(pg_get_serial_sequence('catalog_product', 'id'), %s)", NUMBER)
         execute("select setval('bridge.event_id', %s)", NUMBER)

@@ -1,4 +1,5 @@
-"""Address: the broker's address as it may be shown, and what is wrong with one that can't be used."""
+"""Broker: its address as it may be shown, what is wrong with one that can't be used, and how long it may take to
+answer."""
 
 import re
 from importlib.util import find_spec
@@ -30,6 +31,18 @@ def require_encoded(app: Celery) -> None:
     """Raises ConfigError for an address of which Python would take a part of the password for the host, and show it."""
     if any(map(_TORN.search, _urls(app))):
         raise ConfigError(f"the broker's address has an @ behind its host; {_ENCODED}")
+
+
+def transport_options(app: Celery, seconds: int = 15) -> dict[str, Any]:
+    """Returns the options for a connection to the app's broker, with this number of seconds for its answer. Else a
+    peer that swallows packets could block the bridge for ever. The options of the user's app take precedence."""
+    timeouts = {
+        # The bridge reads confirms: all confirms of a batch must arrive within the read timeout.
+        "amqp": {"write_timeout": seconds, "read_timeout": 2 * seconds},
+        "redis": {"socket_timeout": seconds, "socket_connect_timeout": 5},
+    }
+    driver = app.connection_for_write().transport.driver_type
+    return {**timeouts.get(driver, {}), **app.conf.broker_transport_options}
 
 
 def _urls(app: Celery) -> list[str]:
